@@ -1,0 +1,383 @@
+//! One exchange under inspection: its texts, and what of them was read so far.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::bodies::{self, Arguments, Body, BodyProcessor, ParseLimits};
+use crate::hits::{Hit, Hits, NO_LEAF};
+use crate::plan::{Plan, latin1};
+use crate::request::{self, RequestFacts};
+use crate::response;
+use crate::scan::{Budget, Effort, Origin, OverBudget, Scan};
+use crate::store::{Store, Text};
+use crate::variable::{Slot, Variable};
+
+/// Room for a usual head: its bytes twice, names and values.
+const HEAD_BYTES: usize = 4096;
+const HEAD_ENTRIES: usize = 96;
+
+/// Why a leaf was not evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EvaluateError {
+    OverBudget,
+    /// No such leaf, or its argument does not compile.
+    Invalid(String),
+}
+
+impl From<OverBudget> for EvaluateError {
+    fn from(_: OverBudget) -> Self {
+        Self::OverBudget
+    }
+}
+
+/// The request body as the wire handed it over.
+struct HeldBody {
+    bytes: Bytes,
+    complete: bool,
+}
+
+/// The state of one exchange; owned by the worker that inspects it.
+pub struct Inspection {
+    store: Store,
+    query: Text,
+    arguments: Arguments,
+    query_read: bool,
+    processor: Option<BodyProcessor>,
+    force_body_variable: bool,
+    body: Option<HeldBody>,
+    body_read: bool,
+    response_body_held: bool,
+    hits: Hits,
+}
+
+impl Inspection {
+    /// Takes the head in.
+    pub fn new<'a>(
+        facts: &RequestFacts<'_>,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Self {
+        let mut store = Store::with_capacity(HEAD_BYTES, HEAD_ENTRIES);
+        let query = request::fill(&mut store, facts);
+        request::fill_headers(&mut store, headers);
+        let mut inspection = Self {
+            store,
+            query,
+            arguments: Arguments::default(),
+            query_read: false,
+            processor: None,
+            force_body_variable: false,
+            body: None,
+            body_read: false,
+            response_body_held: false,
+            hits: Hits::default(),
+        };
+        let content_type = inspection.content_type();
+        inspection.choose_processor(BodyProcessor::from_content_type(&content_type));
+        inspection
+    }
+
+    /// `ctl:requestBodyProcessor`; an unknown or empty name means none. Before the phase 2 scan.
+    pub fn set_body_processor(&mut self, name: &str) {
+        self.choose_processor(BodyProcessor::from_name(name));
+    }
+
+    /// `ctl:forceRequestBodyVariable`.
+    pub fn force_body_variable(&mut self, on: bool) {
+        self.force_body_variable = on;
+    }
+
+    /// Takes the request body in, once; it is parsed by the first scan after phase 1.
+    pub fn set_body(&mut self, bytes: &Bytes, complete: bool) {
+        if self.body.is_none() && !self.body_read {
+            self.body = Some(HeldBody {
+                bytes: bytes.clone(),
+                complete,
+            });
+        }
+    }
+
+    /// Whether a response was taken in.
+    pub fn has_response(&self) -> bool {
+        self.store.first(Slot::ResponseStatus).is_some()
+    }
+
+    /// Takes the response head in.
+    pub fn set_response<'a>(
+        &mut self,
+        line: (&str, u16),
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) {
+        if !self.has_response() {
+            response::fill(&mut self.store, line, headers);
+        }
+    }
+
+    /// Takes the response body in, once.
+    pub fn set_response_body(&mut self, body: &Bytes, complete: bool) {
+        if !self.response_body_held {
+            self.response_body_held = true;
+            response::fill_body(&mut self.store, body.clone(), complete);
+        }
+    }
+
+    /// Runs every leaf of the phase (1–5) over the values that there are by now.
+    pub fn scan(
+        &mut self,
+        plan: &Plan,
+        phase: u8,
+        effort: Effort<'_>,
+    ) -> Result<&Hits, OverBudget> {
+        self.prepare(plan, phase >= 2);
+        self.hits.clear();
+        let mut scan = Scan {
+            plan,
+            store: &self.store,
+            hits: &mut self.hits,
+            budget: Budget::new(effort.deadline),
+        };
+        if let Some(phase) = plan.phase(phase) {
+            scan.phase(phase, effort.memo)?;
+        }
+        Ok(&self.hits)
+    }
+
+    /// Runs one leaf with its expanded argument, in Latin-1.
+    pub fn evaluate(
+        &mut self,
+        plan: &Plan,
+        (leaf, argument): (u32, &str),
+        deadline: Instant,
+    ) -> Result<&Hits, EvaluateError> {
+        let operator = plan.dynamic_operator(leaf as usize, argument);
+        let operator = operator.map_err(EvaluateError::Invalid)?;
+        let no_leaf = || EvaluateError::Invalid(format!("no leaf {leaf}"));
+        let found = plan.leaf(leaf).ok_or_else(no_leaf)?;
+        self.prepare(plan, found.phase >= 2);
+        self.hits.clear();
+        let budget = Budget::new(deadline);
+        let mut scan = Scan {
+            plan,
+            store: &self.store,
+            hits: &mut self.hits,
+            budget,
+        };
+        scan.leaf((leaf, found), &operator)?;
+        Ok(&self.hits)
+    }
+
+    /// Every value of a variable; `selector` '' is the whole collection.
+    pub fn variable(&mut self, name: &str, selector: &str) -> &Hits {
+        self.hits.clear();
+        let Some(variable) = Variable::from_name(name) else {
+            return &self.hits;
+        };
+        self.read_query(&ParseLimits::default());
+        if variable.is_full_request() {
+            self.fill_full_request();
+        }
+        let selector = latin1(selector);
+        for (entry, side) in self.store.visible(variable) {
+            let member = self.store.bytes(entry.name);
+            if !selector.is_empty() && !selector.eq_ignore_ascii_case(member) {
+                continue;
+            }
+            self.hits.push(Hit {
+                leaf: NO_LEAF,
+                target: 0,
+                variable: Some(variable),
+                name: entry.slot.is_collection().then(|| member.to_vec()),
+                value: self.store.bytes(entry.side(side)).to_vec(),
+                captures: Vec::new(),
+            });
+        }
+        &self.hits
+    }
+
+    /// The result of the last scan, evaluation or variable.
+    pub fn hits(&self) -> &Hits {
+        &self.hits
+    }
+
+    fn prepare(&mut self, plan: &Plan, with_body: bool) {
+        self.read_query(plan.limits());
+        if with_body && !self.body_read {
+            self.body_read = true;
+            self.read_body(plan.limits());
+        }
+        if plan.wants_full_request() {
+            self.fill_full_request();
+        }
+    }
+
+    fn fill_full_request(&mut self) {
+        if self.body_read && self.store.first(Slot::FullRequest).is_none() {
+            let body = self.body.as_ref().map(|body| body.bytes.clone());
+            request::fill_full_request(&mut self.store, &body.unwrap_or_default());
+        }
+    }
+
+    fn choose_processor(&mut self, processor: Option<BodyProcessor>) {
+        self.processor = processor;
+        let name = processor.map_or("", BodyProcessor::name);
+        self.store.set(Slot::ReqbodyProcessor, name.as_bytes());
+    }
+
+    fn content_type(&self) -> Vec<u8> {
+        let headers = self
+            .store
+            .entries()
+            .iter()
+            .filter(|e| e.slot == Slot::RequestHeaders);
+        let mut types = headers.filter(|entry| {
+            self.store
+                .bytes(entry.name)
+                .eq_ignore_ascii_case(b"content-type")
+        });
+        types
+            .next()
+            .map(|entry| self.store.bytes(entry.value).to_vec())
+            .unwrap_or_default()
+    }
+
+    fn read_query(&mut self, limits: &ParseLimits) {
+        if self.query_read {
+            return;
+        }
+        self.query_read = true;
+        let query = (self.query, Slot::ArgsGet);
+        let invalid =
+            bodies::urlencoded::parse(&mut self.store, query, &mut self.arguments, limits);
+        self.show_arguments(invalid);
+    }
+
+    fn show_arguments(&mut self, invalid: bool) {
+        if let Some(size) = self.arguments.combined_size() {
+            let size = self.store.number(size);
+            self.store.set_text(Slot::ArgsCombinedSize, size);
+        }
+        if invalid || self.store.first(Slot::UrlencodedError).is_none() {
+            self.store
+                .set(Slot::UrlencodedError, if invalid { b"1" } else { b"0" });
+        }
+    }
+
+    fn read_body(&mut self, limits: &ParseLimits) {
+        let held = self.body.as_ref().filter(|_| limits.request_body_access);
+        let complete =
+            held.is_none_or(|body| body.complete && body.bytes.len() <= limits.body_bytes_max);
+        let bytes = held.map(|body| {
+            body.bytes
+                .slice(..body.bytes.len().min(limits.body_bytes_max))
+        });
+        let bytes = bytes.unwrap_or_default();
+        self.store
+            .set(Slot::InboundDataError, if complete { b"0" } else { b"1" });
+        let text = self.store.hold_request_body(bytes.clone());
+        let outcome = self.parse_body(
+            Body {
+                bytes: &bytes,
+                text,
+            },
+            limits,
+        );
+        // Of a multipart body REQUEST_BODY would be the files as well, and of XML the element
+        // names, which rules on it were not written for: it takes ctl:forceRequestBodyVariable.
+        let structured = matches!(
+            self.processor,
+            Some(BodyProcessor::Multipart | BodyProcessor::Xml)
+        );
+        if !bytes.is_empty() && (!structured || self.force_body_variable) {
+            self.store.set_text(Slot::RequestBody, text);
+        }
+        if !bytes.is_empty() {
+            let length = self.store.number(bytes.len() as u64);
+            self.store.set_text(Slot::RequestBodyLength, length);
+        }
+        let error = outcome.err().or_else(|| {
+            self.arguments
+                .over_limit
+                .then(|| format!("over {} arguments", limits.arguments_max))
+        });
+        self.store.set(
+            Slot::ReqbodyError,
+            if error.is_some() { b"1" } else { b"0" },
+        );
+        if let Some(error) = error {
+            self.store.set(Slot::ReqbodyErrorMsg, error.as_bytes());
+        }
+    }
+
+    fn parse_body(&mut self, body: Body<'_>, limits: &ParseLimits) -> Result<(), String> {
+        let Some(processor) = self.processor.filter(|_| limits.request_body_access) else {
+            return Ok(());
+        };
+        let (store, arguments) = (&mut self.store, &mut self.arguments);
+        let (outcome, invalid) = match processor {
+            BodyProcessor::Urlencoded => {
+                let form = (body.text, Slot::ArgsPost);
+                (
+                    Ok(()),
+                    bodies::urlencoded::parse(store, form, arguments, limits),
+                )
+            }
+            // A request without a body is no broken document, as in ModSecurity.
+            BodyProcessor::Json | BodyProcessor::Xml if body.bytes.is_empty() => (Ok(()), false),
+            BodyProcessor::Json => (bodies::json::parse(store, body, arguments, limits), false),
+            BodyProcessor::Xml => (bodies::xml::parse(store, body, limits), false),
+            BodyProcessor::Multipart => {
+                let content_type = self.content_type();
+                let form = (content_type.as_slice(), body);
+                let (store, arguments) = (&mut self.store, &mut self.arguments);
+                (
+                    bodies::multipart::parse(store, form, arguments, limits),
+                    false,
+                )
+            }
+        };
+        self.show_arguments(invalid);
+        let kind = match processor {
+            BodyProcessor::Multipart => "Multipart",
+            other => other.name(),
+        };
+        outcome.map_err(|reason| format!("{kind} parsing error: {reason}"))
+    }
+}
+
+/// Runs a leaf's chain and operator on a text known only while reasoning; `argument` '' takes the
+/// leaf's own.
+pub fn match_text(
+    plan: &Plan,
+    (leaf, argument): (u32, &str),
+    text: &[u8],
+    hits: &mut Hits,
+) -> Result<(), EvaluateError> {
+    hits.clear();
+    let found = plan.leaf(leaf);
+    let found = found.ok_or_else(|| EvaluateError::Invalid(format!("no leaf {leaf}")))?;
+    let budget = Budget::new(Instant::now() + plan.scan_budget().max(Duration::from_millis(1)));
+    let store = Store::default();
+    let mut scan = Scan {
+        plan,
+        store: &store,
+        hits,
+        budget,
+    };
+    let origin = Origin {
+        leaf,
+        target: 0,
+        variable: None,
+        name: None,
+    };
+    let own = found
+        .operator
+        .and_then(|index| plan.operator(u32::try_from(index).ok()?));
+    if let Some(operator) = own.filter(|_| argument.is_empty()) {
+        scan.text(found, operator, (text, origin))?;
+    } else {
+        let operator = plan.dynamic_operator(leaf as usize, argument);
+        let operator = operator.map_err(EvaluateError::Invalid)?;
+        scan.text(found, &operator, (text, origin))?;
+    }
+    Ok(())
+}

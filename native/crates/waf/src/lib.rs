@@ -1,0 +1,40 @@
+//! The WAF's scan: finds which rule leaves match an exchange's bytes, in one pass per phase.
+//!
+//! `Plan::compile` reads the scan plan; an `Inspection` holds one exchange's texts and answers
+//! `scan`, `evaluate` and `variable` with `Hits`. Control flow, scores and actions are not here.
+#![forbid(unsafe_code)]
+
+mod bodies;
+mod hits;
+mod inspection;
+mod memo;
+mod operators;
+mod plan;
+mod request;
+mod response;
+mod scan;
+mod store;
+mod texts;
+mod transformations;
+mod variable;
+
+#[cfg(test)]
+mod tests;
+
+pub use hits::{Hit, Hits};
+pub use inspection::{EvaluateError, Inspection, match_text};
+pub use memo::Memo;
+pub use plan::{Plan, PlanError, latin1};
+pub use request::RequestFacts;
+pub use scan::{Effort, OverBudget};
+pub use variable::names as variable_names;
+
+/// Every lower-case operator name that a plan may use.
+pub fn operator_names() -> &'static [&'static str] {
+    operators::names()
+}
+
+/// Every lower-case transformation name that a plan may use.
+pub fn transformation_names() -> &'static [&'static str] {
+    transformations::Transformation::names()
+}

@@ -1,0 +1,126 @@
+//! SecLang operators that work on bytes (`@rx`, `@pm`, `@detectSQLi`…).
+//!
+//! `compile` runs once per leaf when the rules load; `gate` and `matches` run per text.
+
+use std::sync::LazyLock;
+
+mod byte_sets;
+mod gate;
+mod injection;
+mod ip_match;
+mod numbers;
+mod pcre;
+mod pm;
+mod rx;
+mod strings;
+mod unsupported;
+mod validate;
+mod verify_cc;
+
+pub use gate::{ByteSet, Gate, Presence};
+
+/// What was matched: group 0 first, at most ten groups, an unset one empty.
+pub type Captures = Vec<Vec<u8>>;
+
+/// A compiled operator; the leaf's negation is the caller's.
+pub struct Operator {
+    matcher: Box<dyn Matcher>,
+    gate: Gate,
+}
+
+/// One operator's test. Its gate must admit every text that `matches` accepts.
+trait Matcher: Send + Sync {
+    /// Fills `captures` (empty before) when the operator captures.
+    fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool;
+
+    fn gate(&self) -> Gate {
+        Gate::open()
+    }
+}
+
+impl Operator {
+    /// Whether the text matches, before negation. Captures are cleared first.
+    pub fn matches(&self, text: &[u8], mut captures: Option<&mut Captures>) -> bool {
+        if let Some(captures) = captures.as_deref_mut() {
+            captures.clear();
+        }
+        self.matcher.matches(text, captures)
+    }
+
+    /// What any matching text has. A text that is not admitted does not match, so that a negated
+    /// leaf hits on it without running the operator.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+type Compiled = Result<Box<dyn Matcher>, String>;
+type Factory = fn(argument: &[u8], entries: &[Vec<u8>]) -> Compiled;
+
+/// The lower-case SecLang names.
+const OPERATORS: &[(&str, Factory)] = &[
+    ("beginswith", strings::begins_with),
+    ("contains", strings::contains),
+    ("containsword", strings::contains_word),
+    ("detectsqli", injection::detect_sqli),
+    ("detectxss", injection::detect_xss),
+    ("endswith", strings::ends_with),
+    ("eq", numbers::eq),
+    ("ge", numbers::ge),
+    ("gt", numbers::gt),
+    ("ipmatch", ip_match::ip_match),
+    ("ipmatchf", ip_match::ip_match),
+    ("ipmatchfromfile", ip_match::ip_match),
+    ("le", numbers::le),
+    ("lt", numbers::lt),
+    ("nomatch", strings::no_match),
+    ("pm", pm::pm),
+    ("pmf", pm::pm_from_file),
+    ("pmfromfile", pm::pm_from_file),
+    ("rx", rx::rx),
+    ("streq", strings::streq),
+    ("strmatch", strings::contains),
+    ("unconditionalmatch", strings::unconditional_match),
+    ("validatebyterange", validate::byte_range),
+    ("validateurlencoding", validate::url_encoding),
+    ("validateutf8encoding", validate::utf8_encoding),
+    ("verifycc", verify_cc::verify_cc),
+    ("within", strings::within),
+];
+
+/// Compiles an operator: its lower-case SecLang name, its argument and its file's entries, texts
+/// as Latin-1 (one character per byte). The error says what is wrong and how to mend it.
+pub fn compile(name: &str, argument: &str, entries: &[String]) -> Result<Operator, String> {
+    let Some((_, factory)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
+        return Err(unsupported::reason(name));
+    };
+    let entries: Vec<Vec<u8>> = entries.iter().map(|entry| bytes_of(entry)).collect();
+    let matcher = factory(&bytes_of(argument), &entries)
+        .map_err(|reason| format!("@{name} {argument:?}: {reason}"))?;
+    let gate = matcher.gate();
+    Ok(Operator { matcher, gate })
+}
+
+/// Every lower-case operator name that `compile` accepts.
+pub fn names() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| OPERATORS.iter().map(|(name, _)| *name).collect());
+    &NAMES
+}
+
+/// The bytes of a Latin-1 text; characters beyond Latin-1 give their UTF-8 bytes.
+fn bytes_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
+mod tests;

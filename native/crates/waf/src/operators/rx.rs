@@ -1,0 +1,146 @@
+//! `@rx`.
+
+use super::byte_sets::{self, Analysis};
+use super::{Captures, Compiled, Gate, Matcher, pcre};
+
+/// TX:0 to TX:9.
+const GROUPS_MAX: usize = 10;
+/// Memory one compiled pattern may take; the regex crate's default is 10 MiB.
+const PROGRAM_BYTES_MAX: usize = 32 << 20;
+/// Steps that one match with look-around may take before it is given up.
+const BACKTRACK_MAX: usize = 200_000;
+
+/// `@rx ^/admin`: somewhere in the text, in byte mode, `.` matches newlines, `^` and `$` match at
+/// lines (PCRE_DOTALL|PCRE_MULTILINE). Captures groups 0–9.
+pub(super) fn rx(argument: &[u8], _entries: &[Vec<u8>]) -> Compiled {
+    Ok(Box::new(Pattern::compile(argument)?))
+}
+
+/// A pattern with its engine and its gate.
+pub(super) struct Pattern {
+    engine: Engine,
+    analysis: Analysis,
+}
+
+enum Engine {
+    /// Linear time; all of CRS 4.
+    Linear(regex::bytes::Regex),
+    /// Look-around, back-references, possessive quantifiers; bounded by `BACKTRACK_MAX`.
+    Backtracking(fancy_regex::Regex),
+}
+
+impl Pattern {
+    /// Compiles a pattern in PCRE's syntax, given as bytes.
+    pub(super) fn compile(pattern: &[u8]) -> Result<Self, String> {
+        let rewritten = pcre::rewrite(pattern)?;
+        if !rewritten.possessive {
+            let linear = regex::bytes::RegexBuilder::new(&rewritten.pattern)
+                .unicode(false)
+                .dot_matches_new_line(true)
+                .multi_line(true)
+                .size_limit(PROGRAM_BYTES_MAX)
+                .build();
+            if let Ok(regex) = linear {
+                let analysis = byte_sets::analyse(&rewritten.pattern);
+                return Ok(Self {
+                    engine: Engine::Linear(regex),
+                    analysis,
+                });
+            }
+        }
+        let regex = fancy_regex::RegexBuilder::new(&rewritten.pattern)
+            .bytes_mode(fancy_regex::BytesMode::Ascii)
+            .dot_matches_new_line(true)
+            .multi_line(true)
+            .delegate_size_limit(PROGRAM_BYTES_MAX)
+            .backtrack_limit(BACKTRACK_MAX)
+            .build()
+            .map_err(|error| format!("the pattern does not compile: {error}"))?;
+        Ok(Self {
+            engine: Engine::Backtracking(regex),
+            analysis: Analysis::default(),
+        })
+    }
+
+    /// Whether the pattern needs no backtracking.
+    #[cfg(test)]
+    pub(super) fn is_linear(&self) -> bool {
+        matches!(self.engine, Engine::Linear(_))
+    }
+
+    /// The first match at or after `from`; look-behind sees the text before it.
+    pub(super) fn find_from(&self, text: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
+        match &self.engine {
+            Engine::Linear(regex) => regex.find_at(text, from).map(|found| found.range()),
+            Engine::Backtracking(regex) => {
+                let found = regex.find_from_pos(text, from).ok().flatten()?;
+                Some(found.start()..found.end())
+            }
+        }
+    }
+}
+
+impl Pattern {
+    /// PCRE's `^` does not hold after a newline that ends the text, the regex crate's does: whether
+    /// the only match is such a one.
+    fn matches_only_after_the_end(&self, text: &[u8], regex: &regex::bytes::Regex) -> bool {
+        self.analysis.empty_only_at_line_start
+            && text.last() == Some(&b'\n')
+            && regex
+                .find(text)
+                .is_some_and(|found| found.start() == text.len())
+    }
+}
+
+impl Matcher for Pattern {
+    fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool {
+        if let Engine::Linear(regex) = &self.engine
+            && self.matches_only_after_the_end(text, regex)
+        {
+            return false;
+        }
+        let Some(captures) = captures else {
+            return match &self.engine {
+                Engine::Linear(regex) => regex.is_match(text),
+                Engine::Backtracking(regex) => given_up_is_match(regex.is_match(text)),
+            };
+        };
+        match &self.engine {
+            Engine::Linear(regex) => {
+                let Some(groups) = regex.captures(text) else {
+                    return false;
+                };
+                let texts = groups
+                    .iter()
+                    .map(|group| group.map(|group| group.as_bytes()));
+                captures.extend(texts.take(GROUPS_MAX).map(owned));
+                true
+            }
+            Engine::Backtracking(regex) => match regex.captures(text) {
+                Ok(Some(groups)) => {
+                    let texts = groups
+                        .iter()
+                        .map(|group| group.map(|group| group.as_bytes()));
+                    captures.extend(texts.take(GROUPS_MAX).map(owned));
+                    true
+                }
+                Ok(None) => false,
+                Err(error) => given_up_is_match(Err(error)),
+            },
+        }
+    }
+
+    fn gate(&self) -> Gate {
+        self.analysis.gate.clone()
+    }
+}
+
+/// A text made to exhaust the engine counts as a match: a WAF that gives up must not let it pass.
+/// (ModSecurity says no match and sets MSC_PCRE_LIMITS_EXCEEDED.)
+fn given_up_is_match(outcome: fancy_regex::Result<bool>) -> bool {
+    outcome.unwrap_or(true)
+}
+
+fn owned(group: Option<&[u8]>) -> Vec<u8> {
+    group.unwrap_or_default().to_vec()
+}

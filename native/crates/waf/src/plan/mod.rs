@@ -1,0 +1,324 @@
+//! The compiled scan plan: shared by all threads, never changed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+mod leaf;
+mod program;
+mod schema;
+
+pub use leaf::{Leaf, Members, Target, latin1};
+pub use program::{Program, Test, ViewPrograms};
+
+use crate::bodies::ParseLimits;
+use crate::operators::{self, Gate, Operator, Presence};
+use crate::variable::{SLOTS, Side, Slot, Variable};
+use schema::PlanSchema;
+
+/// Operators compiled while reasoning that are kept; their arguments may come from requests.
+const DYNAMIC_OPERATORS_MAX: usize = 1024;
+
+/// Why a plan does not compile: the rule's place, and what is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError {
+    pub source: String,
+    pub reason: String,
+}
+
+impl PlanError {
+    pub(crate) fn new(source: &str, reason: String) -> Self {
+        Self {
+            source: source.to_owned(),
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.source, self.reason)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// A gate without indirection: unused sets repeat the first one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PackedGate {
+    sets: [[u64; 4]; 3],
+    min_len: usize,
+    has_sets: bool,
+}
+
+impl PackedGate {
+    fn new(gate: &Gate) -> Self {
+        let mut packed = Self {
+            min_len: gate.min_len,
+            ..Self::default()
+        };
+        if let Some(first) = gate.sets.first() {
+            packed.has_sets = true;
+            let sets = gate.sets.iter().chain(std::iter::repeat(first));
+            for (slot, set) in packed.sets.iter_mut().zip(sets) {
+                *slot = *set;
+            }
+        }
+        packed
+    }
+
+    /// Whether a text may match; false is certain.
+    pub fn admits(&self, presence: &Presence, len: usize) -> bool {
+        if len < self.min_len {
+            return false;
+        }
+        let [a, b, c, d] = presence.0;
+        !self.has_sets
+            || self.sets.iter().all(|set| {
+                let [e, f, g, h] = set;
+                (a & e) | (b & f) | (c & g) | (d & h) != 0
+            })
+    }
+}
+
+/// The number of members that a target names, and the leaves that ask for it.
+pub struct Count {
+    pub variable: Variable,
+    /// Leaf and target; all of them name the same members.
+    pub tests: Vec<(u32, u16)>,
+}
+
+/// What one phase runs.
+#[derive(Default)]
+pub struct PhasePlan {
+    /// By slot and side: `slot * 2 + side`.
+    views: Vec<Option<ViewPrograms>>,
+    pub counts: Vec<Count>,
+}
+
+impl PhasePlan {
+    /// The programs for what a view shows; none when no leaf of the phase looks there.
+    pub fn view(&self, slot: Slot, side: Side) -> Option<&ViewPrograms> {
+        self.views.get(slot as usize * 2 + side as usize)?.as_ref()
+    }
+
+    fn build(leaves: &[(u32, &Leaf)]) -> Self {
+        let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
+        let mut counts: Vec<(String, Count)> = Vec::new();
+        for (index, leaf) in leaves {
+            for (position, target) in leaf.targets.iter().enumerate().filter(|(_, t)| !t.exclude) {
+                if target.count {
+                    add_count(&mut counts, (*index, position), target);
+                    continue;
+                }
+                for view in target.variable.views() {
+                    let place = views.get_mut(view.0 as usize * 2 + view.1 as usize);
+                    if let Some(place @ None) = place {
+                        *place = ViewPrograms::build(*view, leaves);
+                    }
+                }
+            }
+        }
+        Self {
+            views,
+            counts: counts.into_iter().map(|(_, count)| count).collect(),
+        }
+    }
+}
+
+/// Leaves that count the same members share one count; patterns are not compared.
+fn add_count(counts: &mut Vec<(String, Count)>, (leaf, position): (u32, usize), target: &Target) {
+    let key = match &target.members {
+        Members::All => format!("{}\0", target.variable.name()),
+        Members::Named(name) => {
+            format!(
+                "{}\0{}",
+                target.variable.name(),
+                name.to_ascii_lowercase().escape_ascii()
+            )
+        }
+        Members::Matching(_) => format!("{}\0\0{leaf}\0{position}", target.variable.name()),
+    };
+    let test = (leaf, u16::try_from(position).unwrap_or(u16::MAX));
+    match counts.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, count)) => count.tests.push(test),
+        None => counts.push((
+            key,
+            Count {
+                variable: target.variable,
+                tests: vec![test],
+            },
+        )),
+    }
+}
+
+/// A compiled scan plan.
+pub struct Plan {
+    leaves: Vec<Leaf>,
+    operators: Vec<Operator>,
+    gates: Vec<PackedGate>,
+    phases: Vec<PhasePlan>,
+    limits: ParseLimits,
+    scan_budget: Duration,
+    wants_full_request: bool,
+    dynamic: Mutex<HashMap<(usize, String), Arc<Operator>>>,
+}
+
+impl Plan {
+    /// Compiles the JSON of a `ScanPlan`.
+    pub fn compile(json: &str) -> Result<Self, PlanError> {
+        let schema: PlanSchema = serde_json::from_str(json)
+            .map_err(|error| PlanError::new("scan plan", error.to_string()))?;
+        let [argument_separator] = *latin1(&schema.argument_separator).as_slice() else {
+            let reason = "SecArgumentSeparator must be one byte".to_owned();
+            return Err(PlanError::new("scan plan", reason));
+        };
+        let limits = ParseLimits {
+            arguments_max: schema.limits.arguments_max,
+            json_depth_max: schema.limits.json_depth_max,
+            body_bytes_max: schema.limits.body_bytes_max,
+            argument_separator,
+            request_body_access: schema.request_body_access,
+            response_body_access: schema.response_body_access,
+        };
+        let budget_ms = schema.limits.scan_budget_ms;
+        let scan_budget = Duration::try_from_secs_f64(budget_ms / 1000.0)
+            .map_err(|error| PlanError::new("scan plan", format!("scanBudgetMs: {error}")))?;
+        let mut compiled = Operators::default();
+        let mut leaves = Vec::with_capacity(schema.leaves.len());
+        for leaf in schema.leaves {
+            let (source, dynamic) = (leaf.source.clone(), leaf.dynamic);
+            let mut leaf = Leaf::read(leaf)?;
+            if dynamic {
+                check_name(&leaf, &source)?;
+            } else {
+                leaf.operator = Some(compiled.index(&leaf, &source)?);
+            }
+            leaves.push(leaf);
+        }
+        let phases = (0..=5)
+            .map(|phase| PhasePlan::build(&scanned(&leaves, phase)))
+            .collect();
+        let mut targets = leaves.iter().flat_map(|leaf| &leaf.targets);
+        let wants_full_request = targets.any(|target| target.variable.is_full_request());
+        let gates = compiled
+            .list
+            .iter()
+            .map(|operator| PackedGate::new(operator.gate()))
+            .collect();
+        let dynamic = Mutex::default();
+        let operators = compiled.list;
+        Ok(Self {
+            leaves,
+            operators,
+            gates,
+            phases,
+            limits,
+            scan_budget,
+            wants_full_request,
+            dynamic,
+        })
+    }
+
+    /// The leaf of this index.
+    pub fn leaf(&self, index: u32) -> Option<&Leaf> {
+        self.leaves.get(index as usize)
+    }
+
+    /// The operator of this index.
+    pub fn operator(&self, index: u32) -> Option<&Operator> {
+        self.operators.get(index as usize)
+    }
+
+    /// The gate of this operator.
+    pub fn gate(&self, index: u32) -> Option<&PackedGate> {
+        self.gates.get(index as usize)
+    }
+
+    /// What this phase (1–5) runs.
+    pub fn phase(&self, phase: u8) -> Option<&PhasePlan> {
+        self.phases.get(usize::from(phase))
+    }
+
+    /// Bounds on what is parsed.
+    pub fn limits(&self) -> &ParseLimits {
+        &self.limits
+    }
+
+    /// Time that one scan may take.
+    pub fn scan_budget(&self) -> Duration {
+        self.scan_budget
+    }
+
+    /// Whether some leaf names `FULL_REQUEST`, which costs a copy of the body.
+    pub fn wants_full_request(&self) -> bool {
+        self.wants_full_request
+    }
+
+    /// The operator of a leaf for an argument known only while reasoning.
+    pub fn dynamic_operator(&self, leaf: usize, argument: &str) -> Result<Arc<Operator>, String> {
+        let known = self
+            .leaves
+            .get(leaf)
+            .ok_or_else(|| format!("no leaf {leaf}"))?;
+        let key = (leaf, argument.to_owned());
+        if let Ok(cache) = self.dynamic.lock()
+            && let Some(operator) = cache.get(&key)
+        {
+            return Ok(Arc::clone(operator));
+        }
+        let operator = operators::compile(&known.operator_name, argument, &known.entries)?;
+        let operator = Arc::new(operator);
+        if let Ok(mut cache) = self.dynamic.lock() {
+            if cache.len() >= DYNAMIC_OPERATORS_MAX {
+                cache.clear();
+            }
+            cache.insert(key, Arc::clone(&operator));
+        }
+        Ok(operator)
+    }
+}
+
+/// The leaves that a phase's scan runs.
+fn scanned(leaves: &[Leaf], phase: u8) -> Vec<(u32, &Leaf)> {
+    let indexed = (0..).zip(leaves);
+    indexed
+        .filter(|(_, leaf)| leaf.phase == phase && leaf.operator.is_some() && !leaf.text_only)
+        .collect()
+}
+
+fn check_name(leaf: &Leaf, source: &str) -> Result<(), PlanError> {
+    if operators::names().contains(&leaf.operator_name.as_str()) {
+        return Ok(());
+    }
+    Err(PlanError::new(
+        source,
+        format!("unknown operator @{}", leaf.operator_name),
+    ))
+}
+
+/// Compiled operators; equal ones once.
+#[derive(Default)]
+struct Operators {
+    list: Vec<Operator>,
+    known: HashMap<(String, String, Vec<String>), usize>,
+}
+
+impl Operators {
+    fn index(&mut self, leaf: &Leaf, source: &str) -> Result<usize, PlanError> {
+        let key = (
+            leaf.operator_name.clone(),
+            leaf.argument.clone(),
+            leaf.entries.clone(),
+        );
+        if let Some(index) = self.known.get(&key) {
+            return Ok(*index);
+        }
+        let operator = operators::compile(&leaf.operator_name, &leaf.argument, &leaf.entries)
+            .map_err(|reason| PlanError::new(source, format!("@{}: {reason}", key.0)))?;
+        self.list.push(operator);
+        self.known.insert(key, self.list.len() - 1);
+        Ok(self.list.len() - 1)
+    }
+}

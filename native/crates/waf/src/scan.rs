@@ -1,0 +1,346 @@
+//! Runs the plan's programs over the store's entries.
+
+use std::time::Instant;
+
+use crate::hits::{Hit, Hits};
+use crate::memo::Memo;
+use crate::operators::{Captures, Operator};
+use crate::plan::{Count, Leaf, PhasePlan, Plan, Program, Test};
+use crate::store::{Entry, Store};
+use crate::texts::Texts;
+use crate::variable::{Side, Variable};
+
+/// The time budget is used up; the caller decides what that means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverBudget;
+
+/// Looks at the clock now and then, by work done.
+pub struct Budget {
+    deadline: Instant,
+    work: usize,
+}
+
+/// Work between two looks at the clock, in bytes; each operator costs `OPERATOR_WORK` more.
+const WORK_PER_CHECK: usize = 64 * 1024;
+const OPERATOR_WORK: usize = 256;
+
+impl Budget {
+    /// A budget that ends at `deadline`.
+    pub fn new(deadline: Instant) -> Self {
+        Self { deadline, work: 0 }
+    }
+
+    /// Counts one operator or transformation over a text of this length.
+    pub fn spend(&mut self, text_len: usize) -> Result<(), OverBudget> {
+        self.work += OPERATOR_WORK + text_len;
+        if self.work < WORK_PER_CHECK {
+            return Ok(());
+        }
+        self.work = 0;
+        if Instant::now() > self.deadline {
+            Err(OverBudget)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What a scan may take, and what it may rely on.
+pub struct Effort<'m> {
+    pub deadline: Instant,
+    pub memo: &'m mut Memo,
+}
+
+/// One scan: what it reads, and where its hits go.
+pub struct Scan<'a> {
+    pub plan: &'a Plan,
+    pub store: &'a Store,
+    pub hits: &'a mut Hits,
+    pub budget: Budget,
+}
+
+/// Where a text that is run through a leaf comes from, for its hit.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    pub leaf: u32,
+    pub target: u16,
+    pub variable: Option<Variable>,
+    pub name: Option<&'a [u8]>,
+}
+
+/// Buffers of one scan, kept from value to value.
+#[derive(Default)]
+struct Buffers<'a> {
+    texts: Texts<'a>,
+    /// The text of each node of the program, and how many texts there were after it.
+    nodes: Vec<(usize, usize)>,
+    captures: Captures,
+}
+
+impl<'a> Scan<'a> {
+    /// Every leaf of the phase over every value there is.
+    pub fn phase(&mut self, phase: &PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
+        let mut buffers = Buffers::default();
+        for entry in self.store.entries() {
+            for side in [Side::Value, Side::Name] {
+                let Some(programs) = phase.view(entry.slot, side) else {
+                    continue;
+                };
+                let program = programs.program(self.store.bytes(entry.name));
+                self.remembering(memo, program, (entry, side), &mut buffers)?;
+            }
+        }
+        for count in &phase.counts {
+            self.count(count)?;
+        }
+        self.hits.sort();
+        Ok(())
+    }
+
+    /// Skips a value that is known to be clean, and remembers one that was.
+    fn remembering(
+        &mut self,
+        memo: &mut Memo,
+        program: &Program,
+        (entry, side): (&Entry, Side),
+        buffers: &mut Buffers<'a>,
+    ) -> Result<(), OverBudget> {
+        let store: &'a Store = self.store;
+        let value = store.bytes(entry.side(side));
+        let mut place = None;
+        if program.id != 0 && Memo::may_hold((entry.slot, side)) {
+            match memo.find(program.id, value) {
+                Ok(()) => return Ok(()),
+                Err(free) => place = free,
+            }
+        }
+        let hits = self.hits.list().len();
+        self.value(program, (entry, value), buffers)?;
+        if let Some(place) = place.filter(|_| self.hits.list().len() == hits) {
+            memo.remember(place, value);
+        }
+        Ok(())
+    }
+
+    fn value(
+        &mut self,
+        program: &Program,
+        (entry, value): (&Entry, &'a [u8]),
+        buffers: &mut Buffers<'a>,
+    ) -> Result<(), OverBudget> {
+        if let [root] = program.nodes.as_slice()
+            && root.tests.is_empty()
+        {
+            return Ok(());
+        }
+        self.budget.spend(value.len())?;
+        buffers.texts.begin(value);
+        buffers.nodes.clear();
+        for node in &program.nodes {
+            let parent = buffers.nodes.get(node.parent).copied();
+            let text = match parent {
+                Some((parent, kept)) => {
+                    buffers.texts.keep(kept);
+                    self.budget.spend(buffers.texts.bytes(parent).len())?;
+                    buffers.texts.transform(parent, node.transformation)
+                }
+                None => 0,
+            };
+            buffers.nodes.push((text, buffers.texts.len()));
+            if node.tests.is_empty() {
+                continue;
+            }
+            let changed = parent.is_none_or(|(parent, _)| parent != text);
+            let presence = buffers.texts.presence(text);
+            let bytes = buffers.texts.bytes(text);
+            for test in &node.tests {
+                let gate = self.plan.gate(test.operator);
+                let may_match = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
+                if (may_match || test.negated) && (changed || !test.only_changed) {
+                    self.confirm(test, (entry, bytes, may_match), &mut buffers.captures)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the operator of one test, unless the gate said that it can not match.
+    fn confirm(
+        &mut self,
+        test: &Test,
+        (entry, text, may_match): (&Entry, &[u8], bool),
+        captures: &mut Captures,
+    ) -> Result<(), OverBudget> {
+        captures.clear();
+        let mut matched = false;
+        if may_match && let Some(operator) = self.plan.operator(test.operator) {
+            self.budget.spend(text.len())?;
+            matched = operator.matches(text, None);
+            // Groups cost more than the answer, and nearly every answer is no.
+            if matched && test.capture && !test.negated {
+                operator.matches(text, Some(&mut *captures));
+            }
+        }
+        if matched == test.negated {
+            return Ok(());
+        }
+        let name = self.store.bytes(entry.name);
+        if test
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.admits(name))
+        {
+            return Ok(());
+        }
+        self.hits.push(Hit {
+            leaf: test.leaf,
+            target: test.target,
+            variable: Some(test.variable),
+            name: entry.slot.is_collection().then(|| name.to_vec()),
+            value: text.to_vec(),
+            captures: std::mem::take(captures),
+        });
+        Ok(())
+    }
+
+    fn count(&mut self, count: &Count) -> Result<(), OverBudget> {
+        let mut text = None;
+        for (index, target) in &count.tests {
+            let Some(leaf) = self.plan.leaf(*index) else {
+                continue;
+            };
+            let Some(operator) = leaf
+                .operator
+                .and_then(|i| self.plan.operator(u32::try_from(i).ok()?))
+            else {
+                continue;
+            };
+            let text = text.get_or_insert_with(|| self.store.count(leaf, *target));
+            let (leaf_index, target) = (*index, *target);
+            let variable = Some(count.variable);
+            let origin = Origin {
+                leaf: leaf_index,
+                target,
+                variable,
+                name: None,
+            };
+            let text = text.clone();
+            self.text(leaf, operator, (&text, origin))?;
+        }
+        Ok(())
+    }
+
+    /// Runs one leaf over all values that its targets name, with an operator compiled for it.
+    pub fn leaf(
+        &mut self,
+        (index, leaf): (u32, &Leaf),
+        operator: &Operator,
+    ) -> Result<(), OverBudget> {
+        let store = self.store;
+        for (position, target) in (0..).zip(&leaf.targets) {
+            if target.exclude {
+                continue;
+            }
+            let variable = Some(target.variable);
+            if target.count {
+                let origin = Origin {
+                    leaf: index,
+                    target: position,
+                    variable,
+                    name: None,
+                };
+                self.text(leaf, operator, (&store.count(leaf, position), origin))?;
+                continue;
+            }
+            for (entry, side) in store.visible(target.variable) {
+                let name = store.bytes(entry.name);
+                if !target.members.has(name) || leaf.excludes(target.variable, name) {
+                    continue;
+                }
+                let name = entry.slot.is_collection().then_some(name);
+                let origin = Origin {
+                    leaf: index,
+                    target: position,
+                    variable,
+                    name,
+                };
+                self.text(leaf, operator, (store.bytes(entry.side(side)), origin))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one leaf's chain and operator over one text.
+    pub fn text(
+        &mut self,
+        leaf: &Leaf,
+        operator: &Operator,
+        (text, origin): (&[u8], Origin<'_>),
+    ) -> Result<(), OverBudget> {
+        let mut texts = Texts::default();
+        texts.begin(text);
+        let mut index = 0;
+        let mut changed = true;
+        for step in 0..=leaf.transformations.len() {
+            if let Some(transformation) = step
+                .checked_sub(1)
+                .and_then(|i| leaf.transformations.get(i))
+            {
+                self.budget.spend(texts.bytes(index).len())?;
+                let next = texts.transform(index, *transformation);
+                changed = next != index;
+                index = next;
+            }
+            let last = step == leaf.transformations.len();
+            let run = if leaf.multi_match { changed } else { last };
+            if run {
+                self.run_operator(leaf, operator, (texts.bytes(index), origin))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_operator(
+        &mut self,
+        leaf: &Leaf,
+        operator: &Operator,
+        (text, origin): (&[u8], Origin<'_>),
+    ) -> Result<(), OverBudget> {
+        self.budget.spend(text.len())?;
+        let mut captures = Captures::new();
+        let wanted = leaf.capture && !leaf.negated;
+        if operator.matches(text, wanted.then_some(&mut captures)) == leaf.negated {
+            return Ok(());
+        }
+        self.hits.push(Hit {
+            leaf: origin.leaf,
+            target: origin.target,
+            variable: origin.variable,
+            name: origin.name.map(<[u8]>::to_vec),
+            value: text.to_vec(),
+            captures,
+        });
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Everything that a variable shows, oldest first.
+    pub fn visible(&self, variable: Variable) -> impl Iterator<Item = (&Entry, Side)> {
+        let views = variable.views();
+        self.entries().iter().filter_map(move |entry| {
+            let view = views.iter().find(|(slot, _)| *slot == entry.slot)?;
+            Some((entry, view.1))
+        })
+    }
+
+    /// The text of `&ARGS`: how many members a target of a leaf names, without its exclusions.
+    fn count(&self, leaf: &Leaf, target: u16) -> Vec<u8> {
+        let Some(target) = leaf.targets.get(usize::from(target)) else {
+            return b"0".to_vec();
+        };
+        let all = self.visible(target.variable);
+        let members = all.filter(|(entry, _)| target.members.has(self.bytes(entry.name)));
+        members.count().to_string().into_bytes()
+    }
+}

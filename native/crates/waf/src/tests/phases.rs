@@ -1,0 +1,182 @@
+//! What there is to see in each phase, and how bodies are read.
+
+use bytes::Bytes;
+
+use super::{all, effort, inspection, plan};
+use crate::{Inspection, Memo};
+
+#[test]
+fn each_phase_sees_what_there_is() {
+    let rules = [
+        "REQUEST_BODY|ARGS|REQBODY_ERROR ;  ; @rx . ; p1",
+        "ARGS ;  ; @rx . ; p2",
+        "RESPONSE_STATUS|RESPONSE_PROTOCOL|RESPONSE_HEADERS:server ;  ; @rx . ; p3",
+        "RESPONSE_BODY|RESPONSE_CONTENT_TYPE|STATUS_LINE ;  ; @rx . ; p4",
+        "RESPONSE_STATUS|REQUEST_METHOD ;  ; @rx . ; p5",
+    ];
+    let plan = plan(&rules);
+    let mut exchange =
+        inspection("POST /?q=1\nContent-Type: application/x-www-form-urlencoded\n\na=1");
+    let run = |exchange: &mut Inspection, phase| {
+        all(exchange
+            .scan(&plan, phase, effort(&mut Memo::new(0)))
+            .unwrap())
+    };
+    assert_eq!(run(&mut exchange, 1), ["0 ARGS:q=1"]);
+    assert_eq!(run(&mut exchange, 2), ["1 ARGS:q=1", "1 ARGS:a=1"]);
+    assert_eq!(run(&mut exchange, 3), [] as [&str; 0]);
+    let headers = [
+        (b"Server".as_slice(), b"x".as_slice()),
+        (b"content-type", b"text/html"),
+    ];
+    exchange.set_response(("HTTP/1.1", 404), headers.into_iter());
+    let expected = [
+        "2 RESPONSE_STATUS=404",
+        "2 RESPONSE_PROTOCOL=HTTP/1.1",
+        "2 RESPONSE_HEADERS:Server=x",
+    ];
+    assert_eq!(run(&mut exchange, 3), expected);
+    exchange.set_response_body(&Bytes::from_static(b"<p>"), true);
+    let expected = [
+        "3 RESPONSE_BODY=<p>",
+        "3 RESPONSE_CONTENT_TYPE=text/html",
+        "3 STATUS_LINE=HTTP/1.1 404",
+    ];
+    assert_eq!(run(&mut exchange, 4), expected);
+    assert_eq!(
+        run(&mut exchange, 5),
+        ["4 RESPONSE_STATUS=404", "4 REQUEST_METHOD=POST"]
+    );
+}
+
+#[test]
+fn bodies_are_read_by_their_processor() {
+    let rules = [
+        "ARGS|XML:/*|XML://@*|REQBODY_ERROR|REQBODY_PROCESSOR ;  ; @rx . ; ",
+        "REQBODY_ERROR_MSG ;  ; @contains parsing ; ",
+    ];
+    let plan = plan(&rules);
+    let cases: [(&str, &str, &[&str]); 8] = [
+        (
+            "JSON",
+            "{\"a\":\"x\"}",
+            &[
+                "0 ARGS:json.a=x",
+                "0 REQBODY_ERROR=0",
+                "0 REQBODY_PROCESSOR=JSON",
+            ],
+        ),
+        (
+            "JSON",
+            "{",
+            &[
+                "0 REQBODY_ERROR=1",
+                "0 REQBODY_PROCESSOR=JSON",
+                "1 REQBODY_ERROR_MSG=JSON parsing error: string expected at byte 1",
+            ],
+        ),
+        (
+            "JSON",
+            "",
+            &["0 REQBODY_ERROR=0", "0 REQBODY_PROCESSOR=JSON"],
+        ),
+        (
+            "xml",
+            "<a b='1'>x</a>",
+            &[
+                "0 XML:/*=x",
+                "0 XML://@*=1",
+                "0 REQBODY_ERROR=0",
+                "0 REQBODY_PROCESSOR=XML",
+            ],
+        ),
+        (
+            "XML",
+            "<a>",
+            &[
+                "0 REQBODY_ERROR=1",
+                "0 REQBODY_PROCESSOR=XML",
+                "1 REQBODY_ERROR_MSG=XML parsing error: element without end at byte 3",
+            ],
+        ),
+        (
+            "URLENCODED",
+            "a=1",
+            &[
+                "0 ARGS:a=1",
+                "0 REQBODY_ERROR=0",
+                "0 REQBODY_PROCESSOR=URLENCODED",
+            ],
+        ),
+        (
+            "MULTIPART",
+            "x",
+            &[
+                "0 REQBODY_ERROR=1",
+                "0 REQBODY_PROCESSOR=MULTIPART",
+                "1 REQBODY_ERROR_MSG=Multipart parsing error: Invalid MIME type",
+            ],
+        ),
+        ("", "a=1", &["0 REQBODY_ERROR=0"]),
+    ];
+    for (processor, body, expected) in cases {
+        let mut exchange = inspection(&format!(
+            "POST / HTTP/1.1\nContent-Type: text/plain\n\n{body}"
+        ));
+        exchange.set_body_processor(processor);
+        let seen = all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap());
+        let expected: Vec<String> = expected.iter().map(|hit| (*hit).to_owned()).collect();
+        assert_eq!(seen, expected, "{processor} {body}");
+    }
+}
+
+#[test]
+fn a_multipart_body_is_shown_when_forced() {
+    let plan =
+        plan(&["REQUEST_BODY|FILES|FILES_COMBINED_SIZE|MULTIPART_STRICT_ERROR ;  ; @rx . ; "]);
+    let body = "--x\r\nContent-Disposition: form-data; name=f; filename=a\r\n\r\n123\r\n--x--\r\n";
+    let request =
+        format!("POST / HTTP/1.1\nContent-Type: multipart/form-data; boundary=x\n\n{body}");
+    let rest = [
+        "0 FILES:f=a",
+        "0 FILES_COMBINED_SIZE=3",
+        "0 MULTIPART_STRICT_ERROR=0",
+    ]
+    .map(str::to_owned);
+    let mut exchange = inspection(&request);
+    assert_eq!(
+        all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap()),
+        rest
+    );
+    let mut exchange = inspection(&request);
+    exchange.force_body_variable(true);
+    let seen = all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap());
+    assert_eq!(seen[0], format!("0 REQUEST_BODY={body}"));
+    assert_eq!(seen[1..], rest);
+}
+
+#[test]
+fn a_body_beyond_the_limits_is_marked() {
+    let plan = plan(&["INBOUND_DATA_ERROR|REQBODY_ERROR|REQUEST_BODY_LENGTH ;  ; @rx . ; "]);
+    let long = "x".repeat(70_000);
+    let many = "a&".repeat(101);
+    let form = "POST / HTTP/1.1\nContent-Type: application/x-www-form-urlencoded\n\n";
+    let seen = all(inspection(&format!("{form}{long}"))
+        .scan(&plan, 2, effort(&mut Memo::new(0)))
+        .unwrap());
+    let expected = [
+        "0 INBOUND_DATA_ERROR=1",
+        "0 REQBODY_ERROR=0",
+        "0 REQUEST_BODY_LENGTH=65536",
+    ];
+    assert_eq!(seen, expected);
+    let seen = all(inspection(&format!("{form}{many}"))
+        .scan(&plan, 2, effort(&mut Memo::new(0)))
+        .unwrap());
+    let expected = [
+        "0 INBOUND_DATA_ERROR=0",
+        "0 REQBODY_ERROR=1",
+        "0 REQUEST_BODY_LENGTH=202",
+    ];
+    assert_eq!(seen, expected);
+}

@@ -1,0 +1,116 @@
+//! The distinct texts that a value becomes under the transformations of one program. Most
+//! transformations leave most values alone: those share one text, and its presence map.
+
+use std::borrow::Cow;
+
+use crate::operators::Presence;
+use crate::transformations::Transformation;
+
+/// At least the number of transformations there are.
+const TRANSFORMATIONS_MAX: usize = 64;
+const UNKNOWN: u16 = u16::MAX;
+/// From this length on, texts are let go when the branch of the program that made them ends:
+/// making one twice is better than holding a large body in dozens of forms.
+const LARGE_BYTES: usize = 128 * 1024;
+
+struct Form<'a> {
+    bytes: Cow<'a, [u8]>,
+    presence: Option<Presence>,
+    /// What each transformation makes of this text, as an index.
+    becomes: [u16; TRANSFORMATIONS_MAX],
+}
+
+impl<'a> Form<'a> {
+    fn new(bytes: Cow<'a, [u8]>) -> Self {
+        Self {
+            bytes,
+            presence: None,
+            becomes: [UNKNOWN; TRANSFORMATIONS_MAX],
+        }
+    }
+}
+
+/// Texts by index; the first is the value as it came.
+#[derive(Default)]
+pub struct Texts<'a> {
+    forms: Vec<Form<'a>>,
+}
+
+impl<'a> Texts<'a> {
+    /// Starts over with another value.
+    pub fn begin(&mut self, value: &'a [u8]) {
+        self.forms.clear();
+        self.forms.push(Form::new(Cow::Borrowed(value)));
+    }
+
+    /// How many texts there are now, for `keep`.
+    pub fn len(&self) -> usize {
+        self.forms.len()
+    }
+
+    /// Lets all but the first `len` texts go, when they are large.
+    pub fn keep(&mut self, len: usize) {
+        let large = self.bytes(0).len() >= LARGE_BYTES;
+        if !large || len >= self.forms.len() {
+            return;
+        }
+        self.forms.truncate(len);
+        for becomes in self.forms.iter_mut().flat_map(|form| &mut form.becomes) {
+            if usize::from(*becomes) >= len {
+                *becomes = UNKNOWN;
+            }
+        }
+    }
+
+    /// The text of this index.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        self.forms
+            .get(index)
+            .map(|form| form.bytes.as_ref())
+            .unwrap_or_default()
+    }
+
+    /// The bytes that occur in the text, computed on first use.
+    pub fn presence(&mut self, index: usize) -> Presence {
+        let Some(form) = self.forms.get_mut(index) else {
+            return Presence::default();
+        };
+        *form
+            .presence
+            .get_or_insert_with(|| Presence::of(&form.bytes))
+    }
+
+    /// The index of what the transformation makes of the text: its own when nothing changes.
+    pub fn transform(&mut self, index: usize, transformation: Transformation) -> usize {
+        let Some(form) = self.forms.get(index) else {
+            return index;
+        };
+        let known = form
+            .becomes
+            .get(transformation as usize)
+            .copied()
+            .unwrap_or(UNKNOWN);
+        if known != UNKNOWN {
+            return usize::from(known);
+        }
+        let before: &[u8] = &form.bytes;
+        let changed = match transformation.apply(Cow::Borrowed(before)) {
+            Cow::Borrowed(after) if after.len() == before.len() => None,
+            after => Some(after.into_owned()),
+        };
+        let becomes = changed.map_or(index, |text| self.find_or_add(text));
+        let place = self.forms.get_mut(index);
+        if let Some(place) = place.and_then(|form| form.becomes.get_mut(transformation as usize)) {
+            *place = u16::try_from(becomes).unwrap_or(UNKNOWN);
+        }
+        becomes
+    }
+
+    fn find_or_add(&mut self, text: Vec<u8>) -> usize {
+        if let Some(index) = self.forms.iter().position(|form| *form.bytes == *text) {
+            return index;
+        }
+        self.forms.push(Form::new(Cow::Owned(text)));
+        self.forms.len() - 1
+    }
+}
