@@ -1,0 +1,67 @@
+/** What the Rust addon offers to TypeScript. Only `proxy/wire.ts` and `waf/scanner.ts` import it. */
+
+/** The wire threads: listeners, TLS, connections. Made once, by the main thread. */
+export class Wire {
+  /** `config` is the JSON of `WireConfig` (proxy/wire-config.ts). Binds nothing yet; throws on a bad config. */
+  constructor(config: string)
+  /** Binds every listener and starts the threads; throws with the address and the reason (EADDRINUSE…). Returns the bound addresses, in the order of the listeners. */
+  listen(): string[]
+  /** JSON of `CertificateSet`; replaces all certificates at once for new handshakes. Throws and keeps the old set when one does not load. */
+  setCertificates(certificates: string): void
+  /** JSON of `EndpointConfig[]`; ids in later forward plans refer to the newest table. */
+  setEndpoints(endpoints: string): void
+  /** 0 starting (503), 1 ok (200), 2 draining (503): the answer of /_gwhealthz from now on. */
+  setHealth(state: number): void
+  /** Announces close on every connection (Connection: close, GOAWAY); accepts on until `activeExchanges` falls to 0. */
+  drain(): void
+  /** Closes the listeners and all connections and ends the threads. */
+  stop(): void
+  /** Exchanges begun and not finished, over all threads. */
+  activeExchanges(): number
+  /** For each worker slot: milliseconds for which it had work and neither took nor answered; 0 when idle; -1 when no worker is attached. */
+  workerSilence(): number[]
+  /** Takes the slot's exchanges away and gives each to another worker once; a second loss refuses it. Called when the worker ended. `generation` guards against a newer worker in the slot. */
+  detachWorker(slot: number, generation: number): void
+  /** JSON of `WireStats`: counters since start. */
+  stats(): string
+}
+
+/** One WAF worker's end of the queue. Made in the worker, for its slot. */
+export class WorkerPort {
+  /** `wake` is called (without arguments, at most once per batch) when there is something to take. */
+  constructor(slot: number, wake: () => void)
+  readonly generation: number
+  /** Copies pending records into `out`; bytes written, 0 when there is none, or minus the size needed. Layout: proxy/batch.ts. */
+  take(out: Uint8Array): number
+  /** Carries out the plans in the first `length` bytes. Layout: proxy/plan.ts. */
+  answer(plans: Uint8Array, length: number): void
+  /** Scans the exchange for every leaf of `phase` (1–5) and writes the hits to `out`. Returns the byte length of the result (0: no hit; more than `out` holds: fetch it with `result`), or -1 over the time budget. */
+  scan(handle: number, plan: number, phase: number, out: Uint8Array): number
+  /** Runs one leaf now with its macro-expanded argument (Latin-1). Result as `scan`. */
+  evaluate(handle: number, plan: number, leaf: number, argument: string, out: Uint8Array): number
+  /** Every value of one variable, as hits of leaf 0xffffffff without captures: for macros and logdata. `selector` '' means the whole collection. */
+  variable(handle: number, name: string, selector: string, out: Uint8Array): number
+  /** The last result again, when it did not fit. */
+  result(out: Uint8Array): number
+  /** `ctl:requestBodyProcessor`: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | ''. Before the phase 2 scan. */
+  setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:forceRequestBodyVariable`. */
+  forceBodyVariable(handle: number, on: boolean): void
+}
+
+/** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */
+export function compilePlan(plan: string): number
+export function dropPlan(plan: number): void
+/** Runs a leaf's transformations and operator on a text known only while reasoning (TX, MATCHED_VAR). Result as `scan`, at most one hit per multiMatch step. `argument` '' takes the leaf's own. */
+export function matchText(plan: number, leaf: number, text: string, argument: string, out: Uint8Array): number
+/** Names by index, as used in hits. */
+export function variableNames(): string[]
+/** Names of operators and transformations that exist, lower-case, for `edge waf lint` and load errors. */
+export function operatorNames(): string[]
+export function transformationNames(): string[]
+/** Names by index, as used in outcome and refusal records. */
+export function errorNames(): string[]
+/** Known header names by index, as used in head records. */
+export function knownHeaders(): string[]
+/** Test hook: makes the calling thread panic inside native code; proves that a panic is caught. */
+export function panicForTest(): void

@@ -1,0 +1,7 @@
+//! The addon: converts types and errors between TypeScript and the crates, and holds no logic.
+#![forbid(unsafe_op_in_unsafe_fn)]
+#![cfg_attr(test, allow(dead_code))] // the exports are registered only in the addon itself
+
+mod error;
+mod waf;
+mod wire;

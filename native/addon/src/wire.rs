@@ -1,0 +1,183 @@
+//! `Wire` and `WorkerPort` of index.d.ts.
+
+use crate::error::to_js;
+use crate::waf::Inspections;
+use edge_wire::{ErrorCode, Exchange, KNOWN_HEADERS, Port, Taken};
+use napi::bindgen_prelude::{Function, Uint8Array};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Result, Status};
+use napi_derive::napi;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Wakes a worker without any value. Weak: it does not keep the worker alive.
+type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// The wire of this program; workers find it here, because a class instance cannot cross threads.
+static WIRE: Mutex<Weak<edge_wire::Wire>> = Mutex::new(Weak::new());
+
+fn current_wire() -> Option<Arc<edge_wire::Wire>> {
+    WIRE.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .upgrade()
+}
+
+/// The bytes of an array that JavaScript lent for the length of one call.
+pub(crate) fn bytes_of(array: &mut Uint8Array) -> &mut [u8] {
+    // SAFETY: JavaScript does not run until the call returns, and no other native code keeps a
+    // reference to an array.
+    unsafe { array.as_mut() }
+}
+
+/// The wire threads.
+#[napi]
+pub struct Wire {
+    inner: Arc<edge_wire::Wire>,
+}
+
+#[napi]
+impl Wire {
+    #[napi(constructor)]
+    pub fn new(config: String) -> Result<Wire> {
+        let inner = Arc::new(edge_wire::Wire::new(&config).map_err(to_js)?);
+        *WIRE.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&inner);
+        Ok(Wire { inner })
+    }
+
+    #[napi]
+    pub fn listen(&self) -> Result<Vec<String>> {
+        self.inner.listen().map_err(to_js)
+    }
+
+    #[napi]
+    pub fn set_certificates(&self, certificates: String) -> Result<()> {
+        self.inner.set_certificates(&certificates).map_err(to_js)
+    }
+
+    #[napi]
+    pub fn set_endpoints(&self, endpoints: String) -> Result<()> {
+        self.inner.set_endpoints(&endpoints).map_err(to_js)
+    }
+
+    #[napi]
+    pub fn set_health(&self, state: u32) {
+        self.inner.shared.set_health(state);
+    }
+
+    #[napi]
+    pub fn drain(&self) {
+        self.inner.shared.begin_drain();
+    }
+
+    #[napi]
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    #[napi]
+    pub fn active_exchanges(&self) -> u32 {
+        u32::try_from(self.inner.shared.active_exchanges()).unwrap_or(u32::MAX)
+    }
+
+    #[napi]
+    pub fn worker_silence(&self) -> Vec<i64> {
+        self.inner.hub().silence()
+    }
+
+    #[napi]
+    pub fn detach_worker(&self, slot: u32, generation: u32) {
+        self.inner.hub().detach(slot as usize, generation);
+    }
+
+    #[napi]
+    pub fn stats(&self) -> String {
+        self.inner.shared.stats_json()
+    }
+}
+
+/// One WAF worker's end of the queue.
+#[napi]
+pub struct WorkerPort {
+    port: Port,
+    pub(crate) inspections: Inspections,
+}
+
+#[napi]
+impl WorkerPort {
+    #[napi(constructor)]
+    pub fn new(slot: u32, wake: Function<(), ()>) -> Result<WorkerPort> {
+        let wire = current_wire().ok_or_else(|| to_js("there is no Wire in this program"))?;
+        let wake: WakeFunction = wake
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .build()?;
+        let wake = Box::new(move || {
+            // A dead environment answers `Closing`: its exchanges are given away by `detach`.
+            let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        let port = wire.attach(slot as usize, wake);
+        let port = port.ok_or_else(|| to_js(format!("there is no worker slot {slot}")))?;
+        Ok(WorkerPort {
+            port,
+            inspections: Inspections::default(),
+        })
+    }
+
+    #[napi(getter)]
+    pub fn generation(&self) -> u32 {
+        self.port.generation()
+    }
+
+    #[napi]
+    pub fn take(&mut self, mut out: Uint8Array) -> i64 {
+        let out = bytes_of(&mut out);
+        let signed = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        match self.port.take(out) {
+            Taken::Written(size) => signed(size),
+            Taken::Needs(size) => -signed(size),
+        }
+    }
+
+    #[napi]
+    pub fn answer(&mut self, plans: &[u8], length: u32) -> Result<()> {
+        let plans = plans
+            .get(..length as usize)
+            .ok_or_else(|| to_js("plans: length > bytes"))?;
+        let answered = self.port.answer(plans);
+        let freed = answered.map_err(|at| to_js(format!("plans: malformed at byte {}", at.0)))?;
+        freed
+            .into_iter()
+            .for_each(|handle| self.inspections.free(handle));
+        Ok(())
+    }
+
+    /// The exchange that this worker knows as `handle`.
+    pub(crate) fn exchange(&self, handle: u32) -> Option<Arc<Exchange>> {
+        self.port.exchange(handle)
+    }
+}
+
+/// Names by index, as used in outcome and refusal records.
+#[napi]
+pub fn error_names() -> Vec<String> {
+    ErrorCode::ALL
+        .iter()
+        .map(|code| code.name().to_owned())
+        .collect()
+}
+
+/// Known header names by index, as used in head records.
+#[napi]
+pub fn known_headers() -> Vec<String> {
+    KNOWN_HEADERS
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+/// Test hook: panics inside native code; the caller gets an exception instead of an abort.
+#[napi]
+#[allow(clippy::panic)]
+pub fn panic_for_test() -> Result<()> {
+    let caught = std::panic::catch_unwind(|| panic!("panicForTest"));
+    caught.map_err(|_| to_js("a panic in native code was caught"))
+}

@@ -1,0 +1,129 @@
+//! One request and its response, readable from its wire thread and from its worker.
+
+use crate::budget::Budget;
+use crate::mailbox::Mailbox;
+use bytes::Bytes;
+use edge_http_policy::Head;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// `ConnectionFacts::certificate` when the default served, or when the connection is in clear.
+pub const NO_CERTIFICATE: u32 = 0xffff_ffff;
+
+/// What is known about a client connection; the same for all its exchanges.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// Index into `WireConfig.listeners`.
+    pub listener: u32,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// `peer`'s address as text (IPv4-mapped IPv6 as IPv4).
+    pub peer_text: Bytes,
+    /// The local port the client connected to.
+    pub local_port: u16,
+    /// Encrypted.
+    pub tls: bool,
+    /// Server name the client asked for; empty when none.
+    pub sni: Bytes,
+    /// Certificate that the server name selected, or [`NO_CERTIFICATE`].
+    pub certificate: u32,
+}
+
+impl ConnectionFacts {
+    /// Facts of a connection in clear.
+    pub fn new(listener: u32, peer: SocketAddr, local_port: u16) -> ConnectionFacts {
+        let peer_text = Bytes::from(peer.ip().to_canonical().to_string());
+        let (sni, certificate) = (Bytes::new(), NO_CERTIFICATE);
+        ConnectionFacts {
+            listener,
+            peer,
+            peer_text,
+            local_port,
+            tls: false,
+            sni,
+            certificate,
+        }
+    }
+
+    /// The same after a TLS or QUIC handshake.
+    pub fn secured(mut self, sni: Bytes, certificate: u32) -> ConnectionFacts {
+        (self.tls, self.sni, self.certificate) = (true, sni, certificate);
+        self
+    }
+}
+
+/// The upstream response's head, for inspection.
+#[derive(Debug, Clone)]
+pub struct ResponseFacts {
+    /// Status.
+    pub status: u16,
+    /// Fields in wire order.
+    pub headers: Vec<(Bytes, Bytes)>,
+}
+
+/// One request and its response. The worker reads it while the wire thread waits for its plan.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request's head.
+    pub head: Head,
+    /// Its connection.
+    pub connection: Arc<ConnectionFacts>,
+    /// The request body (or its beginning), once a READ_BODY plan was carried out.
+    pub body: OnceLock<Bytes>,
+    /// Status of `body` as in the BODY record.
+    pub(crate) body_status: AtomicU32,
+    /// The response's head, once the endpoint answered and the plan asked to inspect it.
+    pub response_head: OnceLock<ResponseFacts>,
+    /// The response's body (or its beginning), once a READ_RESPONSE_BODY plan was carried out.
+    pub response_body: OnceLock<Bytes>,
+    /// The wire thread that serves it.
+    pub(crate) thread: usize,
+    pub(crate) mailbox: Mailbox,
+    budget: Arc<Budget>,
+    reserved: AtomicU64,
+}
+
+impl Exchange {
+    /// A new exchange of wire thread `thread`.
+    pub fn new(
+        head: Head,
+        connection: Arc<ConnectionFacts>,
+        thread: usize,
+        budget: Arc<Budget>,
+    ) -> Exchange {
+        Exchange {
+            head,
+            connection,
+            body: OnceLock::new(),
+            body_status: AtomicU32::new(0),
+            response_head: OnceLock::new(),
+            response_body: OnceLock::new(),
+            thread,
+            mailbox: Mailbox::default(),
+            budget,
+            reserved: AtomicU64::new(0),
+        }
+    }
+
+    /// Status of `body` as in the BODY record: 0 complete, 1 longer, 2 ended early, 3 over budget,
+    /// 4 timed out.
+    pub fn body_status(&self) -> u32 {
+        self.body_status.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` of the budget for held bodies until the exchange is dropped.
+    pub(crate) fn reserve(&self, bytes: u64) -> bool {
+        let granted = self.budget.take(bytes);
+        if granted {
+            self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        }
+        granted
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.budget.give_back(self.reserved.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,56 @@
+//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 towards
+//! endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate carries out.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod client;
+mod config;
+mod encode;
+mod error_code;
+mod exchange;
+mod forward;
+mod h1;
+mod h1_head;
+mod h1_io;
+mod h2;
+mod h2_io;
+mod h2_stream;
+mod hub;
+#[cfg(test)]
+mod hub_tests;
+mod known_headers;
+mod mailbox;
+mod outbound;
+mod outbox;
+mod plan;
+mod pool;
+mod port;
+pub mod quic;
+mod record;
+mod relay;
+mod seam;
+mod serve;
+mod shared;
+mod slot;
+mod stats;
+mod thread;
+mod timers;
+pub mod tls;
+mod upstream;
+mod wire;
+
+pub use config::{
+    CertificateSet, EndpointConfig, ErrorAnswer, WireConfig, WireLimits, WireListener,
+};
+pub use error_code::ErrorCode;
+pub use exchange::{ConnectionFacts, Exchange, NO_CERTIFICATE, ResponseFacts};
+pub use hub::Hub;
+pub use known_headers::KNOWN_HEADERS;
+pub use port::{Port, Taken};
+pub use seam::{BodyError, BodyLength, BodySource, Gone, ResponseHead, ResponseSink};
+pub use serve::serve;
+pub use shared::{Admission, Shared};
+pub use stats::Stats;
+pub use thread::WireThread;
+pub use tls::{Certificates, Tls};
+pub use wire::{Wire, WireError};

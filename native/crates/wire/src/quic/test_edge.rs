@@ -1,0 +1,336 @@
+//! An edge of one wire thread and one worker, and a client, for the tests of HTTP/3.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use super::listen;
+use crate::config::{CertificateConfig, CertificateSet, WireConfig};
+use crate::port::{Port, Taken};
+use crate::shared::Shared;
+use crate::thread::{WireThread, pump};
+use boring::asn1::Asn1Time;
+use boring::ec::{EcGroup, EcKey};
+use boring::hash::MessageDigest;
+use boring::nid::Nid;
+use boring::pkey::PKey;
+use boring::x509::{X509, X509NameBuilder};
+use quiche::h3::{self, Event, Header, NameValue};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub(super) const BIG_BYTES: usize = 5 * 1024 * 1024;
+
+fn certificate(name: &str, is_default: bool) -> CertificateConfig {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(&subject).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder
+        .set_not_before(&Asn1Time::days_from_now(0).unwrap())
+        .unwrap();
+    builder
+        .set_not_after(&Asn1Time::days_from_now(1).unwrap())
+        .unwrap();
+    builder.sign(&key, MessageDigest::sha256()).unwrap();
+    CertificateConfig {
+        chain: String::from_utf8(builder.build().to_pem().unwrap()).unwrap(),
+        key: String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap(),
+        names: vec![name.to_owned()],
+        is_default,
+    }
+}
+
+fn config() -> WireConfig {
+    serde_json::from_value(serde_json::json!({
+        "threads": 1, "workers": 1, "listeners": [], "healthPath": "/_health",
+        "errors": [{ "code": "HEADER_TOO_LARGE", "status": 431, "headers": [], "body": "large\n" }],
+        "limits": {
+            "headerBytesMax": 8192, "headerLineBytesMax": 4096, "headerCountMax": 20,
+            "headerTimeoutMs": 2000, "handshakeTimeoutMs": 1000,
+            "keepAliveIdleTimeoutMs": 5000, "bodyIdleTimeoutMs": 500,
+            "requestsPerConnectionMax": 0, "connectionsMax": 200, "h2StreamsMax": 100,
+            "quicStreamsMax": 100, "quicIdleTimeoutMs": 5000,
+            "inspectedBodiesBytesMax": 100_000_000, "workerQueueMax": 1000,
+            "workerWaitTimeoutMs": 5000, "upstreamIdleTimeoutMs": 1000,
+            "upstreamIdleConnectionsMax": 1
+        }
+    }))
+    .unwrap()
+}
+
+pub(super) struct Edge {
+    pub address: SocketAddr,
+    pub shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One wire thread with one listener, and one worker that answers by path.
+pub(super) fn edge() -> Edge {
+    let shared = Arc::new(Shared::new(config()));
+    let certificates = vec![
+        certificate("one.test", true),
+        certificate("two.test", false),
+    ];
+    shared.tls.set(&CertificateSet { certificates }).unwrap();
+    shared.set_health(1);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (wire, stopped) = (shared.clone(), stop.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async move {
+            let outbox = wire.hub.outboxes[0].clone();
+            let thread = WireThread::new(0, wire);
+            tokio::task::spawn_local(pump(outbox));
+            let server = tokio::task::spawn_local(listen(thread, 7, socket));
+            while !stopped.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            server.abort();
+        });
+    });
+    let port = shared.hub.attach(0, Arc::new(|| {})).unwrap();
+    let stopped = stop.clone();
+    std::thread::spawn(move || work(port, &stopped));
+    Edge {
+        address,
+        shared,
+        stop,
+    }
+}
+
+/// A worker: `/echo` reads the body and answers with it, `/big` answers 5 MiB, `/facts` answers
+/// what the connection is known by, the rest `hello`.
+fn work(mut port: Port, stop: &AtomicBool) {
+    let mut out = vec![0; 1 << 20];
+    while !stop.load(Ordering::Relaxed) {
+        let Taken::Written(bytes) = port.take(&mut out) else {
+            panic!("records too large")
+        };
+        if bytes == 0 {
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
+        }
+        let word = |at: usize| u32::from_le_bytes(out[at * 4..at * 4 + 4].try_into().unwrap());
+        let (words, mut at, mut plans) = (2 + word(0) as usize, 2, Vec::new());
+        while at < words {
+            let (kind, handle) = (word(at), word(at + 1));
+            let path = |port: &Port| port.exchange(handle).unwrap().head.path.to_vec();
+            at += match kind {
+                1 => 17 + 2 * word(at + 16) as usize,
+                2 => 4,
+                3 => 13,
+                6 => 8,
+                other => panic!("record {other}"),
+            };
+            match kind {
+                1 if path(&port) == b"/echo" => {
+                    plans.push(2);
+                    plans.extend_from_slice(&handle.to_le_bytes());
+                    plans.extend_from_slice(&1_000_000u32.to_le_bytes());
+                }
+                1 | 2 => {
+                    let exchange = port.exchange(handle).unwrap();
+                    let facts = &exchange.connection;
+                    let body = match exchange.head.path.as_ref() {
+                        b"/echo" => exchange.body.get().unwrap().to_vec(),
+                        b"/big" => vec![b'x'; BIG_BYTES],
+                        b"/facts" => format!(
+                            "{} {} {} {}",
+                            facts.listener,
+                            facts.peer_text.escape_ascii(),
+                            facts.sni.escape_ascii(),
+                            facts.certificate
+                        )
+                        .into_bytes(),
+                        _ => b"hello".to_vec(),
+                    };
+                    plans.push(1);
+                    plans.extend_from_slice(&handle.to_le_bytes());
+                    plans.extend_from_slice(&[200, 0, 0, 0, 0]);
+                    plans.extend_from_slice(&(body.len() as u32).to_le_bytes());
+                    plans.extend_from_slice(&body);
+                }
+                3 => {
+                    plans.push(6);
+                    plans.extend_from_slice(&handle.to_le_bytes());
+                }
+                _ => {}
+            }
+        }
+        port.answer(&plans).unwrap();
+    }
+}
+
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Answer {
+    pub status: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    done: bool,
+    pub reset: Option<u64>,
+}
+
+pub(super) struct Client {
+    socket: UdpSocket,
+    address: SocketAddr,
+    pub quic: quiche::Connection,
+    h3: Option<h3::Connection>,
+    pub answers: BTreeMap<u64, Answer>,
+    pub goaway: bool,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr, name: &str) -> Client {
+        let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
+        config.verify_peer(false);
+        config
+            .set_application_protos(h3::APPLICATION_PROTOCOL)
+            .unwrap();
+        config.set_max_idle_timeout(5000);
+        config.set_max_recv_udp_payload_size(1500);
+        config.set_initial_max_data(10_000_000);
+        config.set_initial_max_stream_data_bidi_local(1_000_000);
+        config.set_initial_max_stream_data_uni(1_000_000);
+        config.set_initial_max_streams_uni(10);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
+        let id = super::cid::Cid::random(9).unwrap();
+        let local = socket.local_addr().unwrap();
+        let quic = quiche::connect(Some(name), &id.id(), local, address, &mut config).unwrap();
+        let answers = BTreeMap::new();
+        let mut client = Client {
+            socket,
+            address,
+            quic,
+            h3: None,
+            answers,
+            goaway: false,
+        };
+        client.until(|client| client.quic.is_established());
+        let settings = h3::Config::new().unwrap();
+        client.h3 = Some(h3::Connection::with_transport(&mut client.quic, &settings).unwrap());
+        client
+    }
+
+    pub fn get(&mut self, path: &str) -> u64 {
+        self.send(&[(":path", path)], true)
+    }
+
+    pub fn send(&mut self, more: &[(&str, &str)], fin: bool) -> u64 {
+        let base = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "one.test"),
+        ];
+        let given = |name: &str| more.iter().any(|(other, _)| *other == name);
+        let base = base.iter().filter(|(name, _)| !given(name));
+        let fields: Vec<Header> = base
+            .chain(more)
+            .map(|(name, value)| Header::new(name.as_bytes(), value.as_bytes()))
+            .collect();
+        self.h3
+            .as_mut()
+            .unwrap()
+            .send_request(&mut self.quic, &fields, fin)
+            .unwrap()
+    }
+
+    pub fn body(&mut self, id: u64, text: &[u8], fin: bool) {
+        let mut rest = text;
+        loop {
+            match self
+                .h3
+                .as_mut()
+                .unwrap()
+                .send_body(&mut self.quic, id, rest, fin)
+            {
+                Ok(sent) if sent == rest.len() => return,
+                Ok(sent) => rest = &rest[sent..],
+                Err(h3::Error::Done) => {}
+                Err(error) => panic!("{error}"),
+            }
+            self.turn();
+        }
+    }
+
+    pub fn until(&mut self, mut done: impl FnMut(&Client) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "{:?}",
+                self.answers.keys()
+            );
+            self.turn();
+        }
+    }
+
+    pub fn answer(&mut self, id: u64) -> Answer {
+        let over = |answer: &Answer| answer.done || answer.reset.is_some();
+        self.until(|client| client.answers.get(&id).is_some_and(over));
+        self.answers[&id].clone()
+    }
+
+    pub fn turn(&mut self) {
+        let mut packet = [0; 65_535];
+        while let Ok((length, _)) = self.quic.send(&mut packet) {
+            self.socket
+                .send_to(&packet[..length], self.address)
+                .unwrap();
+        }
+        let to = self.socket.local_addr().unwrap();
+        if let Ok((length, from)) = self.socket.recv_from(&mut packet) {
+            let _ = self
+                .quic
+                .recv(&mut packet[..length], quiche::RecvInfo { from, to });
+        } else if self.quic.timeout() == Some(Duration::ZERO) {
+            self.quic.on_timeout();
+        }
+        let Some(h3) = &mut self.h3 else { return };
+        while let Ok((id, event)) = h3.poll(&mut self.quic) {
+            if matches!(event, Event::GoAway) {
+                self.goaway = true;
+                continue;
+            }
+            let answer = self.answers.entry(id).or_default();
+            match event {
+                Event::Headers { list, .. } => {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    let pair = |field: &Header| (text(field.name()), text(field.value()));
+                    answer.headers = list.iter().map(pair).collect();
+                    answer.status = answer.headers[0].1.clone();
+                }
+                Event::Data => {
+                    let mut piece = [0; 65_536];
+                    while let Ok(length) = h3.recv_body(&mut self.quic, id, &mut piece) {
+                        answer.body.extend_from_slice(&piece[..length]);
+                    }
+                }
+                Event::Finished => answer.done = true,
+                Event::Reset(code) => answer.reset = Some(code),
+                _ => {}
+            }
+        }
+    }
+}

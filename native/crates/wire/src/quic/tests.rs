@@ -1,0 +1,182 @@
+//! HTTP/3 over loopback, with quiche as the client. The one file of the wire that crosses QUIC
+//! timers.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::test_edge::{BIG_BYTES, Client, edge};
+use quiche::h3;
+use std::net::UdpSocket;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+#[test]
+fn requests_are_answered_and_the_connection_is_known() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "two.test");
+    let facts = client.get("/facts");
+    let answer = client.answer(facts);
+    assert_eq!(answer.status, "200");
+    assert_eq!(
+        String::from_utf8(answer.body).unwrap(),
+        "7 127.0.0.1 two.test 1"
+    );
+    let health = client.get("/_health");
+    assert_eq!(client.answer(health).body, b"ok\n");
+    let head = client.send(&[(":method", "HEAD"), (":path", "/x")], true);
+    let answer = client.answer(head);
+    assert!(
+        answer
+            .headers
+            .contains(&("content-length".into(), "5".into())),
+        "{answer:?}"
+    );
+    assert!(answer.headers.iter().any(|(name, _)| name == "date"));
+    assert!(answer.body.is_empty());
+    let mut other = Client::connect(edge.address, "unknown.test");
+    let facts = other.get("/facts");
+    let text = other.answer(facts).body;
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "7 127.0.0.1 unknown.test 4294967295"
+    );
+    assert_eq!(edge.shared.stats.connections_h3.get(), 2);
+}
+
+#[test]
+fn bodies_go_both_ways() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    let text = vec![b'y'; 700_000];
+    for length in [None, Some("700000")] {
+        let mut fields = vec![(":method", "POST"), (":path", "/echo")];
+        fields.extend(length.map(|length| ("content-length", length)));
+        let id = client.send(&fields, false);
+        client.body(id, &text, true);
+        let answer = client.answer(id);
+        let got = (answer.status.as_str(), answer.body.len(), answer.reset);
+        assert_eq!(got, ("200", text.len(), None), "{length:?}");
+    }
+    let big: Vec<u64> = (0..3).map(|_| client.get("/big")).collect();
+    for id in big {
+        assert_eq!(client.answer(id).body.len(), BIG_BYTES);
+    }
+    let many: Vec<u64> = (0..50).map(|_| client.get("/hello")).collect();
+    for id in many {
+        assert_eq!(client.answer(id).body, b"hello");
+    }
+    let empty = client.send(&[(":method", "POST"), (":path", "/echo")], false);
+    client.body(empty, b"", true);
+    assert_eq!(client.answer(empty).body, b"");
+}
+
+#[test]
+fn malformed_requests_are_reset_and_the_connection_lives() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    let cases: [&[(&str, &str)]; 8] = [
+        &[],
+        &[(":path", "/"), (":path", "/")],
+        &[(":path", "/"), (":protocol", "x")],
+        &[("a", "b"), (":path", "/")],
+        &[(":path", "/"), ("connection", "close")],
+        &[(":path", "/"), ("transfer-encoding", "chunked")],
+        &[(":path", "/"), ("host", "other")],
+        &[(":path", "/"), ("a", "b\r\nc: d")],
+    ];
+    for fields in cases {
+        let id = client.send(fields, true);
+        assert_eq!(client.answer(id).reset, Some(0x10e), "{fields:?}");
+    }
+    let large = "v".repeat(4090);
+    let id = client.send(
+        &[(":path", "/"), ("a", &large), ("b", &large), ("c", "d")],
+        true,
+    );
+    let answer = client.answer(id);
+    assert_eq!(
+        (answer.status.as_str(), &answer.body[..]),
+        ("431", &b"large\n"[..])
+    );
+    let id = client.get("/hello");
+    assert_eq!(client.answer(id).body, b"hello");
+}
+
+#[test]
+fn content_length_must_fit_the_content() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    let cases: [(&str, &[u8]); 4] = [("5", b"four"), ("3", b"four"), ("4", b""), ("0", b"x")];
+    for (length, text) in cases {
+        let fields = [
+            (":method", "POST"),
+            (":path", "/echo"),
+            ("content-length", length),
+        ];
+        let id = client.send(&fields, false);
+        client.body(id, text, true);
+        assert_eq!(client.answer(id).reset, Some(0x10e), "{length}");
+    }
+    let id = client.get("/hello");
+    assert_eq!(client.answer(id).body, b"hello");
+}
+
+#[test]
+fn a_client_that_stops_takes_nothing_with_it() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    for _ in 0..5 {
+        let id = client.get("/big");
+        client.until(|client| {
+            client
+                .answers
+                .get(&id)
+                .is_some_and(|answer| !answer.status.is_empty())
+        });
+        client
+            .quic
+            .stream_shutdown(id, quiche::Shutdown::Read, 0x10c)
+            .unwrap();
+    }
+    let id = client.get("/hello");
+    assert_eq!(client.answer(id).body, b"hello");
+    let start = Instant::now();
+    while edge.shared.active.load(Ordering::Relaxed) > 0 {
+        assert!(start.elapsed() < Duration::from_secs(5));
+        client.turn();
+    }
+}
+
+#[test]
+fn a_drain_says_goaway_and_closes_what_is_idle() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    let id = client.get("/hello");
+    assert_eq!(client.answer(id).body, b"hello");
+    edge.shared.begin_drain();
+    client.until(|client| client.goaway);
+    client.until(|client| client.quic.peer_error().is_some());
+    assert_eq!(client.quic.peer_error().unwrap().error_code, 0x100);
+}
+
+#[test]
+fn many_half_open_connections_make_clients_prove_their_address() {
+    let edge = edge();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (local, mut packet) = (socket.local_addr().unwrap(), [0; 1500]);
+    let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
+    config
+        .set_application_protos(h3::APPLICATION_PROTOCOL)
+        .unwrap();
+    for _ in 0..super::table::HALF_OPEN_MAX {
+        let id = super::cid::Cid::random(9).unwrap();
+        let mut quic = quiche::connect(None, &id.id(), local, edge.address, &mut config).unwrap();
+        while let Ok((length, _)) = quic.send(&mut packet) {
+            socket.send_to(&packet[..length], edge.address).unwrap();
+        }
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let mut client = Client::connect(edge.address, "one.test");
+    let id = client.get("/hello");
+    assert_eq!(client.answer(id).body, b"hello");
+    let stats = edge.shared.stats.json(0, 0, 0);
+    assert!(stats.contains("\"retries\":"), "{stats}");
+}

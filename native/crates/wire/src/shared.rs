@@ -1,0 +1,224 @@
+//! What all wire threads share: config, tables, counters, the hub.
+
+use crate::budget::Budget;
+use crate::config::{EndpointConfig, WireConfig};
+use crate::error_code::ErrorCode;
+use crate::hub::Hub;
+use crate::stats::Stats;
+use crate::tls::Tls;
+use boring::ssl::SslAcceptor;
+use bytes::Bytes;
+use edge_http_policy::HeadLimits;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::sync::watch;
+
+/// A complete answer, ready to send.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Fields.
+    pub headers: Vec<(Bytes, Bytes)>,
+    /// Body.
+    pub body: Bytes,
+}
+
+/// Endpoint addresses by id.
+pub type Endpoints = HashMap<u32, Arc<[SocketAddr]>>;
+
+/// State shared by the wire threads and the addon.
+pub struct Shared {
+    /// The configuration.
+    pub config: WireConfig,
+    /// Limits on request heads.
+    pub head_limits: HeadLimits,
+    /// The queues to the workers.
+    pub hub: Arc<Hub>,
+    /// Certificates.
+    pub tls: Arc<Tls>,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) active: AtomicUsize,
+    answers: Vec<Answer>,
+    health: AtomicU32,
+    draining: AtomicBool,
+    drain: watch::Sender<bool>,
+    endpoints: Mutex<Arc<Endpoints>>,
+    endpoints_version: AtomicU64,
+    connections: AtomicUsize,
+    acceptor: OnceLock<Option<SslAcceptor>>,
+}
+
+impl Shared {
+    /// Shared state for `config`.
+    pub fn new(config: WireConfig) -> Shared {
+        let stats = Arc::new(Stats::default());
+        let limits = &config.limits;
+        let budget = Arc::new(Budget::new(limits.inspected_bodies_bytes_max));
+        let hub = Hub::new(
+            config.workers,
+            config.threads,
+            limits.worker_queue_max,
+            stats.clone(),
+        );
+        let head_limits = HeadLimits {
+            bytes_max: limits.header_bytes_max,
+            line_bytes_max: limits.header_line_bytes_max,
+            count_max: limits.header_count_max,
+        };
+        Shared {
+            head_limits,
+            hub: Arc::new(hub),
+            tls: Arc::new(Tls::default()),
+            stats,
+            budget,
+            active: AtomicUsize::new(0),
+            answers: ErrorCode::ALL
+                .iter()
+                .map(|code| answer_for(&config, *code))
+                .collect(),
+            health: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            drain: watch::Sender::new(false),
+            endpoints: Mutex::default(),
+            endpoints_version: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+            acceptor: OnceLock::new(),
+            config,
+        }
+    }
+
+    /// The answer that the error table has for `code`.
+    pub fn answer(&self, code: ErrorCode) -> Option<&Answer> {
+        self.answers.get(code as usize)
+    }
+
+    /// Counts a connection in, or refuses it: `connectionsMax` are open. Dropping counts it out.
+    pub fn admit(self: &Arc<Self>) -> Option<Admission> {
+        let max = self.config.limits.connections_max;
+        let more = |open: usize| (open < max).then_some(open + 1);
+        let admitted = self
+            .connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        admitted.ok().map(|_| Admission(self.clone()))
+    }
+
+    /// 0 starting, 1 ok, 2 draining.
+    pub fn health(&self) -> u32 {
+        self.health.load(Ordering::Relaxed)
+    }
+
+    /// Sets what the health path answers.
+    pub fn set_health(&self, state: u32) {
+        self.health.store(state, Ordering::Relaxed);
+    }
+
+    /// Whether every connection should be told to close.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Begins the drain.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.drain.send_replace(true);
+    }
+
+    /// Resolves when the drain begins (at once when it has).
+    pub fn drain_begun(&self) -> impl Future<Output = ()> + 'static {
+        let mut receiver = self.drain.subscribe();
+        async move {
+            if receiver.wait_for(|begun| *begun).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Replaces the endpoint table.
+    pub fn set_endpoints(&self, table: Vec<EndpointConfig>) {
+        let entries = table
+            .into_iter()
+            .map(|entry| (entry.id, entry.addresses.into()));
+        *self
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(entries.collect());
+        self.endpoints_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The endpoint table, and a number that changes with it.
+    pub(crate) fn endpoints(&self) -> (u64, Arc<Endpoints>) {
+        let version = self.endpoints_version();
+        (
+            version,
+            self.endpoints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
+    }
+
+    pub(crate) fn endpoints_version(&self) -> u64 {
+        self.endpoints_version.load(Ordering::Acquire)
+    }
+
+    /// The acceptor of TLS connections: one for all threads, so that they share ticket keys.
+    pub(crate) fn acceptor(&self) -> Option<&SslAcceptor> {
+        self.acceptor
+            .get_or_init(|| self.tls.acceptor().ok())
+            .as_ref()
+    }
+
+    /// Exchanges begun and not finished.
+    pub fn active_exchanges(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// JSON of `WireStats`.
+    pub fn stats_json(&self) -> String {
+        self.stats.json(
+            self.connections(),
+            self.active_exchanges(),
+            self.budget.used(),
+        )
+    }
+
+    /// Open connections (TCP and QUIC).
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// One of the `connectionsMax` places.
+pub struct Admission(Arc<Shared>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn answer_for(config: &WireConfig, code: ErrorCode) -> Answer {
+    let found = config
+        .errors
+        .iter()
+        .find(|answer| answer.code == code.name());
+    found.map_or(
+        Answer {
+            status: 500,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        },
+        |answer| Answer {
+            status: answer.status,
+            headers: (answer.headers.iter())
+                .map(|(name, value)| (Bytes::from(name.clone()), Bytes::from(value.clone())))
+                .collect(),
+            body: Bytes::from(answer.body.clone()),
+        },
+    )
+}
