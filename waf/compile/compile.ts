@@ -1,0 +1,104 @@
+/** Ruleset → scan plan (into the addon) and program (for the workers). */
+import type { Program, ProgramRule } from '../program.ts'
+import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
+import type { Leaf, ScanPlan } from '../scan-plan.ts'
+import { reasonOf, SecLangError } from '../seclang/faults.ts'
+import { LeafTable, testOf } from './leaves.ts'
+
+/** Gives the plan's JSON to the addon; the plan's id. Throws with a leaf's source and why. */
+export type CompilePlan = (json: string) => number
+
+/** What the proxy's configuration says of a scan. */
+export interface CompileLimits {
+  /** CPU time that one scan may take. */
+  readonly scanBudgetMs: number
+}
+
+/** Far above what a clean request costs and far below what a client waits for. */
+export const defaultCompileLimits: CompileLimits = { scanBudgetMs: 250 }
+
+const PHASES = [1, 2, 3, 4, 5] as const
+
+/** Compiles the ruleset. Throws a `SecLangError` when the addon refuses a pattern. */
+export function compile(
+  ruleset: Ruleset,
+  compilePlan: CompilePlan,
+  limits: CompileLimits = defaultCompileLimits,
+): Program {
+  const table = new LeafTable()
+  const rules = new Map<Rule, ProgramRule>()
+  for (const item of ruleset.items) {
+    if (item.kind === 'marker') continue
+    rules.set(item, { rule: item, tests: item.links.map((one) => testOf(one, item.phase, table)) })
+  }
+  const plan = validateCompiled(scanPlan(ruleset, table.leaves, limits), compilePlan)
+  return {
+    phases: [[], ...PHASES.map((phase) => phaseItems(ruleset, rules, phase))],
+    settings: ruleset.settings,
+    plan,
+    scans: [false, ...PHASES.map((phase) => table.leaves.some((leaf) => scansIn(leaf, phase)))],
+    components: ruleset.settings.componentSignatures,
+    notices: ruleset.notices,
+  }
+}
+
+function scansIn(leaf: Leaf, phase: number): boolean {
+  return leaf.phase === phase && !leaf.dynamic && !leaf.textOnly
+}
+
+/** A marker keeps its place in every phase: `skipAfter` only looks at the phase that runs. */
+function phaseItems(
+  ruleset: Ruleset,
+  rules: ReadonlyMap<Rule, ProgramRule>,
+  phase: number,
+): (ProgramRule | string)[] {
+  const items: (ProgramRule | string)[] = []
+  for (const item of ruleset.items) {
+    const compiled = item.kind === 'marker' ? item.name : rules.get(item)
+    if (compiled === undefined) continue
+    if (typeof compiled === 'string' || compiled.rule.phase === phase) items.push(compiled)
+  }
+  return items
+}
+
+function scanPlan(ruleset: Ruleset, leaves: readonly Leaf[], limits: CompileLimits): ScanPlan {
+  const { settings } = ruleset
+  return {
+    leaves,
+    limits: {
+      scanBudgetMs: limits.scanBudgetMs,
+      argumentsMax: settings.argumentsLimit,
+      jsonDepthMax: settings.requestBodyJsonDepthLimit,
+      bodyBytesMax: settings.requestBodyLimitBytes,
+    },
+    argumentSeparator: settings.argumentSeparator,
+    requestBodyAccess: settings.requestBodyAccess,
+    responseBodyAccess: settings.responseBodyAccess,
+  }
+}
+
+/** Compiles the plan; what the addon refuses comes back as faults at the rules' lines. */
+function validateCompiled(plan: ScanPlan, compilePlan: CompilePlan): number {
+  try {
+    return compilePlan(JSON.stringify(plan))
+  } catch (error) {
+    throw new SecLangError(planFaults(reasonOf(error), plan.leaves))
+  }
+}
+
+/** Each line of the reason that names a leaf's source is a fault there; else all of it is one. */
+function planFaults(reason: string, leaves: readonly Leaf[]): SecLangFault[] {
+  const sources = new Set(leaves.map((leaf) => leaf.source))
+  const faults = reason.split('\n').flatMap((line): SecLangFault[] => {
+    const parts = /^(.*?):(\d+)(?::\s*|\s+)(.*)$/.exec(line)
+    const [, file, number, message] = parts ?? []
+    if (file === undefined || number === undefined || message === undefined) return []
+    if (!sources.has(`${file}:${number}`)) return []
+    return [
+      { file, line: Number(number), column: 1, message, mend: 'mend the operator or its argument' },
+    ]
+  })
+  if (faults.length > 0) return faults
+  const mend = 'this is a fault of the program: please report it with the rules'
+  return [{ file: 'scan plan', line: 1, column: 1, message: reason, mend }]
+}

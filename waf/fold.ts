@@ -1,0 +1,154 @@
+/**
+ * Partial evaluation: the rules at the start of phase 1 that depend on no request (the CRS's
+ * initialisation) run once, when the rules are prepared. What they leave in TX is the state that
+ * every transaction begins with. A rule that is not understood ends the folding: only time is lost.
+ */
+import type { ExchangeFacts } from './facts.ts'
+import { matchLink } from './match-link.ts'
+import type { PreparedLink } from './prepared-link.ts'
+import type { PreparedProgram, PreparedRule } from './prepared.ts'
+import type { Rule } from './rule.ts'
+import type { Scanner } from './scanner.ts'
+import { Transaction } from './transaction.ts'
+
+/** What folding found. */
+export interface Folded {
+  /** TX at the start of every transaction. */
+  readonly tx: ReadonlyMap<string, string>
+  /** Rules of phase 1, by index, that need not run any more. */
+  readonly rules: ReadonlySet<number>
+}
+
+/** ctl options that touch neither TX nor which rules run. */
+const harmless = new Set([
+  'auditengine',
+  'auditlogparts',
+  'debugloglevel',
+  'forcerequestbodyvariable',
+  'requestbodyaccess',
+  'requestbodyprocessor',
+  'responsebodyaccess',
+])
+
+/** Runs what can be run without a request. */
+export function fold(program: PreparedProgram): Folded {
+  const rules = program.phases[1]?.rules ?? []
+  const transaction = requestless(program)
+  const done = new Set<number>()
+  let at = 0
+  for (let rule = rules[at]; rule !== undefined; rule = rules[at]) {
+    if (!isConstant(rule)) {
+      if (!isAside(rule)) break
+      at += 1
+      continue
+    }
+    const before = new Map(transaction.tx)
+    const matched = matches(transaction, rule)
+    if (matched && !isQuiet(rule)) {
+      restore(transaction.tx, before)
+      break
+    }
+    const next = matched ? rule.next : at + 1
+    // What a constant skip leaves out is never reached by any request.
+    for (; at < Math.min(next, rules.length); at += 1) done.add(at)
+  }
+  return { tx: transaction.tx, rules: done }
+}
+
+function restore(tx: Map<string, string>, before: ReadonlyMap<string, string>): void {
+  tx.clear()
+  for (const [key, value] of before) tx.set(key, value)
+}
+
+/** Runs a rule that reads only TX. */
+export function matches(transaction: Transaction, prepared: PreparedRule): boolean {
+  return prepared.links.every(
+    (link) => matchLink(transaction, prepared, link, new Map()) === 'matched',
+  )
+}
+
+/** A transaction of no request, for rules that read none. */
+export function requestless(program: PreparedProgram): Transaction {
+  return new Transaction(program, noScanner, { facts: noFacts, mode: 'block' })
+}
+
+/** True when a match leaves no trace outside TX, but for where the rules go on. */
+export function isQuiet({ rule, links }: PreparedRule): boolean {
+  if (rule.log || rule.auditLog || rule.disruptive !== 'pass' || rule.severity !== null)
+    return false
+  return links.every((link) => link.perRule.length === 0)
+}
+
+/** True when every link reads nothing but TX and sets nothing else on its way. */
+function isConstant({ links }: PreparedRule): boolean {
+  return links.every((link) => readsOnlyTx(link) && writesOnlyTx(link))
+}
+
+function readsOnlyTx({ link, test, txKey }: PreparedLink): boolean {
+  if (link.capture || !isTxText(link.argument)) return false
+  if (test.kind === 'always') return link.targets.length === 0
+  return txKey !== null && !/^\d+$/.test(txKey)
+}
+
+function writesOnlyTx({ link }: PreparedLink): boolean {
+  return link.actions.every(
+    ({ name, argument }) =>
+      name !== 'setvar' || (/^!?\s*tx[.:]/i.test(argument) && isTxText(argument)),
+  )
+}
+
+/** True when every macro of the text reads a member of TX that is no capture. */
+function isTxText(text: string): boolean {
+  return [...text.matchAll(/%\{([^}]*)\}/g)].every(([, name]) => /^tx[.:](?!\d)/i.test(name ?? ''))
+}
+
+/** True when the rules behind it do the same whether this one matched or not. */
+function isAside({ rule, links }: PreparedRule): boolean {
+  if (rule.skip > 0 || rule.skipAfter !== '' || rule.disruptive === 'allow') return false
+  if (readsTx(rule)) return false
+  return links.every(
+    ({ link, test }) =>
+      test.kind === 'scanned' &&
+      !link.capture &&
+      link.actions.every(({ name, argument }) => {
+        if (name === 'logdata' || name === 'msg') return true
+        return name === 'ctl' && harmless.has(argument.split('=', 1)[0]?.trim().toLowerCase() ?? '')
+      }),
+  )
+}
+
+function readsTx(rule: Rule): boolean {
+  const texts = [rule.msg, rule.logdata, rule.disruptiveArgument, ...rule.tags]
+  for (const link of rule.links) texts.push(...link.actions.map((action) => action.argument))
+  return texts.some((text) => /%\{tx/i.test(text))
+}
+
+const noFacts: ExchangeFacts = {
+  handle: 0,
+  uniqueId: '',
+  timeMs: 0,
+  clientAddress: '',
+  clientPort: 0,
+  serverAddress: '',
+  serverPort: 0,
+  method: '',
+  uri: '',
+  httpVersion: '',
+  hostname: '',
+  headers: [],
+  hasBody: false,
+  route: '',
+}
+
+function unread(): never {
+  throw new Error('a rule that reads the request was folded')
+}
+
+const noScanner: Scanner = {
+  scan: unread,
+  evaluate: unread,
+  matchText: unread,
+  variable: unread,
+  setBodyProcessor: unread,
+  forceBodyVariable: unread,
+}

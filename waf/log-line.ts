@@ -1,0 +1,64 @@
+/** The text line that ModSecurity v3 writes for a matched rule: what log readers already know. */
+import type { ExchangeFacts } from './facts.ts'
+import type { MatchedRule } from './matched-rule.ts'
+import { printable } from './printable.ts'
+
+/** Bytes of each field that reach the line, before escaping. */
+const limits = {
+  value: 100,
+  parameter: 200,
+  data: 200,
+  uri: 200,
+  variable: 200,
+  message: 512,
+  tag: 100,
+  tags: 32,
+  short: 256,
+}
+
+/** One line without its line feed; always printable ASCII. */
+export function logLine(match: MatchedRule, facts: ExchangeFacts): string {
+  const { rule } = match
+  const fields = [
+    field('file', rule.source.file),
+    field('line', String(rule.source.line)),
+    field('id', String(rule.id)),
+    field('rev', rule.rev),
+    field('msg', match.message, limits.message),
+    field('data', match.data, limits.data),
+    field('severity', String(rule.severity ?? 0)),
+    field('ver', rule.ver),
+    field('maturity', rule.maturity === '' ? '0' : rule.maturity),
+    field('accuracy', rule.accuracy === '' ? '0' : rule.accuracy),
+    ...match.tags.slice(0, limits.tags).map((tag) => field('tag', tag, limits.tag)),
+    field('hostname', facts.hostname === '' ? facts.serverAddress : facts.hostname),
+    field('uri', facts.uri.split('?', 1)[0] ?? '', limits.uri),
+    field('unique_id', facts.uniqueId),
+    field('ref', ''),
+  ]
+  const client = printable(facts.clientAddress, limits.short)
+  const event = `${consequence(match)} ${matchText(match)}`
+  return `[client ${client}] ModSecurity: ${event} ${fields.join(' ')}`
+}
+
+/** ``Matched "Operator `Rx' with parameter `…' against variable `ARGS:id' (Value: `…' )``. */
+export function matchText(match: MatchedRule): string {
+  if (match.value === null) return 'Unconditional match in SecAction.'
+  const parameter = printable(match.value.parameter, limits.parameter)
+  const variable = printable(match.value.variable, limits.variable)
+  const value = printable(match.value.value, limits.value)
+  return (
+    `Matched "Operator \`${match.value.operator}' with parameter \`${parameter}' ` +
+    `against variable \`${variable}' (Value: \`${value}' )`
+  )
+}
+
+function consequence(match: MatchedRule): string {
+  const { interruption } = match
+  if (interruption === null) return 'Warning.'
+  return `Access denied with code ${interruption.status} (phase ${interruption.phase}).`
+}
+
+function field(name: string, value: string, max: number = limits.short): string {
+  return `[${name} "${printable(value, max)}"]`
+}

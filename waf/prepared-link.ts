@@ -1,0 +1,86 @@
+/** One link of a rule made ready: what it reads, how it compares, what it does on a match. */
+import { actions } from './actions/index.ts'
+import type { ActionKind, RunAction } from './actions/index.ts'
+import { compileMacro } from './macro.ts'
+import type { Macro } from './macro.ts'
+import { comparisons, toNumber } from './number.ts'
+import type { LinkTest } from './program.ts'
+import type { Link } from './rule.ts'
+import { compileReader, reasonedVariable } from './variables.ts'
+import type { Reader } from './variables.ts'
+
+/** Compares a text and the operator's argument, negation included. */
+export type TextTest = (text: string, argument: string) => boolean
+
+/** A link of which nothing is left to parse. */
+export interface PreparedLink {
+  readonly link: Link
+  readonly test: LinkTest
+  readonly argument: Macro
+  /** Reads the targets that only reasoning knows. */
+  readonly readers: readonly Reader[]
+  /** Decides without the addon; null where the addon must. */
+  readonly numeric: TextTest | null
+  /** TX key of a link that compares just one member of TX: most control rules of the CRS. */
+  readonly txKey: string | null
+  /** Run for each value that matched. */
+  readonly perValue: readonly RunAction[]
+  /** Run once when the whole rule matched. */
+  readonly perRule: readonly RunAction[]
+}
+
+/** What the rule itself carries or the parser resolved; nothing to run. */
+const passive = new Set(['logdata', 'msg', 't', 'capture', 'multimatch', 'xmlns', 'pause'])
+
+/** Throws an `Error` with the reason when an action is unknown or its argument makes no sense. */
+export function prepareLink(link: Link, test: LinkTest | undefined): PreparedLink {
+  if (test === undefined) throw new Error('a link of the chain has no test')
+  const numeric = numericTest(link)
+  return {
+    link,
+    test,
+    argument: compileMacro(link.argument),
+    readers: readers(link),
+    numeric,
+    txKey: numeric === null ? null : onlyTxKey(link),
+    perValue: runners(link, 'value'),
+    perRule: runners(link, 'rule'),
+  }
+}
+
+function readers(link: Link): Reader[] {
+  const excludes = link.targets.filter((target) => target.exclude)
+  return link.targets
+    .filter((target) => !target.exclude && reasonedVariable(target.variable))
+    .map((target) => compileReader(target, excludes))
+}
+
+function numericTest(link: Link): TextTest | null {
+  const compare = comparisons[link.operator]
+  // A transformation such as length works on bytes, so those links stay with the addon.
+  if (compare === undefined || link.transformations.length > 0 || link.multiMatch) return null
+  const { negated } = link
+  if (!link.argument.includes('%{')) {
+    const limit = toNumber(link.argument)
+    return (text) => compare(toNumber(text), limit) !== negated
+  }
+  return (text, argument) => compare(toNumber(text), toNumber(argument)) !== negated
+}
+
+function onlyTxKey(link: Link): string | null {
+  const [target] = link.targets
+  if (link.targets.length !== 1 || target === undefined) return null
+  const { variable, name, namePattern } = target
+  return variable === 'TX' && name !== null && namePattern === null ? name.toLowerCase() : null
+}
+
+function runners(link: Link, when: ActionKind['when']): RunAction[] {
+  const list: RunAction[] = []
+  for (const action of link.actions) {
+    if (passive.has(action.name)) continue
+    const kind = actions[action.name]
+    if (kind === undefined) throw new Error(`no action is named "${action.name}"`)
+    if (kind.when === when) list.push(kind.make(action.argument))
+  }
+  return list
+}

@@ -1,0 +1,144 @@
+/**
+ * A program made ready to run in one worker: macros and actions understood, jumps resolved, and
+ * each phase split into the rules that a clean request never reaches and those it must.
+ */
+import { fold } from './fold.ts'
+import { compileMacro } from './macro.ts'
+import type { Macro } from './macro.ts'
+import { prepareLink } from './prepared-link.ts'
+import type { PreparedLink } from './prepared-link.ts'
+import type { Program, ProgramRule } from './program.ts'
+import { prune, withoutRules } from './prune.ts'
+import type { EngineSettings, Rule } from './rule.ts'
+
+/** A rule with its macros compiled and its jump resolved. */
+export interface PreparedRule {
+  readonly rule: Rule
+  readonly links: readonly PreparedLink[]
+  readonly message: Macro
+  readonly data: Macro
+  readonly tags: readonly Macro[]
+  readonly redirect: Macro
+  /** Index of the rule to go on with after this one matched: skip and skipAfter resolved. */
+  readonly next: number
+}
+
+/** The rules of one phase, and which of them to look at. */
+export interface PreparedPhase {
+  readonly rules: readonly PreparedRule[]
+  /** Rules to look at for every request, ascending: their first link is not just a scanned leaf. */
+  readonly controls: readonly number[]
+  /** Rules to look at when the leaf of their first link has hits. */
+  readonly byLeaf: ReadonlyMap<number, readonly number[]>
+  readonly scans: boolean
+}
+
+/** What every transaction of a worker shares; never changed. */
+export interface PreparedProgram {
+  readonly plan: number
+  readonly settings: EngineSettings
+  readonly components: readonly string[]
+  /** Index 1–5, as in `Program`. */
+  readonly phases: readonly PreparedPhase[]
+  /** TX as every transaction finds it: what the rules that depend on no request have set. */
+  readonly initialTx: ReadonlyMap<string, string>
+  /** True when phase 3 or 4 depends on the response. */
+  readonly readsResponse: boolean
+  /** Lower-case, from SecResponseBodyMimeType. */
+  readonly responseMimeTypes: ReadonlySet<string>
+}
+
+/** Understands all actions and macros; throws an `Error` with file and line where it cannot. */
+export function prepare(program: Program): PreparedProgram {
+  return prune(foldInto(prepareUnfolded(program)))
+}
+
+function foldInto(plain: PreparedProgram): PreparedProgram {
+  const folded = fold(plain)
+  const phases = plain.phases.map((phase, number) =>
+    number === 1 ? withoutRules(phase, (index) => folded.rules.has(index)) : phase,
+  )
+  return { ...plain, phases, initialTx: folded.tx }
+}
+
+/** The same with every rule left to run: the truth that folding is tested against. */
+export function prepareUnfolded(program: Program): PreparedProgram {
+  const { settings, plan, components } = program
+  return {
+    plan,
+    settings,
+    components,
+    phases: program.phases.map((items, phase) =>
+      preparePhase(items, program.scans[phase] === true),
+    ),
+    initialTx: new Map(),
+    readsResponse: true,
+    responseMimeTypes: new Set(settings.responseBodyMimeTypes.map((type) => type.toLowerCase())),
+  }
+}
+
+function preparePhase(items: readonly (ProgramRule | string)[], scans: boolean): PreparedPhase {
+  const rules: PreparedRule[] = []
+  const controls: number[] = []
+  const byLeaf = new Map<number, number[]>()
+  for (const [place, item] of items.entries()) {
+    if (typeof item === 'string') continue
+    const index = rules.length
+    const next = goOn(items, place, index)
+    const prepared = located(item.rule, () => prepareRule(item, next))
+    rules.push(prepared)
+    const head = prepared.links[0]?.test
+    if (head?.kind !== 'scanned') {
+      controls.push(index)
+      continue
+    }
+    const sharing = byLeaf.get(head.leaf)
+    if (sharing === undefined) byLeaf.set(head.leaf, [index])
+    else sharing.push(index)
+  }
+  return { rules, controls, byLeaf, scans }
+}
+
+function prepareRule(item: ProgramRule, next: number): PreparedRule {
+  const { rule } = item
+  const links = rule.links.map((link, index) => prepareLink(link, item.tests[index]))
+  const data = rule.links.flatMap((link) => link.actions).findLast((one) => one.name === 'logdata')
+  return {
+    rule,
+    links,
+    message: compileMacro(rule.msg),
+    data: compileMacro(data?.argument ?? rule.logdata),
+    tags: rule.tags.map(compileMacro),
+    redirect: compileMacro(rule.disruptiveArgument),
+    next,
+  }
+}
+
+/** Where to go on after the rule at `place` matched; past the end when its marker never comes. */
+function goOn(items: readonly (ProgramRule | string)[], place: number, index: number): number {
+  const item = items[place]
+  if (item === undefined || typeof item === 'string') return index + 1
+  const { skip, skipAfter } = item.rule
+  if (skipAfter === '') return index + 1 + skip
+  let next = index + 1
+  for (const later of items.slice(place + 1)) {
+    if (typeof later === 'string') {
+      if (later === skipAfter) return next
+      continue
+    }
+    next += 1
+    // ModSecurity 2 allows a rule's id in a marker's place.
+    if (String(later.rule.id) === skipAfter) return next
+  }
+  return next
+}
+
+function located<Result>(rule: Rule, make: () => Result): Result {
+  try {
+    return make()
+  } catch (cause) {
+    const { file, line } = rule.source
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(`${file}:${line}: rule ${rule.id}: ${reason}`, { cause })
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * A compiled ruleset: what every worker holds. Plain data, so that it crosses threads; the scan
+ * plan
+ * itself lives in the addon, once for all of them, under `plan`.
+ */
+import type { EngineSettings, Rule, SecLangFault } from './rule.ts'
+
+/** How one link of a rule is decided. `leaf` indexes the scan plan. */
+export type LinkTest =
+  /** Answered by the phase's scan: it matched when the leaf has hits. */
+  | { readonly kind: 'scanned'; readonly leaf: number }
+  /**
+   * Bytes of the request, but the argument has macros or `ctl:` may change them: asked for when the
+   * rule is reached.
+   */
+  | { readonly kind: 'dynamic'; readonly leaf: number }
+  /**
+   * Some targets are known only while reasoning (TX, MATCHED_VAR…); `leaf` serves `matchText`,
+   * `scannedLeaf` (or -1) the others.
+   */
+  | {
+      readonly kind: 'reasoned'
+      readonly leaf: number
+      readonly scannedLeaf: number
+      /** The scanned part changes while rules run, so it is asked for when the rule is reached. */
+      readonly late?: boolean
+    }
+  /** SecAction, `@unconditionalMatch`. */
+  | { readonly kind: 'always' }
+
+export interface ProgramRule {
+  readonly rule: Rule
+  /** One for each link. */
+  readonly tests: readonly LinkTest[]
+}
+
+export interface Program {
+  /** Index 1–5; 0 is empty. Rules in order; a marker keeps its place as its name. */
+  readonly phases: readonly (readonly (ProgramRule | string)[])[]
+  readonly settings: EngineSettings
+  /** Id of the scan plan in the addon. */
+  readonly plan: number
+  /** True where the phase has at least one leaf to scan. Index as `phases`. */
+  readonly scans: readonly boolean[]
+  /** `OWASP_CRS/4.28.0`… from SecComponentSignature. */
+  readonly components: readonly string[]
+  /** What the rules ask for and does nothing here; to be logged once at start. */
+  readonly notices?: readonly SecLangFault[]
+}

@@ -1,0 +1,198 @@
+/**
+ * Takes out what no request can reach: rules that compare members of TX which nothing changes any
+ * more after the start (the CRS's paranoia levels), what such a rule skips, and what reads a
+ * response body that nobody hands over.
+ */
+import { rulesById, rulesByMsg, rulesByTag } from './exclusions.ts'
+import { isQuiet, matches, requestless } from './fold.ts'
+import type { PreparedLink } from './prepared-link.ts'
+import type { PreparedPhase, PreparedProgram, PreparedRule } from './prepared.ts'
+import type { Action, Rule } from './rule.ts'
+import type { Transaction } from './transaction.ts'
+
+type RuleTest = (rule: Rule) => boolean
+
+/** What all rules that are left may do, gathered once. */
+interface Effects {
+  /** True when some rule may set this member of TX. */
+  readonly sets: (key: string) => boolean
+  /** One for each `ctl:ruleRemove…`. */
+  readonly removals: readonly RuleTest[]
+  readonly responseBody: boolean
+  /** TX as it is at the start, for running constant rules. */
+  readonly transaction: Transaction
+}
+
+/** The same program with fewer rules to look at. */
+export function prune(program: PreparedProgram): PreparedProgram {
+  const effects = effectsOf(program)
+  const phases = program.phases.map((phase) => {
+    const gone = unreachable(phase, effects)
+    return withoutIdleSkips(withoutRules(phase, (index) => gone.has(index)))
+  })
+  const readsResponse = phases.slice(3, 5).some(readsExchange)
+  return { ...program, phases, readsResponse }
+}
+
+/** The phase without some of its rules; their places stay, so that jumps still land. */
+export function withoutRules(
+  phase: PreparedPhase,
+  gone: (index: number) => boolean,
+): PreparedPhase {
+  const byLeaf = new Map<number, readonly number[]>()
+  for (const [leaf, indexes] of phase.byLeaf) {
+    const left = indexes.filter((index) => !gone(index))
+    if (left.length > 0) byLeaf.set(leaf, left)
+  }
+  const controls = phase.controls.filter((index) => !gone(index))
+  const left = { ...phase, controls, byLeaf }
+  const scans = phase.scans && readsExchange(left)
+  return { ...left, scans }
+}
+
+/** Rules that may be looked at, ascending. */
+function liveRules(phase: PreparedPhase): number[] {
+  const scanned = [...phase.byLeaf.values()].flat()
+  return [...phase.controls, ...scanned].toSorted((one, other) => one - other)
+}
+
+function effectsOf(program: PreparedProgram): Effects {
+  const rules = program.phases.flatMap((phase) =>
+    liveRules(phase).flatMap((index) => phase.rules[index] ?? []),
+  )
+  const actions = rules.flatMap(({ links }) => links.flatMap(({ link }) => link.actions))
+  const names = actions.filter(({ name }) => name === 'setvar').map(assignedName)
+  const whole = new Set(names.filter((name) => !name.includes('%{')))
+  const prefixes = names.filter((name) => name.includes('%{')).map((name) => name.split('%{', 1)[0])
+  const opens = actions.some(
+    ({ name, argument }) => name === 'ctl' && /^\s*responseBodyAccess\s*=/i.test(argument),
+  )
+  return {
+    // Captures are the members 0–9.
+    sets: (key) =>
+      /^\d$/.test(key) || whole.has(key) || prefixes.some((prefix) => key.startsWith(prefix ?? '')),
+    removals: actions.flatMap(removal),
+    responseBody: program.settings.responseBodyAccess || opens,
+    transaction: requestless(program),
+  }
+}
+
+/** `!TX.Name=value` → `name`. */
+function assignedName({ argument }: Action): string {
+  const target = argument.replace(/^!\s*/, '').split('=', 1)[0]?.trim().toLowerCase() ?? ''
+  return target.replace(/^\w+[.:]/, '')
+}
+
+const selectors: Readonly<Record<string, (text: string) => RuleTest>> = {
+  ruleremovebyid: rulesById,
+  ruleremovebytag: rulesByTag,
+  ruleremovebymsg: rulesByMsg,
+}
+
+function removal({ name, argument }: Action): RuleTest[] {
+  const [option = '', value = ''] = argument.split(/=(.*)/s)
+  const select = name === 'ctl' ? selectors[option.trim().toLowerCase()] : undefined
+  return select === undefined ? [] : [select(value.trim())]
+}
+
+function unreachable(phase: PreparedPhase, effects: Effects): ReadonlySet<number> {
+  const gone = new Set<number>()
+  for (const index of liveRules(phase)) {
+    const rule = phase.rules[index]
+    if (rule === undefined || gone.has(index)) continue
+    if (neverMatches(rule, effects)) gone.add(index)
+    else if (alwaysSkips(phase, index, effects)) {
+      for (let skipped = index; skipped < rule.next; skipped += 1) gone.add(skipped)
+    }
+  }
+  return gone
+}
+
+/** True when a link cannot match, and those before it leave nothing behind when they do. */
+function neverMatches(rule: PreparedRule, effects: Effects): boolean {
+  const at = rule.links.findIndex((link) => {
+    if (!effects.responseBody && readsOnlyResponseBody(link)) return true
+    const bare = { ...rule, links: [{ ...link, perValue: [] }] }
+    return isConstant(link, effects) && !matches(effects.transaction, bare)
+  })
+  return at >= 0 && rule.links.slice(0, at).every(leavesNothing)
+}
+
+function leavesNothing({ link, perValue }: PreparedLink): boolean {
+  return perValue.length === 0 && (!link.capture || link.negated)
+}
+
+/** True for a jump that every request takes which gets here, over rules it cannot reach else. */
+function alwaysSkips(phase: PreparedPhase, index: number, effects: Effects): boolean {
+  const rule = phase.rules[index]
+  if (rule === undefined || !isQuiet(rule)) return false
+  const constant = rule.links.every((link) => isConstant(link, effects) && leavesNothing(link))
+  if (!constant || !matches(effects.transaction, rule)) return false
+  const skipped = phase.rules.slice(index + 1, rule.next)
+  // Another rule may jump into the middle, past this one.
+  const entered = phase.rules.some(
+    (other, from) =>
+      from < index && other.next > index && other.next < rule.next && other.next !== from + 1,
+  )
+  // A ctl that removes this rule, but not all that it skips, would bring the rest to life.
+  const removed = effects.removals.some(
+    (removes) => removes(rule.rule) && !skipped.every((one) => removes(one.rule)),
+  )
+  return !entered && !removed
+}
+
+/** True when the link compares one member of TX that stays as it is with a text that does too. */
+function isConstant({ link, txKey, test }: PreparedLink, { sets }: Effects): boolean {
+  if (test.kind === 'always' || txKey === null || sets(txKey)) return false
+  return [...link.argument.matchAll(/%\{([^}]*)\}/g)].every(([, name = '']) => {
+    const key = /^tx[.:](.+)$/i.exec(name)?.[1]
+    return key !== undefined && !sets(key.toLowerCase())
+  })
+}
+
+function readsOnlyResponseBody({ link }: PreparedLink): boolean {
+  return (
+    !link.negated &&
+    link.targets.length > 0 &&
+    link.targets.every((target) => target.variable === 'RESPONSE_BODY' && !target.count)
+  )
+}
+
+/**
+ * Takes out rules that do nothing but skip, and skip nothing that is left. Backwards, because that
+ * depends only on what comes later.
+ */
+function withoutIdleSkips(phase: PreparedPhase): PreparedPhase {
+  const live = new Set(liveRules(phase))
+  for (const index of [...live].toReversed()) {
+    const rule = phase.rules[index]
+    if (rule === undefined || !isQuiet(rule) || !rule.links.every(leavesNothing)) continue
+    let idle = true
+    for (let skipped = index + 1; skipped < rule.next; skipped += 1) {
+      if (live.has(skipped)) idle = false
+    }
+    if (idle) live.delete(index)
+  }
+  return withoutRules(phase, (index) => !live.has(index))
+}
+
+/** True when a rule that is left reads what the addon holds. */
+function readsExchange(phase: PreparedPhase): boolean {
+  return liveRules(phase).some((index) => {
+    const rule = phase.rules[index]
+    return rule !== undefined && (rule.links.some(readsBytes) || mentionsResponse(rule))
+  })
+}
+
+/** A macro may read the response where no target does. */
+function mentionsResponse({ rule, links }: PreparedRule): boolean {
+  const texts = [rule.msg, rule.logdata, rule.disruptiveArgument, ...rule.tags]
+  for (const { link } of links) {
+    texts.push(link.argument, ...link.actions.map(({ argument }) => argument))
+  }
+  return texts.some((text) => /%\{\s*(?:RESPONSE_|STATUS_LINE|OUTBOUND_)/i.test(text))
+}
+
+function readsBytes({ test }: PreparedLink): boolean {
+  return test.kind === 'reasoned' ? test.scannedLeaf >= 0 : test.kind !== 'always'
+}

@@ -1,0 +1,149 @@
+/** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
+import type { WorkerPort } from '../native/addon/index.d.ts'
+import { loadAddon } from '../native/load.ts'
+import type { Addon } from '../native/load.ts'
+import type { Hit } from './scan-plan.ts'
+
+/** Hits in the order of their leaves, or the sign that the time budget is spent. */
+export type ScanResult = readonly Hit[] | 'over-budget'
+
+/** What reasoning needs of the bytes; tests put a fake in its place. */
+export interface Scanner {
+  /** Every hit of the phase's leaves. */
+  scan(handle: number, plan: number, phase: number): ScanResult
+  /** One dynamic leaf with its argument expanded. */
+  evaluate(handle: number, query: LeafQuery): ScanResult
+  /** One leaf on a text known only here; `argument` '' takes the leaf's own. */
+  matchText(query: LeafQuery, text: string): readonly Hit[]
+  /** All values of a variable; `selector` '' means the whole collection. */
+  variable(handle: number, name: string, selector: string): readonly Hit[]
+  setBodyProcessor(handle: number, processor: string): void
+  forceBodyVariable(handle: number, on: boolean): void
+}
+
+/** Which leaf to run, with what argument. */
+export interface LeafQuery {
+  readonly plan: number
+  readonly leaf: number
+  readonly argument: string
+}
+
+/** The addon's part that a worker's port does not carry. */
+export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'>
+
+/** The worker port's part that scanning needs. */
+export type ScanPort = Pick<
+  WorkerPort,
+  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
+>
+
+/** Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id, or throws with the reason. */
+export function compileScanPlan(plan: string): number {
+  return loadAddon().compilePlan(plan)
+}
+
+const noHits: readonly Hit[] = []
+const initialBytes = 64 * 1024
+/** A result beyond this gets a buffer of its own, so that one request cannot pin memory. */
+const keptBytesMax = 1024 * 1024
+const absent = 0xffff_ffff
+
+/** The scanner of one worker. */
+export class AddonScanner implements Scanner {
+  readonly #port: ScanPort
+  readonly #addon: ScanFunctions
+  readonly #names: readonly string[]
+  #buffer = new Uint8Array(initialBytes)
+
+  constructor(port: ScanPort, addon: ScanFunctions = loadAddon()) {
+    this.#port = port
+    this.#addon = addon
+    this.#names = addon.variableNames()
+  }
+
+  scan(handle: number, plan: number, phase: number): ScanResult {
+    return this.#fetch(this.#port.scan(handle, plan, phase, this.#buffer))
+  }
+
+  evaluate(handle: number, query: LeafQuery): ScanResult {
+    const { plan, leaf, argument } = query
+    return this.#fetch(this.#port.evaluate(handle, plan, leaf, argument, this.#buffer))
+  }
+
+  variable(handle: number, name: string, selector: string): readonly Hit[] {
+    const result = this.#fetch(this.#port.variable(handle, name, selector, this.#buffer))
+    return result === 'over-budget' ? noHits : result
+  }
+
+  matchText(query: LeafQuery, text: string): readonly Hit[] {
+    const run = (out: Uint8Array): number =>
+      this.#addon.matchText(query.plan, query.leaf, text, query.argument, out)
+    const length = run(this.#buffer)
+    if (length <= 0) return noHits
+    if (length <= this.#buffer.length) return decodeHits(this.#buffer, length, this.#names)
+    // `result` belongs to the port, which knows nothing of this text: it is cheaper to run again.
+    const buffer = this.#grown(length)
+    return decodeHits(buffer, run(buffer), this.#names)
+  }
+
+  setBodyProcessor(handle: number, processor: string): void {
+    this.#port.setBodyProcessor(handle, processor)
+  }
+
+  forceBodyVariable(handle: number, on: boolean): void {
+    this.#port.forceBodyVariable(handle, on)
+  }
+
+  #fetch(length: number): ScanResult {
+    if (length < 0) return 'over-budget'
+    if (length === 0) return noHits
+    if (length <= this.#buffer.length) return decodeHits(this.#buffer, length, this.#names)
+    const buffer = this.#grown(length)
+    return decodeHits(buffer, this.#port.result(buffer), this.#names)
+  }
+
+  #grown(length: number): Uint8Array<ArrayBuffer> {
+    const buffer = new Uint8Array(2 ** Math.ceil(Math.log2(length)))
+    if (buffer.length <= keptBytesMax) this.#buffer = buffer
+    return buffer
+  }
+}
+
+/**
+ * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
+ * valueLength, captureCount, captureLength…], then the texts. One decode for all texts: the hits'
+ * own texts are slices of it.
+ */
+export function decodeHits(
+  buffer: Uint8Array<ArrayBuffer>,
+  length: number,
+  names: readonly string[],
+): readonly Hit[] {
+  const words = new Uint32Array(buffer.buffer, buffer.byteOffset, length >>> 2)
+  const hitCount = words[0] ?? 0
+  const textBytes = words[1] ?? 0
+  const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, length)
+  const text = bytes.toString('latin1', length - textBytes, length)
+  const hits: Hit[] = []
+  let word = 2
+  let from = 0
+  const take = (count: number): string => {
+    const piece = text.slice(from, from + count)
+    from += count
+    return piece
+  }
+  for (let index = 0; index < hitCount; index += 1) {
+    const nameBytes = words[word + 2] ?? absent
+    const captureCount = words[word + 4] ?? 0
+    const name = nameBytes === absent ? null : take(nameBytes)
+    const value = take(words[word + 3] ?? 0)
+    const captures: string[] = []
+    for (let group = 0; group < captureCount; group += 1) {
+      captures.push(take(words[word + 5 + group] ?? 0))
+    }
+    const variable = names[words[word + 1] ?? absent] ?? ''
+    hits.push({ leaf: words[word] ?? absent, variable, name, value, captures })
+    word += 5 + captureCount
+  }
+  return hits
+}

@@ -1,0 +1,26 @@
+/** `Include` and `IncludeOptional`: files named, or matched by `*`, `?`, `[…]`, in name order. */
+import { existsSync, globSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import type { Place } from './reading.ts'
+
+/** `Include rules/*.conf`: at least one file must be there. */
+export function include(words: readonly string[], place: Place): void {
+  for (const word of words) {
+    const files = matched(word, place)
+    if (files.length === 0) {
+      place.report(`no file ${word}`, 'mend the path, or write IncludeOptional')
+    }
+    place.include(files)
+  }
+}
+
+/** `IncludeOptional local/*.conf`: nothing there is no fault. */
+export function includeOptional(words: readonly string[], place: Place): void {
+  for (const word of words) place.include(matched(word, place))
+}
+
+function matched(word: string, place: Place): string[] {
+  const path = resolve(dirname(place.source.file), word)
+  if (!/[*?[]/.test(word)) return existsSync(path) ? [path] : []
+  return globSync(path).toSorted()
+}

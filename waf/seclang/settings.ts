@@ -1,0 +1,96 @@
+/** The directives that set one value of the engine. */
+import type { Place, SettingsDraft } from './reading.ts'
+
+type Read = (words: readonly string[], place: Place) => void
+
+/** Names of settings whose value is of one type. */
+type NamesOf<Value> = {
+  [Name in keyof SettingsDraft]: SettingsDraft[Name] extends Value ? Name : never
+}[keyof SettingsDraft]
+
+/** `On` or `Off`. */
+export function onOff(set: (settings: SettingsDraft, on: boolean) => void): Read {
+  return choice({ on: true, off: false }, set)
+}
+
+/** One of a few words, without case. */
+function choice<Value>(
+  values: Readonly<Record<string, Value>>,
+  set: (settings: SettingsDraft, value: Value) => void,
+): Read {
+  const byWord = new Map(Object.entries(values))
+  return (words, place) => {
+    const value = byWord.get((words[0] ?? '').toLowerCase())
+    if (value !== undefined) set(place.reading.settings, value)
+    else place.report(`"${words[0]}" is no value`, `write ${[...byWord.keys()].join(', ')}`)
+  }
+}
+
+/** A whole number from 1. */
+export function count(name: NamesOf<number>): Read {
+  return (words, place) => {
+    const value = Number(words[0])
+    if (/^\d+$/.test(words[0] ?? '') && value > 0 && Number.isSafeInteger(value)) {
+      place.reading.settings[name] = value
+    } else place.report(`"${words[0]}" is not a number from 1`, 'write a whole number')
+  }
+}
+
+/** `SecArgumentSeparator ;`. */
+export const argumentSeparator: Read = (words, place) => {
+  const separator = words[0] ?? ''
+  if (separator.length === 1) place.reading.settings.argumentSeparator = separator
+  else place.report(`"${separator}" is not one character`, 'write & or ;')
+}
+
+/** `SecComponentSignature "OWASP_CRS/4.28.0"`. */
+export const componentSignature: Read = (words, place) => {
+  const { settings } = place.reading
+  settings.componentSignatures = [...settings.componentSignatures, words[0] ?? '']
+}
+
+/** `SecResponseBodyMimeType text/html application/json`: replaces the list. */
+export const responseBodyMimeTypes: Read = (words, place) => {
+  place.reading.settings.responseBodyMimeTypes = words.map((word) => word.toLowerCase())
+}
+
+/** `SecResponseBodyMimeTypesClear`. */
+export const responseBodyMimeTypesClear: Read = (_, place) => {
+  place.reading.settings.responseBodyMimeTypes = []
+}
+
+const limitActions = { reject: 'reject', processpartial: 'process-partial' } as const
+
+/** `SecRequestBodyLimitAction Reject`. */
+export const requestBodyLimitAction = choice(limitActions, (settings, value) => {
+  settings.requestBodyLimitAction = value
+})
+
+/** `SecResponseBodyLimitAction ProcessPartial`. */
+export const responseBodyLimitAction = choice(limitActions, (settings, value) => {
+  settings.responseBodyLimitAction = value
+})
+
+/** `SecRuleEngine On`. */
+export const ruleEngine = choice(
+  { on: 'on', off: 'off', detectiononly: 'detection-only' } as const,
+  (settings, value) => {
+    settings.ruleEngine = value
+  },
+)
+
+/** `SecAuditEngine RelevantOnly`. */
+export const auditEngine = choice(
+  { on: 'on', off: 'off', relevantonly: 'relevant-only' } as const,
+  (settings, value) => {
+    settings.auditEngine = value
+  },
+)
+
+/** Only what is safe may be said; the other value would ask for what this engine never does. */
+export function mustBe(value: string): Read {
+  return (words, place) => {
+    if ((words[0] ?? '').toLowerCase() === value.toLowerCase()) return
+    place.report(`${place.directive} ${words[0]} is not supported`, `write ${value} or remove it`)
+  }
+}

@@ -1,0 +1,51 @@
+/** Every variable that rules may name: one table for the parser and the compiler. */
+
+/** What a variable is. */
+export interface VariableKind {
+  /** Has members that `NAME:member` selects. */
+  readonly collection: boolean
+  /**
+   * Known only while rules run (what earlier rules set or matched, the clock), so TypeScript holds
+   * it. All others come from the request's bytes and belong to the scan.
+   */
+  readonly reasoned: boolean
+}
+
+const scanned = {
+  collections: `ARGS ARGS_NAMES ARGS_GET ARGS_GET_NAMES ARGS_POST ARGS_POST_NAMES FILES FILES_NAMES
+    FILES_SIZES FILES_TMP_CONTENT FILES_TMPNAMES MULTIPART_FILENAME MULTIPART_NAME
+    MULTIPART_PART_HEADERS REQUEST_COOKIES REQUEST_COOKIES_NAMES REQUEST_HEADERS
+    REQUEST_HEADERS_NAMES RESPONSE_HEADERS RESPONSE_HEADERS_NAMES XML`,
+  scalars: `ARGS_COMBINED_SIZE AUTH_TYPE FILES_COMBINED_SIZE FULL_REQUEST FULL_REQUEST_LENGTH
+    INBOUND_DATA_ERROR MULTIPART_BOUNDARY_QUOTED MULTIPART_BOUNDARY_WHITESPACE
+    MULTIPART_CRLF_LF_LINES MULTIPART_DATA_AFTER MULTIPART_DATA_BEFORE
+    MULTIPART_FILE_LIMIT_EXCEEDED MULTIPART_HEADER_FOLDING MULTIPART_INVALID_HEADER_FOLDING
+    MULTIPART_INVALID_PART MULTIPART_INVALID_QUOTING MULTIPART_LF_LINE MULTIPART_MISSING_SEMICOLON
+    MULTIPART_SEMICOLON_MISSING MULTIPART_STRICT_ERROR MULTIPART_UNMATCHED_BOUNDARY
+    OUTBOUND_DATA_ERROR PATH_INFO QUERY_STRING REMOTE_ADDR REMOTE_HOST REMOTE_PORT REQBODY_ERROR
+    REQBODY_ERROR_MSG REQBODY_PROCESSOR REQBODY_PROCESSOR_ERROR REQBODY_PROCESSOR_ERROR_MSG
+    REQUEST_BASENAME REQUEST_BODY REQUEST_BODY_LENGTH REQUEST_FILENAME REQUEST_LINE REQUEST_METHOD
+    REQUEST_PROTOCOL REQUEST_URI REQUEST_URI_RAW RESPONSE_BODY RESPONSE_CONTENT_LENGTH
+    RESPONSE_CONTENT_TYPE RESPONSE_PROTOCOL RESPONSE_STATUS SERVER_ADDR SERVER_NAME SERVER_PORT
+    STATUS_LINE UNIQUE_ID URLENCODED_ERROR`,
+}
+
+const reasoned = {
+  collections: `ENV GEO GLOBAL IP MATCHED_VARS MATCHED_VARS_NAMES RESOURCE RULE SESSION TX USER`,
+  scalars: `DURATION HIGHEST_SEVERITY MATCHED_VAR MATCHED_VAR_NAME MODSEC_BUILD
+    MSC_PCRE_ERROR MSC_PCRE_LIMITS_EXCEEDED REMOTE_USER SESSIONID TIME TIME_DAY TIME_EPOCH
+    TIME_HOUR TIME_MIN TIME_MON TIME_SEC TIME_WDAY TIME_YEAR USERAGENT_IP USERID WEBAPPID
+    WEBSERVER_ERROR_LOG`,
+}
+
+/** By upper-case name. */
+export const variables: ReadonlyMap<string, VariableKind> = new Map([
+  ...kinds(scanned.collections, { collection: true, reasoned: false }),
+  ...kinds(scanned.scalars, { collection: false, reasoned: false }),
+  ...kinds(reasoned.collections, { collection: true, reasoned: true }),
+  ...kinds(reasoned.scalars, { collection: false, reasoned: true }),
+])
+
+function kinds(names: string, kind: VariableKind): [string, VariableKind][] {
+  return names.split(/\s+/).map((name) => [name, kind])
+}

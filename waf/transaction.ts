@@ -1,0 +1,143 @@
+/** The state of one exchange under inspection: born with it, owned by it, never used again. */
+import { Exclusions } from './exclusions.ts'
+import type { ExchangeFacts, ResponseFacts } from './facts.ts'
+import type { MatchedRule } from './matched-rule.ts'
+import type { PreparedProgram } from './prepared.ts'
+import type { EngineMode, EngineSettings, Rule } from './rule.ts'
+import type { Scanner } from './scanner.ts'
+import { txNumber } from './variables.ts'
+import type { Value } from './variables.ts'
+import type { Interruption, WafMode } from './verdict.ts'
+
+/** Anomaly scores as the CRS keeps them in TX. */
+export interface Scores {
+  readonly inbound: number
+  readonly outbound: number
+}
+
+/** Up to which phase an `allow` lets the exchange pass. */
+export type AllowScope = 'none' | 'request' | 'all'
+
+const engineByMode = { block: 'on', detect: 'detection-only', off: 'off' } as const
+const strength: Readonly<Record<EngineMode, number>> = { off: 0, 'detection-only': 1, on: 2 }
+
+/** What ModSecurity calls HIGHEST_SEVERITY before any rule with a severity matched. */
+const noSeverity = 255
+
+/** One exchange under inspection. */
+export class Transaction {
+  readonly program: PreparedProgram
+  readonly scanner: Scanner
+  readonly facts: ExchangeFacts
+  /** The route's mode; `ctl:ruleEngine` may weaken it, never strengthen it. */
+  readonly mode: WafMode
+
+  /** TX by lower-case key; the captures of the last match are under 0–9. */
+  readonly tx: Map<string, string>
+  /** initcol and its like. They live as long as the transaction: no store outlives it yet. */
+  readonly collections = new Map<string, Map<string, string>>()
+  readonly exclusions = new Exclusions()
+  /** Rules that matched and asked to be logged, in order. */
+  readonly matched: MatchedRule[] = []
+
+  matchedVar: Value | null = null
+  matchedVars: Value[] = []
+  currentRule: Rule | null = null
+  highestSeverity = noSeverity
+  engine: EngineMode
+  auditEngine: EngineSettings['auditEngine']
+  requestBodyAccess: boolean
+  responseBodyAccess: boolean
+  sessionId = ''
+  userId = ''
+  allowed: AllowScope = 'none'
+  interruption: Interruption | null = null
+  response: ResponseFacts | null = null
+  #captured = 0
+
+  constructor(
+    program: PreparedProgram,
+    scanner: Scanner,
+    exchange: { readonly facts: ExchangeFacts; readonly mode: WafMode },
+  ) {
+    this.program = program
+    this.scanner = scanner
+    this.facts = exchange.facts
+    this.mode = exchange.mode
+    this.tx = new Map(program.initialTx)
+    const { settings } = program
+    this.engine = weaker(engineByMode[exchange.mode], settings.ruleEngine)
+    this.auditEngine = settings.auditEngine
+    this.requestBodyAccess = settings.requestBodyAccess
+    this.responseBodyAccess = settings.responseBodyAccess
+  }
+
+  /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
+  setBodyProcessor(processor: string): void {
+    this.scanner.setBodyProcessor(this.facts.handle, processor)
+  }
+
+  /** `ctl:forceRequestBodyVariable`. */
+  setForceBodyVariable(on: boolean): void {
+    this.scanner.forceBodyVariable(this.facts.handle, on)
+  }
+
+  /** False when no rule is to run any more, short of phase 5. */
+  get active(): boolean {
+    return this.engine !== 'off' && this.interruption === null && this.allowed !== 'all'
+  }
+
+  /** True when the phase's rules are to run. Phase 5 always does, unless the engine is off. */
+  runs(phase: number): boolean {
+    if (this.engine === 'off') return false
+    if (phase === 5) return true
+    if (!this.active) return false
+    return this.allowed === 'none' || phase > 2
+  }
+
+  /** `ctl:ruleEngine`, bounded by the route's mode. */
+  setEngine(engine: EngineMode): void {
+    this.engine = weaker(engineByMode[this.mode], engine)
+  }
+
+  /** Groups 0–9 of a match become TX:0–9; groups that an earlier match left are forgotten. */
+  capture(groups: readonly string[]): void {
+    let index = 0
+    for (; index < groups.length && index < 10; index += 1) {
+      this.tx.set(String(index), groups[index] ?? '')
+    }
+    for (let stale = index; stale < this.#captured; stale += 1) this.tx.delete(String(stale))
+    this.#captured = index
+  }
+
+  /** The anomaly scores: CRS 4's names, else CRS 3's. */
+  get scores(): Scores {
+    const { tx } = this
+    const inbound = tx.has('blocking_inbound_anomaly_score')
+      ? 'blocking_inbound_anomaly_score'
+      : 'anomaly_score'
+    const outbound = tx.has('blocking_outbound_anomaly_score')
+      ? 'blocking_outbound_anomaly_score'
+      : 'outbound_anomaly_score'
+    return { inbound: txNumber(this, inbound), outbound: txNumber(this, outbound) }
+  }
+
+  /** True when phase 4 waits for this response's body: access on, and a listed media type. */
+  wantsResponseBody(response: ResponseFacts): boolean {
+    if (!this.responseBodyAccess || !this.runs(4)) return false
+    const type = response.headers.find(([name]) => name.toLowerCase() === 'content-type')
+    const mime = type?.[1].split(';', 1)[0]?.trim().toLowerCase() ?? 'null'
+    return this.program.responseMimeTypes.has(mime)
+  }
+
+  /** True when the exchange belongs in the audit log. */
+  get auditable(): boolean {
+    if (this.engine === 'off' || this.auditEngine === 'off') return false
+    if (this.auditEngine === 'on' || this.interruption !== null) return true
+    return this.matched.some((match) => match.rule.auditLog)
+  }
+}
+
+function weaker(one: EngineMode, other: EngineMode): EngineMode {
+  return strength[one] <= strength[other] ? one : other
+}
