@@ -1,0 +1,61 @@
+/** Gathers what the workers count and remember. Lives in the main thread. */
+import type { Series } from '../metrics.ts'
+import type { ReportRequest, WorkerReport } from '../worker-messages.ts'
+import { EventRing } from './events.ts'
+import { addSeries } from './exposition.ts'
+
+/** The pool as far as reports go. */
+export interface ReportSource {
+  /** Asks every live worker; how many were asked. */
+  ask(request: ReportRequest): number
+}
+
+/** Keeps the last report of each worker, and the sums of those that are gone. */
+export class Collector {
+  readonly events = new EventRing()
+  readonly #source: ReportSource
+  readonly #deadlineMs: number
+  readonly #live = new Map<number, readonly Series[]>()
+  readonly #gone = new Map<string, Series>()
+  #waiting: { missing: number; readonly resolve: () => void }[] = []
+
+  constructor(source: ReportSource, deadlineMs = 500) {
+    this.#source = source
+    this.#deadlineMs = deadlineMs
+  }
+
+  /** A report of the worker in `slot` arrived. */
+  reported(slot: number, report: WorkerReport): void {
+    this.#live.set(slot, report.series)
+    this.events.add(report.events)
+    for (const wait of this.#waiting) {
+      wait.missing -= 1
+      if (wait.missing <= 0) wait.resolve()
+    }
+  }
+
+  /** The worker in `slot` ended; its successor begins at zero. */
+  ended(slot: number): void {
+    addSeries(this.#gone, this.#live.get(slot) ?? [])
+    this.#live.delete(slot)
+  }
+
+  /** Fresh reports, or the last known ones of workers that do not answer in time. */
+  async reports(): Promise<(readonly Series[])[]> {
+    await this.refresh()
+    return [[...this.#gone.values()], ...this.#live.values()]
+  }
+
+  /** Asks all workers and waits for them, but never beyond the deadline. */
+  async refresh(): Promise<void> {
+    const missing = this.#source.ask({ kind: 'report' })
+    if (missing === 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const wait = { missing, resolve }
+    this.#waiting.push(wait)
+    const timer = setTimeout(resolve, this.#deadlineMs)
+    await promise
+    clearTimeout(timer)
+    this.#waiting = this.#waiting.filter((other) => other !== wait)
+  }
+}

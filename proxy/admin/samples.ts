@@ -1,0 +1,132 @@
+/** The numbers that the main thread knows by itself: the wire's, the pool's, the program's. */
+import type { Sample } from './exposition.ts'
+
+/** `Wire.stats()`: numbers, or one level of groups of numbers. */
+export type WireStats = Readonly<Record<string, number | Readonly<Record<string, number>>>>
+
+/** What else the main thread knows. */
+export interface ProgramState {
+  readonly version: string
+  readonly rules: string
+  readonly startTimeMs: number
+  readonly workerRestarts: number
+  readonly configLoaded: boolean
+  readonly certificates: readonly { readonly san: string; readonly notAfterMs: number }[]
+}
+
+// The wire's names are its own business; these are ours, and stay when the wire's change.
+const wireFamilies: Readonly<Record<string, readonly [name: string, help: string]>> = {
+  connectionsOpen: ['edge_connections_open', 'Downstream connections open now.'],
+  exchangesActive: ['edge_http_requests_active', 'Exchanges begun and not finished.'],
+  heldBytes: ['edge_inspected_bodies_bytes', 'Bytes of bodies held for inspection.'],
+  handshakes: ['edge_tls_handshakes_total', 'TLS handshakes completed on TCP.'],
+  handshakesFailed: ['edge_tls_handshake_failures_total', 'TLS handshakes failed on TCP.'],
+  exchanges: ['edge_exchanges_total', 'Exchanges begun.'],
+  healthAnswers: ['edge_health_answers_total', 'Health probes answered by the wire.'],
+  upstreamConnects: ['edge_upstream_connects_total', 'Connections opened to endpoints.'],
+  upstreamReuses: ['edge_upstream_reuses_total', 'Requests sent on a kept connection.'],
+  upstreamRetries: ['edge_upstream_connection_retries_total', 'Requests sent once more.'],
+  redelivered: ['edge_waf_redelivered_total', 'Exchanges given to another worker.'],
+  panics: ['edge_wire_panics_total', 'Panics caught in the addon.'],
+}
+
+/** Every sample of one scrape. */
+export function samplesOf(stats: WireStats, state: ProgramState): Sample[] {
+  return [...wireSamples(stats), ...quicSamples(stats), ...programSamples(state)]
+}
+
+function wireSamples(stats: WireStats): Sample[] {
+  const samples: Sample[] = []
+  for (const [field, [name, help]] of Object.entries(wireFamilies)) {
+    const value = stats[field]
+    if (typeof value === 'number') samples.push(sample(name, help, value))
+  }
+  const { connections, refusals } = groups(stats)
+  samples.push({
+    name: 'edge_connections_total',
+    help: 'Downstream connections accepted.',
+    type: 'counter',
+    values: labelled(connections, 'protocol'),
+  })
+  samples.push({
+    name: 'edge_wire_refusals_total',
+    help: 'Requests that the wire refused before any worker saw them.',
+    type: 'counter',
+    values: labelled(refusals, 'error'),
+  })
+  return samples
+}
+
+function quicSamples(stats: WireStats): Sample[] {
+  return Object.entries(groups(stats).quic).map(([field, value]) => {
+    const name = `edge_quic_${snakeCase(field)}`
+    return sample(name.endsWith('_total') ? name : `${name}_total`, `QUIC: ${field}.`, value)
+  })
+}
+
+function programSamples(state: ProgramState): Sample[] {
+  return [
+    {
+      name: 'edge_build_info',
+      help: 'Always 1; the labels say what runs.',
+      type: 'gauge',
+      values: [
+        { labels: { version: state.version, node: process.version, rules: state.rules }, value: 1 },
+      ],
+    },
+    sample('edge_start_time_seconds', 'Start, as a Unix time.', state.startTimeMs / 1_000),
+    sample('edge_waf_worker_restarts_total', 'WAF workers replaced.', state.workerRestarts),
+    sample(
+      'edge_config_last_reload_successful',
+      'Whether the newest configuration was taken.',
+      state.configLoaded ? 1 : 0,
+    ),
+    {
+      name: 'edge_tls_certificate_not_after_timestamp_seconds',
+      help: 'When a certificate ends, as a Unix time.',
+      type: 'gauge',
+      values: state.certificates.map(({ san, notAfterMs }) => ({
+        labels: { san },
+        value: notAfterMs / 1_000,
+      })),
+    },
+    sample('process_resident_memory_bytes', 'Memory in use.', process.memoryUsage.rss()),
+    sample('process_cpu_seconds_total', 'CPU time of all threads.', cpuSeconds()),
+  ]
+}
+
+type Groups = Readonly<
+  Record<'connections' | 'refusals' | 'quic', Readonly<Record<string, number>>>
+>
+
+function groups(stats: WireStats): Groups {
+  const group = (name: string): Readonly<Record<string, number>> => {
+    const value = stats[name]
+    return typeof value === 'object' ? value : {}
+  }
+  return { connections: group('connections'), refusals: group('refusals'), quic: group('quic') }
+}
+
+function labelled(group: Readonly<Record<string, number>>, label: string): Sample['values'] {
+  return Object.entries(group).map(([name, value]) => ({
+    labels: { [label]: snakeCase(name) },
+    value,
+  }))
+}
+
+function sample(name: string, help: string, value: number): Sample {
+  const type = name.endsWith('_total') ? 'counter' : 'gauge'
+  return { name, help, type, values: [{ labels: {}, value }] }
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
+
+/** `h1Tls` → `h1_tls`; names that are upper-case already stay. */
+function snakeCase(name: string): string {
+  return name === name.toUpperCase()
+    ? name
+    : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}

@@ -1,0 +1,35 @@
+/** The help text; the flags are the contract of `edge run`. */
+
+/** What `edge help` prints. */
+export const usage = `Usage: edge COMMAND [FLAGS]
+
+  edge run        serves HTTP/1.1, HTTP/2 and HTTP/3 in the foreground
+  edge validate   checks the configuration and the rules, and stops
+  edge rules      shows the installed rules
+  edge rules install [--from DIR] [--to DIR]
+                  installs the OWASP CRS: the release, else Debian's package, or a local copy
+  edge help       this text
+  edge --version  the version
+
+Flags of run and validate:
+  --config FILE                 edge.yaml
+  --backend URL                 http://HOST:PORT; repeated: several endpoints
+  --http ADDR:PORT              HTTP in clear (default 0.0.0.0:80); off: none
+  --https ADDR:PORT             h1 and h2 on TCP, h3 on UDP (default 0.0.0.0:443); off: none
+  --cert FILE --key FILE        certificate and key (PEM); default: a local CA makes one
+  --waf block|detect|off        what the WAF does (default block)
+  --rules DIR                   a CRS folder (default: the installed rules)
+  --paranoia 1..4               blocking paranoia level
+  --waf-setup FILE              SecLang before the rules; repeated: in order
+  --waf-log FILE                one text line per matched rule
+  --no-redirect                 serve requests in clear, do not redirect them to https
+  --admin ADDR:PORT|unix:PATH   admin API, loopback only
+  --status ADDR:PORT            probes and metrics, read only
+  --advertise-https-port N      the port that clients see
+  --workers N                   WAF workers (default: one per processor)
+  --wire-threads N              connection threads (default: one per processor)
+  --print-config                (run) prints the configuration with origins, and stops
+
+Every single setting also has an environment name: waf.mode is EDGE_WAF_MODE.
+Exit codes: 0 fine, 1 failure, 2 usage, 3 ran and found problems, 78 configuration invalid.
+`

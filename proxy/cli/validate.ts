@@ -1,0 +1,51 @@
+/** `edge validate`: every fault of configuration, certificates and SecLang, and nothing else. */
+import { ConfigError, type Fault } from '../config/faults.ts'
+import { loadCertificates } from '../tls/certificates.ts'
+import { rulesetOptions } from '../rules.ts'
+import { SecLangError } from '../../waf/seclang/faults.ts'
+import { loadRuleset } from '../../waf/seclang/load.ts'
+import { exitCodes } from './exit-codes.ts'
+import { loadConfig, type LoadedConfig } from './load-config.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Prints the faults, or that there are none. */
+export async function validate(args: readonly string[], terminal: Terminal): Promise<number> {
+  const loaded = loadConfig(args, terminal.env)
+  const certificates = await certificateFaults(loaded, terminal)
+  const faults = [...certificates, ...ruleFaults(loaded)]
+  for (const notice of loaded.notices) terminal.error(`notice: ${notice}`)
+  if (faults.length > 0) throw new ConfigError(faults)
+  terminal.print('configuration is valid')
+  return exitCodes.fine
+}
+
+/** Named files only: a check must not make a CA. */
+async function certificateFaults(
+  { config, origins }: LoadedConfig,
+  terminal: Terminal,
+): Promise<readonly Fault[]> {
+  if (config.tls.certificates.length === 0) return []
+  try {
+    const sources = { config, origins, env: terminal.env, now: new Date() }
+    const { notices } = await loadCertificates(sources)
+    for (const notice of notices) terminal.error(`notice: ${notice}`)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+
+function ruleFaults({ config }: LoadedConfig): readonly Fault[] {
+  try {
+    loadRuleset(rulesetOptions(config))
+    return []
+  } catch (error) {
+    if (!(error instanceof SecLangError)) throw error
+    return error.faults.map(({ file, line, message, mend }) => ({
+      where: `${file}:${line}`,
+      message,
+      mend,
+    }))
+  }
+}

@@ -1,0 +1,110 @@
+/** What no single value shows: references, doubles, and numbers that contradict each other. */
+import { type Fault, nearest } from './faults.ts'
+import type { Origins } from './layer.ts'
+import type { Path } from './schema-walk.ts'
+import type { ParsedFile } from './schema.ts'
+
+/** Every contradiction between values that are right by themselves. */
+export function crossFaults(config: ParsedFile, origins: Origins): Fault[] {
+  const faults: Fault[] = []
+  const report = (path: Path, message: string, mend: string): void => {
+    faults.push({ where: origins.get(path), message, mend })
+  }
+  checkNames(config, report)
+  checkRoutes(config, report)
+  checkListeners(config, report)
+  checkTimes(config, report)
+  return faults
+}
+
+type Report = (path: Path, message: string, mend: string) => void
+
+function checkNames({ routes, upstreams }: ParsedFile, report: Report): void {
+  for (const [kind, list] of [
+    ['routes', routes],
+    ['upstreams', upstreams],
+  ] as const) {
+    const seen = new Set<string>()
+    list.forEach(({ name }, index) => {
+      if (seen.has(name)) {
+        report([kind, index, 'name'], `two ${kind} are called "${name}"`, 'rename one of them')
+      }
+      seen.add(name)
+    })
+  }
+}
+
+function checkRoutes({ routes, upstreams }: ParsedFile, report: Report): void {
+  const names = upstreams.map(({ name }) => name)
+  const seen = new Map<string, string>()
+  routes.forEach((route, index) => {
+    if (!names.includes(route.upstream)) {
+      const meant = nearest(route.upstream, names)
+      const mend =
+        meant === null ? `the upstreams are ${names.join(', ')}` : `did you mean "${meant}"?`
+      report([`routes`, index, 'upstream'], `there is no upstream "${route.upstream}"`, mend)
+    }
+    for (const host of new Set(route.hosts)) {
+      const key = `${host} ${route.path}`
+      const other = seen.get(key)
+      if (other !== undefined) {
+        const of = host === '' ? 'any host' : host
+        const message = `routes "${other}" and "${route.name}" both match ${of} and ${route.path}`
+        report(['routes', index], message, 'change the hosts or the path of one of them')
+      }
+      seen.set(key, route.name)
+    }
+  })
+  if (routes.length === 0 && names.length > 1) {
+    report(['upstreams'], 'several upstreams and no routes', 'add routes: that name an upstream')
+  }
+}
+
+function checkListeners({ listen, admin, status }: ParsedFile, report: Report): void {
+  if (listen.http === null && listen.https === null) {
+    report(
+      ['listen', 'http'],
+      'there is no listener',
+      'give listen.http or listen.https an address',
+    )
+  }
+  const listeners = [
+    [['listen', 'http'], listen.http],
+    [['listen', 'https'], listen.https],
+    [['admin'], admin],
+    [['status'], status],
+  ] as const
+  listeners.forEach(([path, address], index) => {
+    const other = listeners.slice(0, index).find(([, earlier]) => clash(earlier, address))
+    if (other === undefined) return
+    const message = `${path.join('.')} and ${other[0].join('.')} both use ${address}`
+    report(path, message, 'give one of them another port')
+  })
+}
+
+/** Whether two addresses cannot both be bound over TCP. */
+function clash(one: string | null, other: string | null): boolean {
+  if (one === null || other === null || one.startsWith('unix:'))
+    return one === other && one !== null
+  const [host, port] = split(one)
+  const [otherHost, otherPort] = split(other)
+  if (port !== otherPort || port === '0') return false
+  return host === otherHost || host === '0.0.0.0' || otherHost === '0.0.0.0'
+}
+
+function split(address: string): [host: string, port: string] {
+  const colon = address.lastIndexOf(':')
+  return [address.slice(0, colon), address.slice(colon + 1)]
+}
+
+function checkTimes({ waf, limits, routes }: ParsedFile, report: Report): void {
+  if (waf.workerSilenceMs <= waf.budgetMs) {
+    const message = 'waf.workerSilence is not longer than waf.budget: workers at work would be lost'
+    report(['waf', 'workerSilence'], message, `write more than ${waf.budgetMs}ms`)
+  }
+  routes.forEach((route, index) => {
+    if (route.inspectMaxBytes <= limits.inspectedBodiesBytesMax) return
+    const message = `inspectMax of route "${route.name}" is more than limits.inspectedBodiesMax`
+    report(['routes', index, 'inspectMax'], message, 'lower it, or raise limits.inspectedBodiesMax')
+  })
+}

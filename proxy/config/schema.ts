@@ -1,0 +1,252 @@
+/** The one truth about the configuration: every key of `edge.yaml` with its meaning and default. */
+import { z } from 'zod'
+import {
+  address,
+  adminAddress,
+  choice,
+  count,
+  duration,
+  endpointUrl,
+  flag,
+  hostPattern,
+  name,
+  network,
+  path,
+  pathPrefix,
+  size,
+  threads,
+} from './fields.ts'
+
+/** What the WAF does with a request that reaches the threshold. */
+const mode = () => choice(['block', 'detect', 'off'])
+
+const listen = z.strictObject({
+  http: address().nullable().prefault('0.0.0.0:80').describe('HTTP in clear; null: none'),
+  https: address()
+    .nullable()
+    .prefault('0.0.0.0:443')
+    .describe('HTTP/1.1 and HTTP/2 on TCP, HTTP/3 on UDP of the same port; null: none'),
+  advertiseHttpsPort: count(1, 65_535)
+    .nullable()
+    .prefault(null)
+    .describe('Port in redirects and Alt-Svc when clients see another one; null: that of https'),
+  redirect: flag().prefault(true).describe('Answer requests in clear with 308 to https'),
+})
+
+const certificate = z.strictObject({
+  certFile: path().describe('PEM file: the certificate, then its chain'),
+  keyFile: path().describe('PEM file: the private key'),
+})
+
+const tls = z.strictObject({
+  certificates: z
+    .array(certificate)
+    .max(1000)
+    .prefault([])
+    .describe('The first one is the default; none: the paths of seed 001, else a local CA'),
+})
+
+const route = z
+  .strictObject({
+    name: name().describe('Name in logs and metrics'),
+    hosts: z.array(hostPattern()).min(1).prefault(['']).describe('Hosts; "" matches any'),
+    path: pathPrefix().prefault('/').describe('Path prefix, matched on whole segments'),
+    upstream: name().describe('Name of the upstream'),
+    waf: z
+      .strictObject({
+        mode: mode().nullable().prefault(null).describe('null: that of waf.mode'),
+      })
+      .prefault({}),
+    inspectMax: size().prefault('10MiB').describe('Longest request body that the WAF reads'),
+    overInspectMax: choice(['reject', 'stream'])
+      .prefault('reject')
+      .describe('A longer body: refuse it with 413, or stream it after its head was inspected'),
+    bodyMax: size().prefault('10MiB').describe('Longest request body in all'),
+    inspectOtherBodies: flag()
+      .prefault(true)
+      .describe(
+        'Inspect bodies that are neither form, multipart, JSON nor XML, as ModSecurity does',
+      ),
+  })
+  .transform(({ inspectMax, bodyMax, ...rest }) => ({
+    ...rest,
+    inspectMaxBytes: inspectMax,
+    bodyBytesMax: bodyMax,
+  }))
+
+const upstream = z
+  .strictObject({
+    name: name().describe('Name that routes refer to'),
+    endpoints: z
+      .array(z.strictObject({ url: endpointUrl().describe('http://HOST:PORT') }))
+      .min(1)
+      .max(1000)
+      .describe('Servers that can answer'),
+    connectTimeout: duration().prefault('2s').describe('Time to connect'),
+    firstByteTimeout: duration().prefault('30s').describe('Time to the first byte of the answer'),
+    idleTimeout: duration().prefault('60s').describe('Longest silence within a body'),
+  })
+  .transform(({ connectTimeout, firstByteTimeout, idleTimeout, ...rest }) => ({
+    ...rest,
+    connectTimeoutMs: connectTimeout,
+    firstByteTimeoutMs: firstByteTimeout,
+    idleTimeoutMs: idleTimeout,
+  }))
+
+const waf = z
+  .strictObject({
+    mode: mode().prefault('block').describe('Block, only log, or do not inspect'),
+    rules: path().nullable().prefault(null).describe('CRS folder; null: that of `edge rules`'),
+    paranoia: count(1, 4).nullable().prefault(null).describe('Blocking paranoia level'),
+    setupFiles: z.array(path()).prefault([]).describe('SecLang files before the rules; they win'),
+    baseFile: path().nullable().prefault(null).describe('Replaces waf/base.conf'),
+    logFile: path().nullable().prefault(null).describe('One text line per matched rule'),
+    auditLogFile: path().nullable().prefault(null).describe('One JSON line per blocked exchange'),
+    onFailure: choice(['deny', 'pass'])
+      .prefault('deny')
+      .describe('What happens to a request that cannot be inspected'),
+    budget: duration().prefault('1s').describe('Longest inspection of one request'),
+    workers: threads().prefault('auto').describe('Threads that inspect'),
+    workerSilence: duration()
+      .prefault('3s')
+      .describe('A worker that has work and is silent for longer is replaced'),
+  })
+  .transform(({ budget, workerSilence, ...rest }) => ({
+    ...rest,
+    budgetMs: budget,
+    workerSilenceMs: workerSilence,
+  }))
+
+const refusal = (meaning: string, isRefused = true) => flag().prefault(isRefused).describe(meaning)
+
+const policy = z.strictObject({
+  refuse: z
+    .strictObject({
+      encodedSlash: refusal('%2f or %5c in the path'),
+      dotSegments: refusal('/./ or /../ in the path, encoded or not'),
+      nul: refusal('%00 in the target'),
+      backslash: refusal('A backslash in the target'),
+      underscoreName: refusal('A header name with _; else that header is dropped', false),
+      oddHost: refusal('A Host that is no name or address'),
+      fragment: refusal('# in the target'),
+      unknownMethod: refusal('A method that is not registered'),
+      badEscape: refusal('% without two hexadecimal digits in the path'),
+      controlOrNonAscii: refusal('A control character or a byte over 7f in the target'),
+    })
+    .prefault({}),
+})
+
+const drain = z
+  .strictObject({
+    delay: duration().prefault('0s').describe('Health says draining, all is still served'),
+    timeout: duration().prefault('25s').describe('Longest wait for exchanges to end'),
+  })
+  .transform(({ delay, timeout }) => ({ delayMs: delay, timeoutMs: timeout }))
+
+const log = z.strictObject({
+  level: choice(['debug', 'info', 'warn', 'error']).prefault('info').describe('Least level'),
+  access: flag().prefault(true).describe('One JSON line per exchange'),
+})
+
+const limits = z
+  .strictObject({
+    headerMax: size().prefault('32KiB').describe('All headers of a request'),
+    headerLineMax: size().prefault('8KiB').describe('One header, or the request line'),
+    headerCountMax: count(1, 10_000).prefault(100).describe('Headers of a request'),
+    headerTimeout: duration().prefault('10s').describe('Time for the headers of a request'),
+    handshakeTimeout: duration().prefault('10s').describe('Time for the TLS handshake'),
+    keepAliveIdleTimeout: duration().prefault('60s').describe('Silence between requests'),
+    bodyIdleTimeout: duration().prefault('30s').describe('Silence within a request body'),
+    requestsPerConnectionMax: count(1, 1e9).prefault(1000).describe('Requests per connection'),
+    connectionsMax: count(1, 1e6).prefault(10_000).describe('Connections of all clients'),
+    h2StreamsMax: count(1, 10_000).prefault(100).describe('HTTP/2 streams per connection'),
+    quicStreamsMax: count(1, 10_000).prefault(100).describe('HTTP/3 streams per connection'),
+    quicIdleTimeout: duration().prefault('30s').describe('Silence of a QUIC connection'),
+    inspectedBodiesMax: size().prefault('64MiB').describe('Memory for bodies under inspection'),
+    workerQueueMax: count(1, 1e6).prefault(1024).describe('Exchanges waiting for one WAF worker'),
+    workerWaitTimeout: duration().prefault('10s').describe('Longest wait for a WAF worker'),
+    upstreamIdleTimeout: duration().prefault('30s').describe('Idle time of a pooled connection'),
+    upstreamIdleConnectionsMax: count(0, 1e5).prefault(128).describe('Pooled connections'),
+  })
+  .transform(({ headerMax, headerLineMax, inspectedBodiesMax, ...rest }) => {
+    const { headerTimeout, handshakeTimeout, keepAliveIdleTimeout, bodyIdleTimeout, ...more } = rest
+    const { quicIdleTimeout, workerWaitTimeout, upstreamIdleTimeout, ...counts } = more
+    return {
+      ...counts,
+      headerBytesMax: headerMax,
+      headerLineBytesMax: headerLineMax,
+      inspectedBodiesBytesMax: inspectedBodiesMax,
+      headerTimeoutMs: headerTimeout,
+      handshakeTimeoutMs: handshakeTimeout,
+      keepAliveIdleTimeoutMs: keepAliveIdleTimeout,
+      bodyIdleTimeoutMs: bodyIdleTimeout,
+      quicIdleTimeoutMs: quicIdleTimeout,
+      workerWaitTimeoutMs: workerWaitTimeout,
+      upstreamIdleTimeoutMs: upstreamIdleTimeout,
+    }
+  })
+
+/** The file as a whole. Sections that are not written take their defaults. */
+export const schema = z.strictObject({
+  listen: listen.prefault({}).describe('Where clients connect'),
+  tls: tls.prefault({}).describe('Certificates'),
+  routes: z
+    .array(route)
+    .max(10_000)
+    .prefault([])
+    .describe('Which requests go to which upstream; none: all go to the only upstream'),
+  upstreams: z
+    .array(upstream)
+    .min(1)
+    .max(1000)
+    .prefault([{ name: 'default', endpoints: [{ url: 'http://127.0.0.1:8080' }] }])
+    .describe('Backends'),
+  waf: waf.prefault({}).describe('Inspection'),
+  policy: policy.prefault({}).describe('What is refused although the WAF let it through'),
+  trustedProxies: z
+    .array(network())
+    .max(1000)
+    .prefault([])
+    .describe('Peers whose X-Forwarded-* headers are believed'),
+  wireThreads: threads().prefault('auto').describe('Threads that hold the connections'),
+  drain: drain.prefault({}).describe('The end of the program'),
+  admin: adminAddress().nullable().prefault(null).describe('Admin API: loopback or unix:PATH'),
+  status: address().nullable().prefault(null).describe('Read-only probes and metrics'),
+  log: log.prefault({}).describe('Logging'),
+  limits: limits.prefault({}).describe('Limits, each with an error of its own'),
+})
+
+/** The configuration as the schema gives it, before `resolve` fills what depends on other keys. */
+export type ParsedFile = z.output<typeof schema>
+
+/** What the configuration takes from outside of all files. */
+export interface Machine {
+  readonly processors: number
+  readonly testHooks: boolean
+}
+
+/** Fills what depends on other keys or on the machine. */
+export function resolve(parsed: ParsedFile, machine: Machine) {
+  const threads = (wanted: number | 'auto'): number =>
+    wanted === 'auto' ? Math.min(64, Math.max(1, machine.processors)) : wanted
+  const { listen, waf } = parsed
+  const routes = parsed.routes.length > 0 ? parsed.routes : catchAll(parsed)
+  return {
+    ...parsed,
+    listen: { ...listen, redirect: listen.redirect && listen.https !== null },
+    wireThreads: threads(parsed.wireThreads),
+    waf: { ...waf, workers: threads(waf.workers) },
+    routes: routes.map((route) => ({ ...route, waf: { mode: route.waf.mode ?? waf.mode } })),
+    testHooks: machine.testHooks,
+  }
+}
+
+/** The one route when none is written: everything to the only upstream. */
+function catchAll({ upstreams }: ParsedFile): ParsedFile['routes'] {
+  return upstreams.slice(0, 1).map(({ name }) => route.parse({ name: 'default', upstream: name }))
+}
+
+type Frozen<T> = T extends object ? { readonly [K in keyof T]: Frozen<T[K]> } : T
+
+/** The configuration that the rest of the program trusts; deeply frozen. */
+export type EdgeConfig = Frozen<ReturnType<typeof resolve>>

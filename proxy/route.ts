@@ -1,0 +1,79 @@
+/** Routes and upstreams as workers use them: the configuration's, joined and numbered. */
+import assert from 'node:assert'
+import type { WafMode } from '../waf/verdict.ts'
+import type { EdgeConfig } from './config/schema.ts'
+import type { RouteMatch } from './router.ts'
+import { numberEndpoints } from './upstream/resolve.ts'
+
+export interface Route extends RouteMatch {
+  readonly name: string
+  readonly upstream: Upstream
+  readonly inspection: InspectionPolicy
+  readonly bodyBytesMax: number | null
+}
+
+/** How much of an exchange the WAF sees, and what it may do. */
+export interface InspectionPolicy {
+  readonly mode: WafMode
+  readonly inspectMaxBytes: number
+  readonly overInspectMax: 'reject' | 'stream'
+  readonly inspectOtherBodies: boolean
+}
+
+export interface Upstream {
+  readonly name: string
+  /** Ids in the wire's endpoint table, in the order of `urls`. */
+  readonly endpoints: readonly number[]
+  readonly urls: readonly string[]
+  readonly connectTimeoutMs: number
+  readonly firstByteTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+// What nobody routes is answered with 404 anyway: enough is read to see and log an attack.
+const unroutedInspectMaxBytes = 131_072
+
+/** How a request is inspected that no route serves: under the global mode. */
+export function unroutedInspection(config: EdgeConfig): InspectionPolicy {
+  return {
+    mode: config.waf.mode,
+    inspectMaxBytes: unroutedInspectMaxBytes,
+    overInspectMax: 'stream',
+    inspectOtherBodies: false,
+  }
+}
+
+/** The configuration's upstreams with the ids that the wire's endpoint table uses. */
+export function upstreamsOf(config: EdgeConfig): Upstream[] {
+  const numbered = numberEndpoints(config.upstreams)
+  return config.upstreams.map((upstream, index) => ({
+    name: upstream.name,
+    endpoints: numbered[index]?.endpoints ?? [],
+    urls: upstream.endpoints.map(({ url }) => url),
+    connectTimeoutMs: upstream.connectTimeoutMs,
+    firstByteTimeoutMs: upstream.firstByteTimeoutMs,
+    idleTimeoutMs: upstream.idleTimeoutMs,
+  }))
+}
+
+/** The configuration's routes, each with its upstream at hand. */
+export function routesOf(config: EdgeConfig, upstreams: readonly Upstream[]): Route[] {
+  return config.routes.map((route) => {
+    const upstream = upstreams.find(({ name }) => name === route.upstream)
+    assert(upstream !== undefined, `route ${route.name} names no upstream`)
+    return {
+      name: route.name,
+      hosts: route.hosts,
+      path: route.path,
+      upstream,
+      bodyBytesMax: route.bodyBytesMax,
+      inspection: {
+        // Off for the whole program is off for every route: the flag is the operator's last word.
+        mode: config.waf.mode === 'off' ? 'off' : route.waf.mode,
+        inspectMaxBytes: route.inspectMaxBytes,
+        overInspectMax: route.overInspectMax,
+        inspectOtherBodies: route.inspectOtherBodies,
+      },
+    }
+  })
+}

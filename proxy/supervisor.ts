@@ -1,0 +1,105 @@
+/** The main thread's side of the WAF workers: their pool, their reports, their end. */
+import { type PoolEvent, WorkerPool } from '../waf/pool.ts'
+import { Collector } from './admin/collector.ts'
+import type { Logger } from './log.ts'
+import type { Wire } from './wire.ts'
+import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
+
+const module = new URL('./worker.ts', import.meta.url)
+
+/** The workers as the rest of the main thread sees them. */
+export interface Supervisor {
+  readonly pool: WorkerPool
+  readonly collector: Collector
+  /** Workers replaced since start. */
+  readonly restarts: number
+  /** Fulfilled when a worker hangs in native code: only the end of the process helps. */
+  readonly stuck: Promise<'stuck'>
+  /** True from the first signal on. */
+  draining: boolean
+  /** Tells the workers to write what they hold; ends when they did, or at the deadline. */
+  flush(deadlineMs: number): Promise<void>
+}
+
+/** Makes the pool; the caller starts it. */
+export function superviseWorkers(
+  setup: Omit<WorkerSetup, 'slot'>,
+  wire: Wire,
+  log: Logger,
+): Supervisor {
+  const { promise: stuck, resolve: reportStuck } = Promise.withResolvers<'stuck'>()
+  let restarts = 0
+  let unwritten = 0
+  let reportWritten: (() => void) | null = null
+  const pool: WorkerPool = new WorkerPool({
+    workers: setup.config.waf.workers,
+    module,
+    workerData: (slot): WorkerSetup => ({ ...setup, slot }),
+    detach: (slot, generation) => wire.detachWorker(slot, generation),
+    silence: () => wire.workerSilence(),
+    silenceMaxMs: setup.config.waf.workerSilenceMs,
+    onEvent: (event) => {
+      if (event.type === 'ended' && event.reason !== 'stopped') restarts += 1
+      if (event.type === 'ended') collector.ended(event.slot)
+      if (event.type === 'stuck') reportStuck('stuck')
+      logPoolEvent(event, log)
+    },
+    onMessage: (slot, message) => {
+      if (!isToMain(message) || !('kind' in message)) return
+      if (message.kind === 'report') collector.reported(slot, message)
+      else {
+        unwritten -= 1
+        if (unwritten === 0) reportWritten?.()
+      }
+    },
+  })
+  const tell = (message: ToWorker): number => {
+    pool.broadcast(message)
+    return pool.ready
+  }
+  const collector = new Collector({ ask: tell })
+  return {
+    pool,
+    collector,
+    stuck,
+    draining: false,
+    get restarts() {
+      return restarts
+    },
+    async flush(deadlineMs) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      reportWritten = resolve
+      unwritten = tell({ kind: 'stop' })
+      if (unwritten > 0) await Promise.race([promise, pause(deadlineMs)])
+    },
+  }
+}
+
+/** Ends after `ms`. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+}
+
+// Workers are our own code: whatever has a tag is one of their messages.
+function isToMain(message: unknown): message is ToMain {
+  return typeof message === 'object' && message !== null && ('kind' in message || 'type' in message)
+}
+
+function logPoolEvent(event: PoolEvent, log: Logger): void {
+  switch (event.type) {
+    case 'ready':
+      return log.debug(event, 'WAF worker ready')
+    case 'silent':
+      return log.error(event, 'WAF worker has work and is silent: it is replaced')
+    case 'stuck':
+      return log.fatal(event, 'WAF worker hangs in native code: the process drains and exits')
+    case 'ended': {
+      const { type, slot, reason, code, aliveMs, respawnInMs, error } = event
+      const fields = { type, slot, reason, code, aliveMs, respawnInMs, err: error }
+      if (reason === 'stopped') return log.debug(fields, 'WAF worker stopped')
+      return log.error(fields, 'WAF worker ended: its exchanges go to others')
+    }
+  }
+}

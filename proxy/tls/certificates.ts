@@ -1,0 +1,153 @@
+/** Certificate files to the set that the wire serves; every fault in them is found before start. */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { type Environment, seedCertificate } from '../config/environment.ts'
+import { ConfigError, type Fault } from '../config/faults.ts'
+import { Origins } from '../config/layer.ts'
+import type { EdgeConfig } from '../config/schema.ts'
+import { stateDirectory } from '../state-directory.ts'
+import type { CertificateSet } from '../wire-config.ts'
+import { localCertificate } from './local-ca.ts'
+
+/** Certificates that can be served, and what to tell about them. */
+export interface LoadedCertificates {
+  readonly set: CertificateSet
+  /** The local CA that clients must trust; null when the certificates come from elsewhere. */
+  readonly caFile: string | null
+  readonly notices: readonly string[]
+}
+
+/** What decides about the certificates. */
+export interface CertificateSources {
+  readonly config: EdgeConfig
+  /** Where the file names were written. */
+  readonly origins: Origins
+  readonly env: Environment
+  readonly now: Date
+}
+
+interface Named {
+  readonly certFile: string
+  readonly keyFile: string
+}
+
+/**
+ * The configured certificates, else those of seed 001's paths, else one of the local CA.
+ * Throws a `ConfigError` with every fault in a named file.
+ */
+export async function loadCertificates(sources: CertificateSources): Promise<LoadedCertificates> {
+  const { config, origins, now } = sources
+  if (config.listen.https === null) {
+    return { set: { certificates: [] }, caFile: null, notices: [] }
+  }
+  const named = config.tls.certificates
+  if (named.length > 0) return { ...readAll(named, { origins, now }), caFile: null }
+  if (isReadable(seedCertificate.certFile) && isReadable(seedCertificate.keyFile)) {
+    return { ...readAll([seedCertificate], { origins, now }), caFile: null }
+  }
+  const folder = stateDirectory(sources.env)
+  const local = await localCertificate({ folder, hostname: hostname(), now })
+  return { ...readAll([local], { origins, now }), caFile: local.caFile }
+}
+
+function readAll(
+  named: readonly Named[],
+  { origins, now }: { origins: Origins; now: Date },
+): Omit<LoadedCertificates, 'caFile'> {
+  const faults: Fault[] = []
+  const notices: string[] = []
+  const certificates = named.flatMap((files, index) => {
+    const report = (key: keyof Named, message: string, mend: string): void => {
+      faults.push({ where: origins.get(['tls', 'certificates', index, key]), message, mend })
+    }
+    const read = readOne(files, report)
+    if (read === null) return []
+    notices.push(...datesNotice(read.leaf, files.certFile, now))
+    const names = dnsNames(read.leaf)
+    if (names.length === 0 && index > 0) {
+      notices.push(`${files.certFile} names no host: it is never chosen`)
+    }
+    return [{ chain: read.chain, key: read.key, names, isDefault: index === 0 }]
+  })
+  if (faults.length > 0) throw new ConfigError(faults)
+  return { set: { certificates }, notices }
+}
+
+type Report = (key: keyof Named, message: string, mend: string) => void
+
+function readOne(
+  { certFile, keyFile }: Named,
+  report: Report,
+): { chain: string; key: string; leaf: X509Certificate } | null {
+  const chain = readNamed('certFile', certFile, report)
+  const key = readNamed('keyFile', keyFile, report)
+  const leaf = chain === null ? null : firstCertificate(chain)
+  if (chain !== null && leaf === null) {
+    report('certFile', `${certFile} holds no PEM certificate`, 'name the file with the certificate')
+  }
+  const privateKey = key === null ? null : parseKey(key)
+  if (key !== null && privateKey === null) {
+    const mend = 'name a PEM private key without a password'
+    report('keyFile', `${keyFile} holds no private key that can be read`, mend)
+  }
+  if (chain === null || key === null || leaf === null || privateKey === null) return null
+  if (!leaf.checkPrivateKey(privateKey)) {
+    const mend = 'name the key that the certificate was made with; the certificate comes first'
+    report('keyFile', `${keyFile} is not the key of ${certFile}`, mend)
+    return null
+  }
+  return { chain, key, leaf }
+}
+
+function readNamed(key: keyof Named, file: string, report: Report): string | null {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
+    const isMissing = code === 'ENOENT'
+    const message = isMissing ? `${file} does not exist` : `${file} cannot be read (${code})`
+    const mend = isMissing ? 'correct the path' : 'let the user of this program read it'
+    report(key, message, mend)
+    return null
+  }
+}
+
+function firstCertificate(chain: string): X509Certificate | null {
+  try {
+    return chain.includes('-----BEGIN CERTIFICATE-----') ? new X509Certificate(chain) : null
+  } catch {
+    return null // reported by the caller, with the file's name
+  }
+}
+
+function parseKey(text: string): KeyObject | null {
+  try {
+    return createPrivateKey(text)
+  } catch {
+    return null // reported by the caller; OpenSSL's reason says nothing to an operator
+  }
+}
+
+function datesNotice(leaf: X509Certificate, file: string, now: Date): string[] {
+  if (Date.parse(leaf.validTo) <= now.getTime()) return [`${file} expired on ${leaf.validTo}`]
+  if (Date.parse(leaf.validFrom) > now.getTime()) {
+    return [`${file} is not valid before ${leaf.validFrom}`]
+  }
+  return []
+}
+
+/** DNS names of the certificate, lower-case; SNI knows no addresses (RFC 6066 §3). */
+export function dnsNames(certificate: X509Certificate): string[] {
+  const names = certificate.subjectAltName?.split(', ') ?? []
+  return names.filter((name) => name.startsWith('DNS:')).map((name) => name.slice(4).toLowerCase())
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK)
+    return true
+  } catch {
+    return false // missing or not ours: the local CA takes its place
+  }
+}

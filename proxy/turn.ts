@@ -1,0 +1,161 @@
+/** One turn of a worker: take what the wire has, serve each, answer all at once. */
+import { randomUUIDv7 } from 'node:crypto'
+import type { AccessEntry } from './access-log.ts'
+import { refusalEntry } from './access-entry.ts'
+import { type Received, type WireRefusal, readBatch } from './batch.ts'
+import { Exchange } from './exchange.ts'
+import { requestIdOf } from './forwarding.ts'
+import { type Plan, PlanWriter, donePlan } from './plan.ts'
+import type { KnownHeaders, RequestHead } from './request.ts'
+import {
+  type Edge,
+  conclude,
+  serve,
+  serveBody,
+  serveResponse,
+  serveResponseBody,
+  serveUninspected,
+} from './serve.ts'
+import type { WorkerPort } from './wire.ts'
+
+/** What a turn needs; `now` and `clock` make time an argument. */
+export interface TurnOptions {
+  readonly port: Pick<WorkerPort, 'take' | 'answer'>
+  readonly known: KnownHeaders
+  readonly edge: Edge
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** Milliseconds that only grow. */
+  readonly clock: () => number
+  /** Runs before an exchange is served: the place of the test hooks. */
+  readonly onHead: (request: RequestHead) => void
+  readonly onEntry: (entry: AccessEntry) => void
+  readonly onInspected: (phase: number, milliseconds: number) => void
+  /** An exchange that could not be inspected because the code failed, not the request. */
+  readonly onFailure: (error: unknown, exchange: Exchange) => void
+}
+
+type Step = Exclude<Received, { kind: 'head' | 'refusal' | 'outcome' }>
+
+const initialBytes = 256 * 1024
+
+/** The exchanges of one worker. */
+export class Turn {
+  readonly #options: TurnOptions
+  readonly #exchanges = new Map<number, Exchange>()
+  readonly #plans = new PlanWriter()
+  #buffer = Buffer.from(new ArrayBuffer(initialBytes))
+
+  constructor(options: TurnOptions) {
+    this.#options = options
+  }
+
+  /** Runs until the wire has nothing more; each round ends with one answer. */
+  run(): void {
+    for (let length = this.#take(); length > 0; length = this.#take()) {
+      for (const received of readBatch(this.#buffer, length, this.#options.known)) {
+        this.#receive(received)
+      }
+      if (this.#plans.length === 0) continue
+      this.#options.port.answer(this.#plans.bytes, this.#plans.length)
+      this.#plans.clear()
+    }
+  }
+
+  #take(): number {
+    const length = this.#options.port.take(this.#buffer)
+    if (length >= 0) return length
+    // The wire says how much it needs; the exchanges in it stay where they are until then.
+    this.#buffer = Buffer.from(new ArrayBuffer(Math.max(-length, 2 * this.#buffer.length)))
+    return this.#options.port.take(this.#buffer)
+  }
+
+  #receive(received: Received): void {
+    switch (received.kind) {
+      case 'head':
+        return this.#head(received.id, received.head)
+      case 'refusal':
+        return this.#refused(received.refusal)
+      case 'outcome':
+        return this.#conclude(received)
+      case 'body':
+      case 'response':
+      case 'response-body': {
+        const exchange = this.#exchanges.get(received.id)
+        // Its outcome came first: the client went away while the wire collected the body.
+        if (exchange === undefined) return
+        return this.#plan(exchange, phases[received.kind], () => this.#step(exchange, received))
+      }
+    }
+  }
+
+  #head(id: number, request: RequestHead): void {
+    const { edge, now, onHead } = this.#options
+    onHead(request)
+    const exchange = new Exchange({
+      id,
+      request,
+      requestId: requestIdOf(request, edge.trusted),
+      clientAddress: edge.trusted.clientOf(request),
+      timeMs: now(),
+    })
+    this.#exchanges.set(id, exchange)
+    if (request.orphan) exchange.route = edge.router.match(request)
+    else this.#plan(exchange, 1, () => serve(exchange, edge))
+  }
+
+  #step(exchange: Exchange, received: Step): Plan {
+    const { edge } = this.#options
+    if (received.kind === 'body') return serveBody(exchange, received.status, edge)
+    if (received.kind === 'response') return serveResponse(exchange, received, edge)
+    return serveResponseBody(exchange, edge)
+  }
+
+  /**
+   * Writes the plan of one moment. A failure there costs this exchange alone; what it leaves
+   * undecided follows `waf.onFailure`, and after the forwarding it is always a refusal.
+   */
+  #plan(exchange: Exchange, phase: number, step: () => Plan): void {
+    const { clock, onFailure, onInspected } = this.#options
+    const started = clock()
+    try {
+      this.#plans.write(exchange.id, step())
+      if (exchange.transaction !== null) onInspected(phase, clock() - started)
+    } catch (error) {
+      onFailure(error, exchange)
+      const plan = phase < 3 ? this.#uninspected(exchange) : exchange.fail('WAF_UNAVAILABLE')
+      this.#plans.write(exchange.id, plan)
+    }
+  }
+
+  #uninspected(exchange: Exchange): Plan {
+    try {
+      return serveUninspected(exchange, this.#options.edge)
+    } catch {
+      return exchange.fail('INTERNAL')
+    }
+  }
+
+  #conclude({ id, outcome }: Extract<Received, { kind: 'outcome' }>): void {
+    const exchange = this.#exchanges.get(id)
+    this.#plans.write(id, donePlan)
+    if (exchange === undefined) return
+    this.#exchanges.delete(id)
+    try {
+      this.#options.onEntry(conclude(exchange, outcome, this.#options.edge))
+    } catch (error) {
+      this.#options.onFailure(error, exchange)
+    }
+  }
+
+  #refused(refusal: WireRefusal): void {
+    const { edge, now, onEntry } = this.#options
+    const listener = edge.listeners[refusal.listener] ?? ''
+    const error = edge.errorCodes[refusal.error] ?? 'INTERNAL'
+    const known = { listener, error, requestId: randomUUIDv7() }
+    onEntry(refusalEntry(refusal, known, now()))
+  }
+}
+
+/** The WAF phase with which each moment begins. */
+const phases = { body: 2, response: 3, 'response-body': 4 } as const

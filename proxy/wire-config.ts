@@ -1,0 +1,71 @@
+/**
+ * What the main thread hands the wire threads as JSON. Every decision in it was made in TypeScript.
+ */
+
+export interface WireListener {
+  readonly name: string
+  /** `http`: h1 in clear. `https`: h1 and h2 over TLS on TCP, h3 on UDP of the same port. */
+  readonly kind: 'http' | 'https'
+  /** `0.0.0.0:8443`, `[::]:443`, `127.0.0.1:0`. */
+  readonly address: string
+  /** Value of Alt-Svc on every TCP response of this listener; '' for none. */
+  readonly altSvc: string
+}
+
+/** A complete answer for a code of the error table, so that the wire picks no status itself. */
+export interface ErrorAnswer {
+  readonly code: string
+  readonly status: number
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: string
+}
+
+export interface WireLimits {
+  readonly headerBytesMax: number
+  readonly headerLineBytesMax: number
+  readonly headerCountMax: number
+  readonly headerTimeoutMs: number
+  readonly handshakeTimeoutMs: number
+  readonly keepAliveIdleTimeoutMs: number
+  readonly bodyIdleTimeoutMs: number
+  readonly requestsPerConnectionMax: number
+  readonly connectionsMax: number
+  readonly h2StreamsMax: number
+  readonly quicStreamsMax: number
+  readonly quicIdleTimeoutMs: number
+  /** Bytes of request and response bodies held for inspection, over all exchanges. */
+  readonly inspectedBodiesBytesMax: number
+  /** Exchanges waiting for one worker; beyond it: WAF_QUEUE_FULL. */
+  readonly workerQueueMax: number
+  /** How long an exchange may wait for a worker in all before WAF_UNAVAILABLE. */
+  readonly workerWaitTimeoutMs: number
+  readonly upstreamIdleTimeoutMs: number
+  readonly upstreamIdleConnectionsMax: number
+}
+
+export interface WireConfig {
+  readonly threads: number
+  readonly workers: number
+  readonly listeners: readonly WireListener[]
+  readonly healthPath: string
+  readonly limits: WireLimits
+  readonly errors: readonly ErrorAnswer[]
+}
+
+export interface CertificateSet {
+  readonly certificates: readonly {
+    /** PEM chain and key. */
+    readonly chain: string
+    readonly key: string
+    /** Lower-case DNS names (`*.example.org` allowed) that select it by SNI. */
+    readonly names: readonly string[]
+    /** Serves connections without SNI or with an unknown name. Exactly one. */
+    readonly isDefault: boolean
+  }[]
+}
+
+export interface EndpointConfig {
+  readonly id: number
+  /** Resolved socket addresses, tried in order. */
+  readonly addresses: readonly string[]
+}

@@ -1,0 +1,48 @@
+/** From the configuration to what the wire threads are told. */
+import type { EdgeConfig } from './config/schema.ts'
+import { errorCodes, responseFor } from './errors.ts'
+import type { ErrorAnswer, WireConfig, WireListener } from './wire-config.ts'
+
+/** Where probes ask; before redirect and WAF. */
+export const healthPath = '/_gwhealthz'
+
+/** The whole configuration of the wire. */
+export function wireConfigOf(config: EdgeConfig): WireConfig {
+  return {
+    threads: config.wireThreads,
+    workers: config.waf.workers,
+    listeners: listenersOf(config),
+    healthPath,
+    limits: config.limits,
+    errors: errorAnswers(),
+  }
+}
+
+/** The listeners, in the order in which records count them. */
+export function listenersOf({ listen }: EdgeConfig): WireListener[] {
+  const listeners: WireListener[] = []
+  if (listen.http !== null) {
+    listeners.push({ name: 'http', kind: 'http', address: listen.http, altSvc: '' })
+  }
+  if (listen.https !== null) {
+    const port = listen.advertiseHttpsPort ?? portOf(listen.https)
+    const altSvc = `h3=":${port}"; ma=86400`
+    listeners.push({ name: 'https', kind: 'https', address: listen.https, altSvc })
+  }
+  return listeners
+}
+
+/** The port of `HOST:PORT`. */
+export function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1))
+}
+
+/** A ready answer for every error, for requests that no worker sees. */
+function errorAnswers(): ErrorAnswer[] {
+  // The wire answers without asking: no request id, no negotiation, so plain text.
+  const context = { requestId: '', timeMs: 0, accept: '', grpc: false }
+  return errorCodes.map((code) => {
+    const { status, headers, body } = responseFor(code, context)
+    return { code, status, headers, body }
+  })
+}

@@ -1,0 +1,36 @@
+/** What the main thread and its workers say to each other. */
+import type { Program } from '../waf/program.ts'
+import type { EdgeEvent } from './admin/events.ts'
+import type { EdgeConfig } from './config/schema.ts'
+import type { Series } from './metrics.ts'
+
+/** What a worker is born with: plain data. */
+export interface WorkerSetup {
+  readonly slot: number
+  readonly config: EdgeConfig
+  /** Null where the WAF is off for the whole program. */
+  readonly program: Program | null
+  /** Names of each certificate, in the order of the wire's set. */
+  readonly certificateNames: readonly (readonly string[])[]
+}
+
+/** Report now. */
+export interface ReportRequest {
+  readonly kind: 'report'
+}
+
+export type ToWorker = ReportRequest | { readonly kind: 'stop' }
+
+/** Its counters so far, and the events since its last report. */
+export interface WorkerReport {
+  readonly kind: 'report'
+  readonly series: readonly Series[]
+  readonly events: readonly EdgeEvent[]
+}
+
+export type ToMain =
+  /** Read by the pool: the worker takes exchanges. */
+  | { readonly type: 'ready'; readonly generation: number }
+  | WorkerReport
+  /** Every line is written. */
+  | { readonly kind: 'stopped' }

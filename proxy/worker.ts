@@ -1,0 +1,81 @@
+/** Entry of a WAF worker: joins the wire's queue and serves until it is told to stop. */
+import assert from 'node:assert'
+import { parentPort, workerData } from 'node:worker_threads'
+import { accessLine } from './access-log.ts'
+import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
+import { createEdge } from './edge.ts'
+import { LogSink, descriptorTarget } from './log-sink.ts'
+import { operationLog } from './log.ts'
+import { WorkerMetrics } from './metrics.ts'
+import type { RequestHead } from './request.ts'
+import { runTestHook } from './test-hooks.ts'
+import { Turn } from './turn.ts'
+import { createPort, knownHeaders } from './wire.ts'
+import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
+
+const stdout = 1
+// What a worker counted since its last report is lost with it: keep that little.
+const reportIntervalMs = 250
+// An attack fills the ring of the main thread no faster than this.
+const eventsPerReportMax = 200
+
+function start(): void {
+  const main = parentPort
+  assert(main !== null, 'this module runs as a worker')
+  const setup: WorkerSetup = workerData
+  const { log } = operationLog(setup.config.log.level)
+  const metrics = new WorkerMetrics()
+  const access = setup.config.log.access ? new LogSink(descriptorTarget(stdout)) : null
+  let events: EdgeEvent[] = []
+  let reportDue = false
+
+  // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
+  const post = (message: ToMain): void => main.postMessage(message)
+  const report = (): void => {
+    if (access !== null) metrics.accessLogDropped(access.dropped)
+    post({ kind: 'report', series: metrics.report(), events })
+    events = []
+    reportDue = false
+  }
+  const wake = (): void => {
+    turn.run()
+    access?.flush()
+    if (reportDue) return
+    reportDue = true
+    setTimeout(() => {
+      if (reportDue) report()
+    }, reportIntervalMs)
+  }
+
+  const port = createPort(setup.slot, () => wake())
+  const turn = new Turn({
+    port,
+    known: knownHeaders(),
+    edge: createEdge(setup, port),
+    now: () => Date.now(),
+    clock: () => performance.now(),
+    onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
+    onEntry: (entry) => {
+      metrics.exchange(entry)
+      access?.add(accessLine(entry))
+      if (isEvent(entry) && events.length < eventsPerReportMax) events.push(eventOf(entry))
+    },
+    onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
+    onFailure: (error, exchange) =>
+      log.error({ err: error, exchange: exchange.requestId }, 'an exchange was not inspected'),
+  })
+
+  main.on('message', (request: ToWorker) => {
+    if (request.kind === 'report') return report()
+    // The last outcomes may have come together with this order.
+    wake()
+    report()
+    const drained = access?.drained() ?? Promise.resolve()
+    void drained.then(() => post({ kind: 'stopped' }))
+  })
+  post({ type: 'ready', generation: port.generation })
+  // Exchanges may have come before the port had anyone to wake.
+  wake()
+}
+
+start()
