@@ -1,0 +1,114 @@
+/**
+ * Starts the real program (`./edge run …`) on free ports and stops it again: what every integration
+ * test stands on.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** The project's root folder. */
+export const root = resolve(import.meta.dirname, '../..')
+
+/** The CRS that tests use, or null when it is not there (said loudly by the caller). */
+export function crsDirectory(): string | null {
+  const directory = resolve(root, process.env['EDGE_CRS_DIR'] ?? '../shared/crs')
+  return existsSync(join(directory, 'rules')) ? directory : null
+}
+
+/** One running edge with its own state directory and WAF log. */
+export interface RunningEdge {
+  readonly process: ChildProcess
+  readonly httpPort: number
+  readonly httpsPort: number
+  readonly statusPort: number
+  readonly directory: string
+  readonly wafLog: string
+  /** Everything printed so far. */
+  output(): string
+  /** SIGTERM, then waits for the exit; returns the exit code. Kills after 30 s. */
+  stop(): Promise<number | null>
+}
+
+/** What `startEdge` takes beside the flags that it always gives. */
+export interface EdgeOptions {
+  readonly arguments: readonly string[]
+  readonly environment?: Record<string, string>
+  readonly readyTimeoutMs?: number
+}
+
+/** Runs `./edge run` with free ports; resolves once the `ready` line is printed. */
+export async function startEdge(options: EdgeOptions): Promise<RunningEdge> {
+  const directory = mkdtempSync(join(tmpdir(), 'edge-test-'))
+  const wafLog = join(directory, 'waf.log')
+  const statusPort = await freePort()
+  const flags = ['--http', '127.0.0.1:0', '--https', '127.0.0.1:0', '--waf-log', wafLog]
+  flags.push('--status', `127.0.0.1:${statusPort}`, ...options.arguments)
+  const child = spawn(join(root, 'edge'), ['run', ...flags], {
+    cwd: directory,
+    env: { ...process.env, XDG_STATE_HOME: join(directory, 'state'), ...options.environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let text = ''
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  const ready = await waitForReady(child, () => text, options.readyTimeoutMs ?? 30_000)
+  return {
+    process: child,
+    httpPort: portOf(ready, 'http'),
+    httpsPort: portOf(ready, 'https'),
+    statusPort,
+    directory,
+    wafLog,
+    output: () => text,
+    stop: () => stop(child, directory),
+  }
+}
+
+async function waitForReady(child: ChildProcess, text: () => string, timeoutMs: number) {
+  const deadline = Date.now() + timeoutMs
+  for (;;) {
+    const line = /^ready http=.*$/m.exec(text())
+    if (line) return line[0]
+    if (child.exitCode !== null) throw new Error(`edge ended with ${child.exitCode}:\n${text()}`)
+    if (Date.now() > deadline) {
+      child.kill('SIGKILL')
+      throw new Error(`edge was not ready after ${timeoutMs} ms:\n${text()}`)
+    }
+    await sleep(20)
+  }
+}
+
+function portOf(ready: string, name: string): number {
+  const match = new RegExp(`\\b${name}=\\S*?:(\\d+)(?:\\s|$)`).exec(ready)
+  return match ? Number(match[1]) : 0
+}
+
+async function stop(child: ChildProcess, directory: string): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const ended = once(child, 'exit')
+    child.kill('SIGTERM')
+    const killer = setTimeout(() => child.kill('SIGKILL'), 30_000)
+    await ended
+    clearTimeout(killer)
+  }
+  rmSync(directory, { recursive: true, force: true })
+  return child.exitCode
+}
+
+/** The WAF's text log from byte `offset` on. */
+export function logFrom(path: string, offset: number): string {
+  return existsSync(path) ? readFileSync(path).subarray(offset).toString('latin1') : ''
+}
+
+/** A TCP port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const { createServer } = await import('node:net')
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  return typeof address === 'object' && address ? address.port : 0
+}
