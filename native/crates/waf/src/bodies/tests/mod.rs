@@ -303,7 +303,8 @@ fn no_spoiled_body_makes_a_parser_panic() {
     let bodies: [&[u8]; 4] = [
         br#"{"a":[1,{"b":"\u0041\ud83d\ude00"},null,true],"c":{"d":-1.5e+3}}"#,
         b"<?xml version='1.0'?><a b='&lt;'><![CDATA[x]]><!-- y --><c/>&#65;</a>",
-        b"--xx\r\nContent-Disposition: form-data; name=\"a\\\"\"; filename=b\r\n\r\n1\r\n--xx--\r\n",
+        b"--xx\r\nContent-Disposition: form-data; name=\"a\\\"\"; filename=b\r\n\r\n\
+          1\r\n--xx--\r\n",
         b"a=1&b=%41+c&%u0041=%",
     ];
     let limits = ParseLimits::default();
