@@ -56,6 +56,20 @@ function liveRules(phase: PreparedPhase): number[] {
   return [...phase.controls, ...scanned].toSorted((one, other) => one - other)
 }
 
+/** The leaves whose hits some rule that is left may ask the scan for. */
+export function liveLeaves(program: PreparedProgram): ReadonlySet<number> {
+  const leaves = new Set<number>()
+  for (const phase of program.phases) {
+    for (const index of liveRules(phase)) {
+      for (const { test } of phase.rules[index]?.links ?? []) {
+        if (test.kind === 'scanned') leaves.add(test.leaf)
+        if (test.kind === 'reasoned') leaves.add(test.scannedLeaf)
+      }
+    }
+  }
+  return leaves
+}
+
 function effectsOf(program: PreparedProgram): Effects {
   const rules = program.phases.flatMap((phase) =>
     liveRules(phase).flatMap((index) => phase.rules[index] ?? []),

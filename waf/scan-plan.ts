@@ -38,6 +38,8 @@ export interface Leaf {
   readonly dynamic: boolean
   /** The leaf reads only texts known while reasoning (TX, MATCHED_VAR…): only for `matchText`. */
   readonly textOnly: boolean
+  /** No request reaches a rule that asks for it, so no scan runs it. */
+  readonly idle?: boolean
   /** `file:line` of the rule, for compile errors. */
   readonly source: string
 }

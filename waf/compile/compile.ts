@@ -1,4 +1,6 @@
 /** Ruleset → scan plan (into the addon) and program (for the workers). */
+import { prepare } from '../prepared.ts'
+import { liveLeaves } from '../prune.ts'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
 import type { Leaf, ScanPlan } from '../scan-plan.ts'
@@ -31,15 +33,24 @@ export function compile(
     if (item.kind === 'marker') continue
     rules.set(item, { rule: item, tests: item.links.map((one) => testOf(one, item.phase, table)) })
   }
-  const plan = validateCompiled(scanPlan(ruleset, table.leaves, limits), compilePlan)
-  return {
+  const program: Program = {
     phases: [[], ...PHASES.map((phase) => phaseItems(ruleset, rules, phase))],
     settings: ruleset.settings,
-    plan,
+    plan: 0,
     scans: [false, ...PHASES.map((phase) => table.leaves.some((leaf) => scansIn(leaf, phase)))],
     components: ruleset.settings.componentSignatures,
     notices: ruleset.notices,
   }
+  const leaves = markIdle(table.leaves, program)
+  return { ...program, plan: validateCompiled(scanPlan(ruleset, leaves, limits), compilePlan) }
+}
+
+/** Leaves of rules that no request reaches (other paranoia levels) stay, but are not scanned. */
+function markIdle(leaves: readonly Leaf[], program: Program): Leaf[] {
+  const live = liveLeaves(prepare(program))
+  return leaves.map((leaf, index) =>
+    live.has(index) || leaf.textOnly || leaf.dynamic ? leaf : { ...leaf, idle: true },
+  )
 }
 
 function scansIn(leaf: Leaf, phase: number): boolean {

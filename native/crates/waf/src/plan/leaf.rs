@@ -50,6 +50,8 @@ pub struct Leaf {
     pub multi_match: bool,
     pub capture: bool,
     pub text_only: bool,
+    /// No request reaches a rule that asks for it.
+    pub idle: bool,
 }
 
 impl Leaf {
@@ -93,6 +95,7 @@ impl Leaf {
             multi_match: schema.multi_match,
             capture: schema.capture,
             text_only: schema.text_only,
+            idle: schema.idle,
         })
     }
 }

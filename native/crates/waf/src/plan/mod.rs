@@ -284,7 +284,10 @@ impl Plan {
 fn scanned(leaves: &[Leaf], phase: u8) -> Vec<(u32, &Leaf)> {
     let indexed = (0..).zip(leaves);
     indexed
-        .filter(|(_, leaf)| leaf.phase == phase && leaf.operator.is_some() && !leaf.text_only)
+        .filter(|(_, leaf)| {
+            let scanned = leaf.operator.is_some() && !leaf.text_only && !leaf.idle;
+            leaf.phase == phase && scanned
+        })
         .collect()
 }
 

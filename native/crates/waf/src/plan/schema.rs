@@ -35,6 +35,8 @@ pub struct LeafSchema {
     pub capture: bool,
     pub dynamic: bool,
     pub text_only: bool,
+    #[serde(default)]
+    pub idle: bool,
     pub source: String,
 }
 
