@@ -13,7 +13,12 @@ export type LinkTest =
    * Bytes of the request, but the argument has macros or `ctl:` may change them: asked for when the
    * rule is reached.
    */
-  | { readonly kind: 'dynamic'; readonly leaf: number }
+  | {
+      readonly kind: 'dynamic'
+      readonly leaf: number
+      /** Because `ctl:` may change the variable. */
+      readonly late?: boolean
+    }
   /**
    * Some targets are known only while reasoning (TX, MATCHED_VAR…); `leaf` serves `matchText`,
    * `scannedLeaf` (or -1) the others.

@@ -13,7 +13,7 @@ import type { Transaction } from './transaction.ts'
 type RuleTest = (rule: Rule) => boolean
 
 /** What all rules that are left may do, gathered once. */
-interface Effects {
+export interface Effects {
   /** True when some rule may set this member of TX. */
   readonly sets: (key: string) => boolean
   /** One for each `ctl:ruleRemove…`. */
@@ -51,7 +51,7 @@ export function withoutRules(
 }
 
 /** Rules that may be looked at, ascending. */
-function liveRules(phase: PreparedPhase): number[] {
+export function liveRules(phase: PreparedPhase): number[] {
   const scanned = [...phase.byLeaf.values()].flat()
   return [...phase.controls, ...scanned].toSorted((one, other) => one - other)
 }
@@ -70,7 +70,8 @@ export function liveLeaves(program: PreparedProgram): ReadonlySet<number> {
   return leaves
 }
 
-function effectsOf(program: PreparedProgram): Effects {
+/** What the rules that are left may do. */
+export function effectsOf(program: PreparedProgram): Effects {
   const rules = program.phases.flatMap((phase) =>
     liveRules(phase).flatMap((index) => phase.rules[index] ?? []),
   )
@@ -158,7 +159,12 @@ function alwaysSkips(phase: PreparedPhase, index: number, effects: Effects): boo
 /** True when the link compares one member of TX that stays as it is with a text that does too. */
 function isConstant({ link, txKey, test }: PreparedLink, { sets }: Effects): boolean {
   if (test.kind === 'always' || txKey === null || sets(txKey)) return false
-  return [...link.argument.matchAll(/%\{([^}]*)\}/g)].every(([, name = '']) => {
+  return holdsOnlySettledTx(link.argument, { sets })
+}
+
+/** True when every macro of the text is a member of TX that stays as it is after the start. */
+export function holdsOnlySettledTx(text: string, { sets }: Pick<Effects, 'sets'>): boolean {
+  return [...text.matchAll(/%\{([^}]*)\}/g)].every(([, name = '']) => {
     const key = /^tx[.:](.+)$/i.exec(name)?.[1]
     return key !== undefined && !sets(key.toLowerCase())
   })

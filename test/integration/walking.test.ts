@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBackend, type Backend } from '../harness/backend.ts'
-import { crsDirectory, startEdge, type RunningEdge } from '../harness/edge.ts'
+import { crsDirectory, freePort, startEdge, type RunningEdge } from '../harness/edge.ts'
 import { H3Client } from '../harness/h3.ts'
 
 const crs = crsDirectory()
@@ -147,4 +147,13 @@ test('a large body goes both ways unharmed on h1, h2 and h3', async () => {
   expect([answer.error, answer.status, answer.body.equals(body)]).toEqual([null, 200, true])
   client.close()
   await plain.stop()
+}, 30_000)
+
+test('a backend that is not there is a 502 that names the request', async () => {
+  const url = `http://127.0.0.1:${await freePort()}`
+  const lost = await startEdge({ arguments: ['--backend', url, '--no-redirect', '--waf', 'off'] })
+  const answer = await curl(`http://127.0.0.1:${lost.httpPort}/`)
+  expect(answer).toMatch(/^HTTP\/1\.1 502 /)
+  expect(answer.toLowerCase()).toContain('x-request-id: ')
+  await lost.stop()
 }, 30_000)

@@ -46,7 +46,7 @@ const kinds: readonly (readonly [string, LinkTest[], Partial<Leaf>[]])[] = [
     ],
   ],
   [
-    'SecRule REQUEST_METHOD "!@within %{tx.methods}" "id:1"',
+    'SecRule REQUEST_METHOD "!@within %{REQUEST_HEADERS.x}" "id:1"',
     [{ kind: 'dynamic', leaf: 0 }],
     [{ negated: true, dynamic: true, textOnly: false }],
   ],
@@ -110,6 +110,27 @@ test('rules stand in their phase, markers in every phase', () => {
   )
   expect(shown).toEqual([[], [1, 'A'], ['A', 2], ['A', 3], ['A'], ['A']])
   expect(program.scans).toEqual([false, false, true, false, false, false])
+})
+
+test('a macro that no request can change is written into its leaf', () => {
+  const settled = compiled(`SecAction "id:1,phase:1,pass,nolog,setvar:tx.methods=GET POST"
+    SecRule REQUEST_METHOD "!@within %{tx.methods}" "id:2,phase:1"`)
+  expect(settled.plan.leaves).toMatchObject([{ argument: 'GET POST', dynamic: false }])
+  expect(tests(settled.program)).toContainEqual({ kind: 'scanned', leaf: 0 })
+  const changing = compiled(`SecAction "id:1,phase:1,pass,nolog,setvar:tx.methods=GET POST"
+    SecRule ARGS:m "@rx a" "id:3,phase:1,setvar:tx.methods=PUT"
+    SecRule REQUEST_METHOD "!@within %{tx.methods}" "id:2,phase:1"`)
+  expect(changing.plan.leaves[1]).toMatchObject({ argument: '%{tx.methods}', dynamic: true })
+})
+
+test('what only another paranoia level asks for is not scanned', () => {
+  const { plan } = compiled(`SecAction "id:1,phase:1,pass,nolog,setvar:tx.level=1"
+    SecRule TX:level "@lt 2" "id:2,phase:1,pass,nolog,skipAfter:END"
+    SecRule ARGS "@rx a" "id:3,phase:1"
+    SecMarker END
+    SecRule ARGS "@rx b" "id:4,phase:1"`)
+  const scanned = plan.leaves.filter((leaf) => !leaf.textOnly).map((leaf) => leaf.idle ?? false)
+  expect(scanned).toEqual([true, false])
 })
 
 test('the plan carries the settings', () => {

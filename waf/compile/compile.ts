@@ -4,6 +4,7 @@ import { liveLeaves } from '../prune.ts'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
 import type { Leaf, ScanPlan } from '../scan-plan.ts'
+import { settledArguments, settleLeaves, settleTests } from '../settle.ts'
 import { reasonOf, SecLangError } from '../seclang/faults.ts'
 import { LeafTable, testOf } from './leaves.ts'
 
@@ -37,12 +38,25 @@ export function compile(
     phases: [[], ...PHASES.map((phase) => phaseItems(ruleset, rules, phase))],
     settings: ruleset.settings,
     plan: 0,
-    scans: [false, ...PHASES.map((phase) => table.leaves.some((leaf) => scansIn(leaf, phase)))],
+    scans: scansOf(table.leaves),
     components: ruleset.settings.componentSignatures,
     notices: ruleset.notices,
   }
-  const leaves = markIdle(table.leaves, program)
-  return { ...program, plan: validateCompiled(scanPlan(ruleset, leaves, limits), compilePlan) }
+  return planned(program, table.leaves, (leaves) =>
+    validateCompiled(scanPlan(ruleset, leaves, limits), compilePlan),
+  )
+}
+
+/** What the start of every transaction makes certain goes into the plan before it is compiled. */
+function planned(
+  program: Program,
+  leaves: readonly Leaf[],
+  compileLeaves: (leaves: readonly Leaf[]) => number,
+): Program {
+  const settled = settledArguments(prepare(program))
+  const certain = settleLeaves(leaves, settled)
+  const settledProgram = { ...settleTests(program, settled), scans: scansOf(certain) }
+  return { ...settledProgram, plan: compileLeaves(markIdle(certain, settledProgram)) }
 }
 
 /** Leaves of rules that no request reaches (other paranoia levels) stay, but are not scanned. */
@@ -51,6 +65,11 @@ function markIdle(leaves: readonly Leaf[], program: Program): Leaf[] {
   return leaves.map((leaf, index) =>
     live.has(index) || leaf.textOnly || leaf.dynamic ? leaf : { ...leaf, idle: true },
   )
+}
+
+/** By phase: whether there is a leaf to scan. */
+function scansOf(leaves: readonly Leaf[]): boolean[] {
+  return [false, ...PHASES.map((phase) => leaves.some((leaf) => scansIn(leaf, phase)))]
 }
 
 function scansIn(leaf: Leaf, phase: number): boolean {

@@ -38,7 +38,10 @@ export function testOf(link: Link, phase: number, table: LeafTable): LinkTest {
   const dynamic = macros || late
   const scannedLeaf =
     scanned.length === 0 ? -1 : table.add(leafOf(link, { phase, targets: scanned, dynamic }))
-  if (reasoned.length === 0) return { kind: dynamic ? 'dynamic' : 'scanned', leaf: scannedLeaf }
+  if (reasoned.length === 0) {
+    if (late) return { kind: 'dynamic', leaf: scannedLeaf, late }
+    return { kind: dynamic ? 'dynamic' : 'scanned', leaf: scannedLeaf }
+  }
   // The texts come from the evaluator, so rules that test different members share the leaf.
   const text = leafOf(link, { phase, targets: [], dynamic: macros })
   const leaf = table.add({ ...text, textOnly: true })

@@ -5,8 +5,8 @@ use crate::error_code::ErrorCode;
 use crate::exchange::{ConnectionFacts, Exchange};
 use crate::forward::forward;
 use crate::mailbox::{News, Seat};
-use crate::outbound::answer_headers;
-use crate::plan::{Plan, Respond};
+use crate::outbound::{answer_headers, edit_response};
+use crate::plan::{Edit, Plan, Respond};
 use crate::record::{Outcome, Record};
 use crate::seam::{BodyError, BodySource, ResponseSink};
 use crate::thread::WireThread;
@@ -45,6 +45,7 @@ pub async fn serve(
         thread,
         report: Report::new(thread, &exchange),
         exchange,
+        response_edits: Vec::new(),
     };
     let ended = run.carry_out(&mut body, &mut client).await;
     if let Err(failure) = ended {
@@ -113,6 +114,8 @@ pub struct Run<'a> {
     pub thread: &'a Rc<WireThread>,
     pub exchange: Arc<Exchange>,
     pub report: Report,
+    /// Of the forward plan: they name the request on an answer of the wire's own as well.
+    response_edits: Vec<Edit>,
 }
 
 impl Run<'_> {
@@ -130,7 +133,11 @@ impl Run<'_> {
                 Plan::Respond(respond) => return self.respond(respond, body, client).await,
                 Plan::ReadBody { max } => self.read_body(max as usize, body, client).await?,
                 Plan::Forward(plan) => {
-                    return match forward(self, &plan, body, client).await? {
+                    let forwarded = forward(self, &plan, body, client).await;
+                    if forwarded.is_err() {
+                        self.response_edits = plan.response_edits;
+                    }
+                    return match forwarded? {
                         Some(respond) => self.respond(respond, body, client).await,
                         None => Ok(()),
                     };
@@ -285,9 +292,10 @@ impl Run<'_> {
         if !body.ended() {
             client.close_after();
         }
-        let Some(answer) = self.thread.shared.answer(code).cloned() else {
+        let Some(mut answer) = self.thread.shared.answer(code).cloned() else {
             return;
         };
+        edit_response(&mut answer.headers, &self.response_edits);
         if client
             .answer(answer.status, answer.headers, answer.body)
             .await
