@@ -4,7 +4,8 @@
  *   node bench/added-latency.ts [--requests 5000] [--rounds 5]
  *
  * One kept-alive HTTP/1.1 connection to an nginx that answers 1 KiB, directly and through the edge
- * (CRS at PL1, WAF off), interleaved; medians of the rounds' medians. The goal is 250 µs with the WAF.
+ * (CRS at PL1, WAF off), interleaved; medians of the rounds' medians. The goal is 250 µs with the
+ * WAF.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, writeFileSync } from 'node:fs'
@@ -83,11 +84,12 @@ try {
     for (const [name, port] of Object.entries(ways))
       figures.get(name)?.push(await round(port, Number(values.requests)))
   const direct = median(figures.get('direct') ?? [])
-  for (const [name, list] of figures)
-    console.log(
-      `${name.padEnd(13)} median ${median(list).toFixed(0)} µs` +
-        `, added ${(median(list) - direct).toFixed(0)} µs  (rounds: ${list.map((one) => one.toFixed(0)).join(' ')})`,
-    )
+  for (const [name, list] of figures) {
+    const rounds = list.map((one) => one.toFixed(0)).join(' ')
+    const added = (median(list) - direct).toFixed(0)
+    const middle = median(list).toFixed(0)
+    console.log(`${name.padEnd(13)} median ${middle} µs, added ${added} µs  (rounds: ${rounds})`)
+  }
 } finally {
   await Promise.all([waf.stop(), plain.stop()])
   nginx.kill()

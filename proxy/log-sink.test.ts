@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { LogSink, type SinkTarget } from './log-sink.ts'
 
 type Done = Parameters<SinkTarget['write']>[1]
@@ -30,7 +30,7 @@ test('lines are written whole, one write at a time', () => {
 })
 
 test('what does not fit is dropped and counted', () => {
-  const sink = new LogSink(new SlowTarget(), 10)
+  const sink = new LogSink(new SlowTarget(), { charactersMax: 10 })
   for (const line of ['aaaa\n', 'bbbb\n', 'cccc\n']) sink.add(line)
   expect(sink.dropped).toBe(1)
 })
@@ -53,4 +53,20 @@ test('drained ends when everything is written, also when the reader is gone', as
   target.finish(Object.assign(new Error('gone'), { code: 'EPIPE' }))
   await drained
   expect(sink.dropped).toBe(1)
+})
+
+test('a little waits for company, much goes at once', () => {
+  vi.useFakeTimers()
+  const target = new SlowTarget()
+  const sink = new LogSink(target, { delayMs: 20 })
+  sink.add('aaaa\n')
+  sink.flush()
+  expect(target.written).toEqual([])
+  vi.advanceTimersByTime(20)
+  expect(target.written).toEqual(['aaaa\n'])
+  target.finish()
+  for (const line of ['bbbb\n', 'cccc\n']) sink.add(line)
+  sink.flush()
+  expect(target.written).toEqual(['aaaa\n', 'bbbb\ncccc\n'])
+  vi.useRealTimers()
 })

@@ -5,6 +5,11 @@ import { fstatSync, write } from 'node:fs'
 const pipeWriteBytes = 4_096
 const fileWriteBytes = 64 * 1024
 const retryMs = 10
+/**
+ * How long lines may wait for company. At one request in flight a write per line costs more than the
+ * line: it wakes a thread, which takes the core from the next request.
+ */
+export const logDelayMs = 20
 
 /** What a sink needs from the system; replaced in tests. */
 export interface SinkTarget {
@@ -30,10 +35,13 @@ export class LogSink {
   #writing = false
   #dropped = 0
   #idle: (() => void)[] = []
+  #timer: NodeJS.Timeout | null = null
+  readonly #delayMs: number
 
-  constructor(target: SinkTarget, charactersMax = 1_048_576) {
+  constructor(target: SinkTarget, { charactersMax = 1_048_576, delayMs = 0 } = {}) {
     this.#target = target
     this.#charactersMax = charactersMax
+    this.#delayMs = delayMs
   }
 
   /** Lines lost so far because the reader was too slow or gone. */
@@ -51,14 +59,23 @@ export class LogSink {
     this.#characters += line.length
   }
 
-  /** Begins to write what was added; once per turn. */
+  /** Writes what was added, soon or, when it is much, now; called once per turn. */
   flush(): void {
+    if (this.#lines.length === 0) return
+    const isLittle = this.#characters < this.#target.writeBytesMax
+    if (this.#delayMs === 0 || !isLittle) return this.#begin()
+    this.#timer ??= setTimeout(() => this.#begin(), this.#delayMs)
+  }
+
+  #begin(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
     if (!this.#writing && this.#lines.length > 0) this.#write(this.#nextChunk())
   }
 
   /** Ends when everything added so far is written or dropped. */
   async drained(): Promise<void> {
-    this.flush()
+    this.#begin()
     if (!this.#writing) return
     await new Promise<void>((resolve) => {
       this.#idle.push(resolve)
@@ -96,7 +113,7 @@ export class LogSink {
 
   #next(): void {
     this.#writing = false
-    this.flush()
+    this.#begin()
     if (this.#writing) return
     const waiting = this.#idle
     this.#idle = []

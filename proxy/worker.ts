@@ -4,7 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
 import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
 import { createEdge } from './edge.ts'
-import { LogSink, descriptorTarget } from './log-sink.ts'
+import { LogSink, descriptorTarget, logDelayMs } from './log-sink.ts'
 import { operationLog } from './log.ts'
 import { WorkerMetrics } from './metrics.ts'
 import type { RequestHead } from './request.ts'
@@ -25,7 +25,9 @@ function start(): void {
   const setup: WorkerSetup = workerData
   const { log } = operationLog(setup.config.log.level)
   const metrics = new WorkerMetrics()
-  const access = setup.config.log.access ? new LogSink(descriptorTarget(stdout)) : null
+  const access = setup.config.log.access
+    ? new LogSink(descriptorTarget(stdout), { delayMs: logDelayMs })
+    : null
   let events: EdgeEvent[] = []
   let reportDue = false
 
