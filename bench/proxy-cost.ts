@@ -111,7 +111,11 @@ async function startOurs(name: string, ...flags: string[]): Promise<Contender> {
   const tls = ['--cert', tlsFiles.cert, '--key', tlsFiles.key]
   const size = ['--workers', '1', '--wire-threads', '1', '--no-redirect']
   const backend = ['--backend', `http://127.0.0.1:${origin}`]
-  const edge = await startEdge({ arguments: [...backend, ...tls, ...size, ...flags] })
+  // As for the others: a new connection every 1000 requests would be part of the figure.
+  const config = join(directory, 'edge.yaml')
+  writeFileSync(config, 'limits: { requestsPerConnectionMax: 1000000000 }\n')
+  const flagsOfAll = ['--config', config, ...backend, ...tls, ...size]
+  const edge = await startEdge({ arguments: [...flagsOfAll, ...flags] })
   const protocols = ['h1', 'h1s', 'h2', 'h3']
   const stop = () => void edge.stop()
   return {

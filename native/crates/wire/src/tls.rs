@@ -74,14 +74,16 @@ impl Certificates {
         Ok(loaded)
     }
 
-    /// The certificate that `name` selects: exact first, then one wildcard label.
+    /// The certificate that `name` selects: exact first, then one wildcard label. Never the default
+    /// one: that serves whoever comes, so it binds no connection to its names.
     pub fn select(&self, name: &str) -> Option<u32> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let parent = || {
             name.split_once('.')
                 .and_then(|(_, parent)| self.wildcard.get(parent))
         };
-        self.exact.get(&name).or_else(parent).copied()
+        let found = self.exact.get(&name).or_else(parent).copied();
+        found.filter(|index| *index as usize != self.default)
     }
 
     fn apply(&self, ssl: &mut SslRef, chosen: Option<u32>) -> Result<(), ErrorStack> {
