@@ -6,8 +6,8 @@ const pipeWriteBytes = 4_096
 const fileWriteBytes = 64 * 1024
 const retryMs = 10
 /**
- * How long lines may wait for company. At one request in flight a write per line costs more than the
- * line: it wakes a thread, which takes the core from the next request.
+ * How long lines may wait for company. At one request in flight a write per line costs more than
+ * the line: it wakes a thread, which takes the core from the next request.
  */
 export const logDelayMs = 20
 
