@@ -21,8 +21,8 @@ afterAll(async () => {
   started?.backend.close()
 })
 
-/** Floors rise with the engine; the WAF issue ends at 100 % or a listed reason. */
-const floors = { h1: 0.8, h2: 0.8, h3: 0.8 } as const
+/** All pass today beside the listed overrides; the slack is for a lost packet, not for a lost rule. */
+const floors = { h1: 0.995, h2: 0.995, h3: 0.995 } as const
 
 test.runIf(crs).each([
   ['h1', 1],
