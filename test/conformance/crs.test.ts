@@ -21,7 +21,7 @@ afterAll(async () => {
   started?.backend.close()
 })
 
-/** All pass today beside the listed overrides; the slack is for a lost packet, not for a lost rule. */
+/** All pass but the listed overrides; the slack is for a lost packet, not for a lost rule. */
 const floors = { h1: 0.995, h2: 0.995, h3: 0.995 } as const
 
 test.runIf(crs).each([
