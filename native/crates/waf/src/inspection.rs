@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::bodies::{self, Arguments, Body, BodyProcessor, ParseLimits};
 use crate::hits::{Hit, Hits, NO_LEAF};
-use crate::plan::{Plan, latin1};
+use crate::latin1::latin1;
+use crate::plan::Plan;
 use crate::request::{self, RequestFacts};
 use crate::response;
 use crate::scan::{Budget, Effort, Origin, OverBudget, Scan};

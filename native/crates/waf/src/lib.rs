@@ -7,6 +7,7 @@
 mod bodies;
 mod hits;
 mod inspection;
+mod latin1;
 mod memo;
 mod operators;
 mod plan;
@@ -23,8 +24,9 @@ mod tests;
 
 pub use hits::{Hit, Hits};
 pub use inspection::{EvaluateError, Inspection, match_text};
+pub use latin1::latin1;
 pub use memo::Memo;
-pub use plan::{Plan, PlanError, latin1};
+pub use plan::{Plan, PlanError};
 pub use request::RequestFacts;
 pub use scan::{Effort, OverBudget};
 pub use variable::names as variable_names;

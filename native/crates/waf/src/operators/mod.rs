@@ -4,6 +4,8 @@
 
 use std::sync::LazyLock;
 
+use crate::latin1::latin1;
+
 mod byte_sets;
 mod gate;
 mod injection;
@@ -94,8 +96,8 @@ pub fn compile(name: &str, argument: &str, entries: &[String]) -> Result<Operato
     let Some((_, factory)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
         return Err(unsupported::reason(name));
     };
-    let entries: Vec<Vec<u8>> = entries.iter().map(|entry| bytes_of(entry)).collect();
-    let matcher = factory(&bytes_of(argument), &entries)
+    let entries: Vec<Vec<u8>> = entries.iter().map(|entry| latin1(entry)).collect();
+    let matcher = factory(&latin1(argument), &entries)
         .map_err(|reason| format!("@{name} {argument:?}: {reason}"))?;
     let gate = matcher.gate();
     Ok(Operator { matcher, gate })
@@ -106,18 +108,6 @@ pub fn names() -> &'static [&'static str] {
     static NAMES: LazyLock<Vec<&'static str>> =
         LazyLock::new(|| OPERATORS.iter().map(|(name, _)| *name).collect());
     &NAMES
-}
-
-/// The bytes of a Latin-1 text; characters beyond Latin-1 give their UTF-8 bytes.
-fn bytes_of(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    for character in text.chars() {
-        match u8::try_from(character) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

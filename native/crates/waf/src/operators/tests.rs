@@ -13,7 +13,7 @@ use super::*;
 fn assert_table(name: &str, table: &[(&str, &str, bool)]) {
     for (argument, text, expected) in table {
         let operator = compile(name, argument, &[]).unwrap();
-        let text = bytes_of(text);
+        let text = latin1(text);
         assert_eq!(
             operator.matches(&text, None),
             *expected,
@@ -33,7 +33,7 @@ fn captures(name: &str, argument: &str, text: &str) -> Captures {
     let mut captures = vec![b"stale".to_vec()];
     compile(name, argument, &[])
         .unwrap()
-        .matches(&bytes_of(text), Some(&mut captures));
+        .matches(&latin1(text), Some(&mut captures));
     captures
 }
 

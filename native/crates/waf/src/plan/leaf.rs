@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::PlanError;
 use super::schema::{LeafSchema, TargetSchema};
+use crate::latin1::latin1;
 use crate::operators::{self, Operator};
 use crate::transformations::Transformation;
 use crate::variable::Variable;
@@ -147,16 +148,4 @@ fn read_path(path: &str) -> Result<Box<[u8]>, String> {
             "XML:{path} is not supported: use XML:/* or XML://@*"
         )),
     }
-}
-
-/// The bytes of a Latin-1 text; a character beyond it becomes its UTF-8 bytes.
-pub fn latin1(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    for character in text.chars() {
-        match u8::try_from(character) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    bytes
 }

@@ -9,10 +9,11 @@ mod leaf;
 mod program;
 mod schema;
 
-pub use leaf::{Leaf, Members, Target, latin1};
+pub use leaf::{Leaf, Members, Target};
 pub use program::{Program, Test, ViewPrograms};
 
 use crate::bodies::ParseLimits;
+use crate::latin1::latin1;
 use crate::operators::{self, Gate, Operator, Presence};
 use crate::variable::{SLOTS, Side, Slot, Variable};
 use schema::PlanSchema;
