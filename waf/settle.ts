@@ -16,8 +16,7 @@ export function settledArguments(program: PreparedProgram): ReadonlyMap<number, 
   for (const phase of program.phases) {
     for (const index of liveRules(phase)) {
       for (const { link, test, argument } of phase.rules[index]?.links ?? []) {
-        // Without a macro it is dynamic because ctl may change the variable.
-        if (test.kind !== 'dynamic' || test.late === true || argument.constant !== null) continue
+        if (test.kind !== 'dynamic' || test.late === true) continue
         if (holdsOnlySettledTx(link.argument, effects))
           settled.set(test.leaf, argument.expand(start))
       }

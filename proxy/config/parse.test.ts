@@ -9,7 +9,7 @@ function sources(text: string | null, more: Partial<Sources> = {}): Sources {
     file: text === null ? null : { path: '/etc/edge/edge.yaml', name: 'edge.yaml', text },
     env: {},
     flags: [],
-    folder: '/work',
+    folder: '/srv',
     processors: 2,
     installedRules: null,
     ...more,
@@ -230,7 +230,7 @@ test('relative paths belong to the place they were written in', () => {
   const flags = readFlags(['--waf-setup', 'b.conf']).settings
   const { config } = valid(text, { flags })
   expect(config.waf.rules).toBe('/etc/edge/crs')
-  expect(config.waf.setupFiles).toEqual(['/work/b.conf'])
+  expect(config.waf.setupFiles).toEqual(['/srv/b.conf'])
   expect(config.admin).toBe('unix:/etc/edge/run/admin.sock')
 })
 
