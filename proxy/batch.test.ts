@@ -40,7 +40,7 @@ test('records of every kind follow each other', () => {
     [[2, 7, 1, 5_000], ''],
     [[4, 7, 200, 11, 1, 6, 2], 'serverna'],
     [[5, 7, 1, 9], ''],
-    [[3, 7, 502, 15, 3, 2, 1, 1, 4, 0, 1_500, 0, 3], ''],
+    [[3, 7, 502, 15, 3, 2, 1, 1, 4, 0, 1_500, 0, 3, 2, 16], ''],
     [[6, 0, 11, 0, 400, 40_000, 9, 5], '192.0.2.9GET /'],
   ])
   const [head, ...rest] = readBatch(batch, batch.length, known)
@@ -57,6 +57,7 @@ test('records of every kind follow each other', () => {
         error: 14,
         endpoint: 2,
         attempts: 2,
+        failedFirst: { endpoint: 1, error: 15 },
         requestBodyBytes: 2 ** 32 + 1,
         responseBodyBytes: 4,
         durationUs: 1_500,

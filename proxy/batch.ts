@@ -22,6 +22,8 @@ export interface Outcome {
   readonly error: number | null
   readonly endpoint: number | null
   readonly attempts: number
+  /** The endpoint of a first attempt that failed and was followed by another; index of the error. */
+  readonly failedFirst: { readonly endpoint: number; readonly error: number } | null
   readonly requestBodyBytes: number
   readonly responseBodyBytes: number
   readonly durationUs: number
@@ -191,11 +193,15 @@ class BatchReader {
     const durationUs = this.#next()
     const firstByteUs = this.#next()
     const flags = this.#next()
+    const failedEndpoint = this.#next()
+    const failedError = this.#next()
     const outcome: Outcome = {
       status,
       error: error === 0 ? null : error - 1,
       endpoint: endpoint === 0 ? null : endpoint - 1,
       attempts,
+      failedFirst:
+        failedEndpoint === 0 ? null : { endpoint: failedEndpoint - 1, error: failedError - 1 },
       requestBodyBytes,
       responseBodyBytes,
       durationUs,

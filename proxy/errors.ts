@@ -41,6 +41,17 @@ export const errors = {
   NO_ROUTE: down(404, 'There is nothing here.'),
   MISDIRECTED_REQUEST: down(421, 'This connection does not serve that host.'),
   WAF_BUDGET_EXCEEDED: inside(503, 'The request could not be inspected in time.'),
+  TRAILERS_TOO_LARGE: down(431, 'The request trailers are too large.'),
+  REQUEST_TOO_SLOW: down(408, 'The request body came too slowly.'),
+  ADDRESS_CONNECTIONS_EXCEEDED: inside(503, 'There are too many connections from this address.'),
+  HANDSHAKE_TIMEOUT: down(408, 'The TLS handshake took too long.'),
+  PROTOCOL_VIOLATION: down(400, 'The connection broke the rules of its protocol.'),
+  STREAM_RESETS_EXCEEDED: down(429, 'Too many requests were cancelled.'),
+  CONTROL_FRAMES_EXCEEDED: down(429, 'Too many control frames were sent.'),
+  CONNECTION_BYTES_EXCEEDED: down(431, 'The connection holds too much memory.'),
+  TOO_EARLY: down(425, 'The request must be sent again after the handshake.'),
+  NO_HEALTHY_ENDPOINT: inside(503, 'The site cannot be reached.'),
+  UPSTREAM_TLS_FAILED: up(502, 'before-bytes', 'The site cannot be reached safely.'),
 } as const satisfies Record<string, ErrorKind>
 
 export type ErrorCode = keyof typeof errors

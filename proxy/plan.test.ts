@@ -13,6 +13,10 @@ function layout(...parts: readonly string[]): string {
 const forward: ForwardPlan = {
   kind: 'forward',
   endpoint: 3,
+  alternatives: [7],
+  retry: true,
+  tunnel: false,
+  allTrailers: false,
   inspectResponseHead: false,
   inspectResponseBody: true,
   connectTimeoutMs: 1,
@@ -40,7 +44,7 @@ test('a forward plan is laid out as the wire reads it', () => {
   writer.write(1, forward)
   expect(hex(writer)).toBe(
     layout(
-      '03 01000000 03000000 03 01000000 02000000 03000000 05000000 01000000',
+      '03 01000000 03000000 0b 01 07000000 01000000 02000000 03000000 05000000 01000000',
       '0200  00 0100 61 01000000 e9  02 0100 62 00000000',
       '0100  01 0300 766961 01000000 78',
     ),
@@ -61,7 +65,7 @@ test('small plans follow each other', () => {
 test('no limit on the body is all ones', () => {
   const writer = new PlanWriter()
   writer.write(1, { ...forward, bodyBytesMax: null })
-  expect(hex(writer).slice(44, 60)).toBe('ffffffffffffffff')
+  expect(hex(writer).slice(54, 70)).toBe('ffffffffffffffff')
 })
 
 for (const value of ['a\r\nb: c', 'a\nb', 'a\0b', 'Ċ', '\u{1f600}']) {

@@ -29,6 +29,14 @@ export type HeaderEdit =
 export interface ForwardPlan {
   readonly kind: 'forward'
   readonly endpoint: number
+  /** Tried instead when nothing was sent to `endpoint`; used only with `retry`. */
+  readonly alternatives: readonly number[]
+  /** One more attempt is allowed when nothing was sent. */
+  readonly retry: boolean
+  /** The request opens a WebSocket: a 101 of the endpoint becomes a tunnel. */
+  readonly tunnel: boolean
+  /** Every trailer passes (gRPC), not only those that the wire's list allows. */
+  readonly allTrailers: boolean
   readonly inspectResponseHead: boolean
   readonly inspectResponseBody: boolean
   readonly connectTimeoutMs: number
@@ -153,7 +161,12 @@ export class PlanWriter {
   #forward(plan: ForwardPlan): void {
     this.#u32(plan.endpoint)
     // Inspecting the body implies inspecting the head.
-    this.#u8(plan.inspectResponseBody ? 3 : plan.inspectResponseHead ? 1 : 0)
+    const inspection = plan.inspectResponseBody ? 3 : plan.inspectResponseHead ? 1 : 0
+    this.#u8(
+      inspection | (plan.tunnel ? 4 : 0) | (plan.retry ? 8 : 0) | (plan.allTrailers ? 16 : 0),
+    )
+    this.#u8(plan.alternatives.length)
+    for (const endpoint of plan.alternatives) this.#u32(endpoint)
     this.#u32(plan.connectTimeoutMs)
     this.#u32(plan.firstByteTimeoutMs)
     this.#u32(plan.idleTimeoutMs)

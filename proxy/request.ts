@@ -26,6 +26,8 @@ export const flagBits = {
   upgrade: 8,
   orphan: 16,
   query: 32,
+  websocket: 64,
+  early: 128,
 } as const
 
 export type Protocol = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2' | 'HTTP/3'
@@ -146,6 +148,16 @@ export class RequestHead {
   /** The plan was carried out for a worker that is gone: only the log is still owed. */
   get orphan(): boolean {
     return (this.facts.flags & flagBits.orphan) !== 0
+  }
+
+  /** Opens a WebSocket, on any protocol. */
+  get websocket(): boolean {
+    return (this.facts.flags & flagBits.websocket) !== 0
+  }
+
+  /** Came as TLS early data, so it may be a replay (RFC 8470). */
+  get early(): boolean {
+    return (this.facts.flags & flagBits.early) !== 0
   }
 
   get hasQuery(): boolean {

@@ -13,6 +13,7 @@ const outcome: Outcome = {
   error: null,
   endpoint: 4,
   attempts: 1,
+  failedFirst: null,
   requestBodyBytes: 0,
   responseBodyBytes: 3,
   durationUs: 10,

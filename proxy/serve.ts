@@ -14,7 +14,7 @@ import type { ErrorCode } from './errors.ts'
 import { type Exchange, factsOf } from './exchange.ts'
 import { requestEdits, responseEdits } from './forwarding.ts'
 import type { HeaderField, Plan } from './plan.ts'
-import { type ContentPolicy, inspectsBody, refusal } from './policy.ts'
+import { type ContentPolicy, inspectsBody, isGrpc, refusal } from './policy.ts'
 import { type RedirectOptions, redirect } from './redirect.ts'
 import type { InspectionPolicy, Route } from './route.ts'
 import type { Router } from './router.ts'
@@ -126,6 +126,10 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
   return {
     kind: 'forward',
     endpoint,
+    alternatives: [],
+    retry: true,
+    tunnel: false,
+    allTrailers: isGrpc(request),
     inspectResponseHead: need !== 'none',
     inspectResponseBody: need === 'body',
     connectTimeoutMs: upstream.connectTimeoutMs,

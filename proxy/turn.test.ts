@@ -67,7 +67,10 @@ function plansOf(bytes: Buffer): string[] {
   return plans
 }
 
-const outcomeOf = (id: number): EncodedRecord => [[3, id, 404, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2], '']
+const outcomeOf = (id: number): EncodedRecord => [
+  [3, id, 404, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 0, 0],
+  '',
+]
 
 test('one answer for each batch, in its order, and one entry for each outcome', () => {
   const played = play([

@@ -41,6 +41,25 @@ export interface WireLimits {
   readonly workerWaitTimeoutMs: number
   readonly upstreamIdleTimeoutMs: number
   readonly upstreamIdleConnectionsMax: number
+  readonly trailerCountMax: number
+  readonly trailerBytesMax: number
+  readonly bodyRateBytesMin: number
+  readonly bodyRateGraceMs: number
+  readonly connectionAgeMaxMs: number
+  readonly connectionsPerAddressMax: number
+  readonly connectionBytesMax: number
+  readonly pressurePercent: number
+  readonly keepAliveIdleTimeoutUnderPressureMs: number
+  readonly streamsMaxUnderPressure: number
+  readonly h2StreamWindowBytes: number
+  readonly h2ConnectionWindowBytes: number
+  readonly streamResetsMax: number
+  readonly streamResetsPerSecond: number
+  readonly controlFramesMax: number
+  readonly controlFramesPerSecond: number
+  readonly quicRetryFrom: number
+  readonly quicHandshakesMax: number
+  readonly quicHandshakesPerAddressMax: number
 }
 
 export interface WireConfig {
@@ -64,8 +83,24 @@ export interface CertificateSet {
   }[]
 }
 
+/** How an endpoint's TLS is verified. */
+export interface EndpointTls {
+  /** SNI, and the name that the certificate must have. */
+  readonly serverName: string
+  /** PEM of the trusted authorities; never empty while `verify` is on. */
+  readonly trusted: string
+  readonly verify: boolean
+  /** PEM of the client certificate and its key; '' for none. */
+  readonly clientChain: string
+  readonly clientKey: string
+}
+
 export interface EndpointConfig {
   readonly id: number
   /** Resolved socket addresses, tried in order. */
   readonly addresses: readonly string[]
+  /** `auto`: over TLS what ALPN selects, in clear HTTP/1.1. `http2` in clear: prior knowledge. */
+  readonly protocol: 'http1' | 'http2' | 'auto'
+  /** Null: in clear. */
+  readonly tls: EndpointTls | null
 }

@@ -19,7 +19,7 @@ test('listeners come in the order that records count them, h3 announced on TLS o
 
 test('the wire has a plain answer for every error, without a request id', () => {
   const { errors, healthPath, threads } = wireConfigOf(configOf({}))
-  expect([errors.length, healthPath, threads]).toEqual([28, '/_gwhealthz', 2])
+  expect([errors.length, healthPath, threads]).toEqual([39, '/_gwhealthz', 2])
   const busy = errors.find(({ code }) => code === 'WAF_QUEUE_FULL')
   expect(busy).toMatchObject({ status: 503, body: 'The server is busy.\n' })
   expect(Object.fromEntries(busy?.headers ?? [])).toMatchObject({

@@ -167,10 +167,65 @@ const limits = z
     workerWaitTimeout: duration().prefault('10s').describe('Longest wait for a WAF worker'),
     upstreamIdleTimeout: duration().prefault('30s').describe('Idle time of a pooled connection'),
     upstreamIdleConnectionsMax: count(0, 1e5).prefault(128).describe('Pooled connections'),
+    trailerCountMax: count(0, 1000).prefault(16).describe('Trailers of a request'),
+    trailerMax: size().prefault('8KiB').describe('All trailers of a request'),
+    bodyRateMin: size()
+      .prefault('1KiB')
+      .describe('Least bytes of a request body per second, on average; 0: none'),
+    bodyRateGrace: duration().prefault('10s').describe('Time before bodyRateMin counts'),
+    connectionAgeMax: duration()
+      .prefault('1h')
+      .describe('Age at which a connection is closed after its exchange'),
+    connectionsPerAddressMax: count(1, 1e6)
+      .prefault(256)
+      .describe('Connections of one IPv4 address or IPv6 /64'),
+    connectionMemoryMax: size()
+      .prefault('1MiB')
+      .describe('Memory that one HTTP/2 or HTTP/3 connection may hold'),
+    pressurePercent: count(1, 100)
+      .prefault(80)
+      .describe('Share of connectionsMax from which idle connections go early'),
+    keepAliveIdleTimeoutUnderPressure: duration()
+      .prefault('5s')
+      .describe('Silence between requests then'),
+    streamsMaxUnderPressure: count(1, 10_000)
+      .prefault(20)
+      .describe('HTTP/2 streams per new connection then'),
+    h2StreamWindow: size()
+      .prefault('64KiB')
+      .describe('HTTP/2 flow control: unread bytes of one stream'),
+    h2ConnectionWindow: size()
+      .prefault('1MiB')
+      .describe('HTTP/2 flow control: unread bytes of a connection'),
+    streamResetsMax: count(1, 1e6).prefault(200).describe('Streams a client may cancel at once'),
+    streamResetsPerSecond: count(0, 1e6)
+      .prefault(20)
+      .describe('Streams a client may cancel per second beyond that'),
+    controlFramesMax: count(10, 1e6)
+      .prefault(500)
+      .describe('HTTP/2 frames without use that a client may send at once'),
+    controlFramesPerSecond: count(0, 1e6)
+      .prefault(50)
+      .describe('Such frames per second beyond that'),
+    quicRetryFrom: count(0, 1e6)
+      .prefault(100)
+      .describe('Unfinished QUIC handshakes from which addresses are validated by Retry'),
+    quicHandshakesMax: count(1, 1e6).prefault(4096).describe('Unfinished QUIC handshakes in all'),
+    quicHandshakesPerAddressMax: count(1, 1e6)
+      .prefault(64)
+      .describe('Unfinished QUIC handshakes of one IPv4 address or IPv6 /64'),
   })
   .transform(({ headerMax, headerLineMax, inspectedBodiesMax, ...rest }) => {
     const { headerTimeout, handshakeTimeout, keepAliveIdleTimeout, bodyIdleTimeout, ...more } = rest
-    const { quicIdleTimeout, workerWaitTimeout, upstreamIdleTimeout, ...counts } = more
+    const { quicIdleTimeout, workerWaitTimeout, upstreamIdleTimeout, ...others } = more
+    const { trailerMax, bodyRateMin, bodyRateGrace, connectionAgeMax, ...rates } = others
+    const {
+      connectionMemoryMax,
+      keepAliveIdleTimeoutUnderPressure,
+      h2StreamWindow,
+      h2ConnectionWindow,
+      ...counts
+    } = rates
     return {
       ...counts,
       headerBytesMax: headerMax,
@@ -183,6 +238,14 @@ const limits = z
       quicIdleTimeoutMs: quicIdleTimeout,
       workerWaitTimeoutMs: workerWaitTimeout,
       upstreamIdleTimeoutMs: upstreamIdleTimeout,
+      trailerBytesMax: trailerMax,
+      bodyRateBytesMin: bodyRateMin,
+      bodyRateGraceMs: bodyRateGrace,
+      connectionAgeMaxMs: connectionAgeMax,
+      connectionBytesMax: connectionMemoryMax,
+      keepAliveIdleTimeoutUnderPressureMs: keepAliveIdleTimeoutUnderPressure,
+      h2StreamWindowBytes: h2StreamWindow,
+      h2ConnectionWindowBytes: h2ConnectionWindow,
     }
   })
 

@@ -28,7 +28,7 @@ export async function resolveEndpoints(
 ): Promise<EndpointConfig[]> {
   const urls = upstreams.flatMap(({ endpoints }) => endpoints.map(({ url }) => new URL(url)))
   const addresses = await Promise.all(urls.map((url) => addressesOf(url)))
-  return addresses.map((list, id) => ({ id, addresses: list }))
+  return addresses.map((list, id) => ({ id, addresses: list, protocol: 'http1', tls: null }))
 }
 
 async function addressesOf(url: URL): Promise<string[]> {

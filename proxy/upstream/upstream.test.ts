@@ -25,8 +25,8 @@ test('numbers and addresses follow the order of the configuration', async () => 
     { name: 'b', endpoints: [2] },
   ])
   expect(await resolveEndpoints(upstreams)).toEqual([
-    { id: 0, addresses: ['127.0.0.1:9000'] },
-    { id: 1, addresses: ['[::1]:80'] },
-    { id: 2, addresses: ['192.0.2.1:81'] },
+    { id: 0, addresses: ['127.0.0.1:9000'], protocol: 'http1', tls: null },
+    { id: 1, addresses: ['[::1]:80'], protocol: 'http1', tls: null },
+    { id: 2, addresses: ['192.0.2.1:81'], protocol: 'http1', tls: null },
   ])
 })

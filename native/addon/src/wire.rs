@@ -54,6 +54,11 @@ impl Wire {
     }
 
     #[napi]
+    pub fn set_limits(&self, limits: String) -> Result<()> {
+        self.inner.set_limits(&limits).map_err(to_js)
+    }
+
+    #[napi]
     pub fn set_endpoints(&self, endpoints: String) -> Result<()> {
         self.inner.set_endpoints(&endpoints).map_err(to_js)
     }

@@ -156,6 +156,8 @@ fn build(
         expect_continue: facts.expect_continue && framing.has_body(),
         keep_alive: true,
         upgrade: false,
+        websocket: false,
+        early: false,
     })
 }
 

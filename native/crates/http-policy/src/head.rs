@@ -98,6 +98,8 @@ fn parse(bytes: Bytes, limits: &HeadLimits) -> Result<Head, Refusal> {
         expect_continue: facts.expect_continue && framing.has_body(),
         keep_alive: !facts.close && (version == Version::Http11 || facts.keep_alive),
         upgrade: version == Version::Http11 && facts.upgrade(),
+        websocket: false,
+        early: false,
     })
 }
 

@@ -130,6 +130,11 @@ pub struct Head {
     pub keep_alive: bool,
     /// `Connection: upgrade` with an `Upgrade` field (h1.1 only).
     pub upgrade: bool,
+    /// Opens a WebSocket: RFC 6455 §4.2.1 on h1, extended CONNECT on h2 and h3 (RFC 8441, 9220),
+    /// which is shown to the WAF and the router as the GET that it stands for.
+    pub websocket: bool,
+    /// Came as TLS early data: may be a replay (RFC 8470). Set by the wire.
+    pub early: bool,
 }
 
 impl Head {

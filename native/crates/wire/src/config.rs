@@ -1,5 +1,6 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
+use edge_http_policy::HeadLimits;
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -62,6 +63,36 @@ pub struct WireLimits {
     pub worker_wait_timeout_ms: u64,
     pub upstream_idle_timeout_ms: u64,
     pub upstream_idle_connections_max: usize,
+    pub trailer_count_max: usize,
+    pub trailer_bytes_max: usize,
+    pub body_rate_bytes_min: u64,
+    pub body_rate_grace_ms: u64,
+    pub connection_age_max_ms: u64,
+    pub connections_per_address_max: usize,
+    pub connection_bytes_max: usize,
+    pub pressure_percent: u32,
+    pub keep_alive_idle_timeout_under_pressure_ms: u64,
+    pub streams_max_under_pressure: u32,
+    pub h2_stream_window_bytes: u32,
+    pub h2_connection_window_bytes: u32,
+    pub stream_resets_max: u32,
+    pub stream_resets_per_second: u32,
+    pub control_frames_max: u32,
+    pub control_frames_per_second: u32,
+    pub quic_retry_from: usize,
+    pub quic_handshakes_max: usize,
+    pub quic_handshakes_per_address_max: usize,
+}
+
+impl WireLimits {
+    /// The limits on request heads.
+    pub fn head(&self) -> HeadLimits {
+        HeadLimits {
+            bytes_max: self.header_bytes_max,
+            line_bytes_max: self.header_line_bytes_max,
+            count_max: self.header_count_max,
+        }
+    }
 }
 
 /// Everything the wire threads are started with.
@@ -76,7 +107,7 @@ pub struct WireConfig {
     pub listeners: Vec<WireListener>,
     /// Path answered by the wire itself.
     pub health_path: String,
-    /// Limits.
+    /// Limits at the start; `Wire::set_limits` replaces them.
     pub limits: WireLimits,
     /// The error table.
     pub errors: Vec<ErrorAnswer>,
@@ -110,4 +141,36 @@ pub struct EndpointConfig {
     pub id: u32,
     /// Tried in order.
     pub addresses: Vec<SocketAddr>,
+    /// What it speaks.
+    pub protocol: EndpointProtocol,
+    /// `None`: in clear.
+    pub tls: Option<EndpointTls>,
+}
+
+/// What an endpoint speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: in clear with prior knowledge (RFC 9113 §3.3), over TLS by ALPN `h2`.
+    Http2,
+    /// Over TLS what ALPN selects of `h2` and `http/1.1`; in clear HTTP/1.1.
+    Auto,
+}
+
+/// How an endpoint's TLS is verified.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointTls {
+    /// Sent as SNI (unless it is an IP address) and verified against the certificate.
+    pub server_name: String,
+    /// PEM of the authorities that are trusted. Never empty while `verify` is on.
+    pub trusted: String,
+    /// False: any certificate is taken.
+    pub verify: bool,
+    /// PEM chain and key of the client certificate; '' for none.
+    pub client_chain: String,
+    /// See `client_chain`.
+    pub client_key: String,
 }

@@ -11,6 +11,8 @@ const FLAG_CONTINUE: u32 = 4;
 const FLAG_UPGRADE: u32 = 8;
 const FLAG_ORPHAN: u32 = 16;
 const FLAG_QUERY: u32 = 32;
+const FLAG_WEBSOCKET: u32 = 64;
+const FLAG_EARLY: u32 = 128;
 const KNOWN_NAME: u32 = 1 << 31;
 
 /// A batch being laid out. Kept by the port, so that its memory is used again.
@@ -108,7 +110,9 @@ impl Batch {
             | flag(connection.tls, FLAG_TLS)
             | flag(head.expect_continue, FLAG_CONTINUE)
             | flag(head.upgrade, FLAG_UPGRADE)
-            | flag(head.query.is_some(), FLAG_QUERY);
+            | flag(head.query.is_some(), FLAG_QUERY)
+            | flag(head.websocket, FLAG_WEBSOCKET)
+            | flag(head.early, FLAG_EARLY);
         self.words(&[
             1,
             handle,
@@ -171,6 +175,10 @@ impl Batch {
             outcome.duration_us,
             outcome.first_byte_us,
             u32::from(outcome.client_aborted) | u32::from(outcome.head_sent) << 1,
+            outcome
+                .failed_first
+                .map_or(0, |(endpoint, _)| endpoint.saturating_add(1)),
+            outcome.failed_first.map_or(0, |(_, code)| code as u32 + 1),
         ]);
     }
 

@@ -48,6 +48,17 @@ error_codes! {
     NoRoute = "NO_ROUTE",
     MisdirectedRequest = "MISDIRECTED_REQUEST",
     WafBudgetExceeded = "WAF_BUDGET_EXCEEDED",
+    TrailersTooLarge = "TRAILERS_TOO_LARGE",
+    RequestTooSlow = "REQUEST_TOO_SLOW",
+    AddressConnectionsExceeded = "ADDRESS_CONNECTIONS_EXCEEDED",
+    HandshakeTimeout = "HANDSHAKE_TIMEOUT",
+    ProtocolViolation = "PROTOCOL_VIOLATION",
+    StreamResetsExceeded = "STREAM_RESETS_EXCEEDED",
+    ControlFramesExceeded = "CONTROL_FRAMES_EXCEEDED",
+    ConnectionBytesExceeded = "CONNECTION_BYTES_EXCEEDED",
+    TooEarly = "TOO_EARLY",
+    NoHealthyEndpoint = "NO_HEALTHY_ENDPOINT",
+    UpstreamTlsFailed = "UPSTREAM_TLS_FAILED",
 }
 
 impl From<edge_http_policy::Refusal> for ErrorCode {

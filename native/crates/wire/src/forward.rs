@@ -50,13 +50,14 @@ pub async fn forward<B: BodySource, S: ResponseSink>(
     client: &mut Client<S>,
 ) -> Result<Option<Respond>, Failure> {
     let pool = run.thread.pool.clone();
-    let addresses = pool
-        .addresses(plan.endpoint)
+    let endpoint = pool
+        .endpoint(plan.endpoint)
         .ok_or(ErrorCode::NoSuchEndpoint)?;
+    let addresses = &endpoint.addresses;
     run.report.outcome.endpoint = Some(plan.endpoint);
     let request = prepare(run, plan, body)?;
     if request.streamed && body.takes_continue() {
-        client.sink.interim(100).await?;
+        client.sink.interim(100, Vec::new()).await?;
     }
     let stats = run.thread.shared.stats.clone();
     let idle = |address: &SocketAddr| pool.take(*address).map(|link| (link, *address));
@@ -76,7 +77,7 @@ pub async fn forward<B: BodySource, S: ResponseSink>(
     stats.upstream_connects.add(1);
     let connected = tokio::select! {
         biased;
-        connected = Link::connect(&addresses, plan.connect_timeout) => connected?,
+        connected = Link::connect(addresses, plan.connect_timeout) => connected?,
         () = client.sink.closed() => return Err(Failure::Gone),
     };
     let (mut link, address) = connected;

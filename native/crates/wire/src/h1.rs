@@ -4,7 +4,7 @@ use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
 use crate::h1_head::{Framing, is_chunked, write_head};
 use crate::h1_io::{Bytestream, H1Body, Io, Transport};
-use crate::seam::{BodyLength, Gone, ResponseHead, ResponseSink};
+use crate::seam::{BodyLength, Field, Gone, ResponseHead, ResponseSink};
 use crate::serve::serve;
 use crate::thread::WireThread;
 use edge_http_policy::{BodyReader, Head, Version, read_head};
@@ -19,7 +19,7 @@ pub async fn connection<S: Transport>(
     facts: &Arc<ConnectionFacts>,
     stream: S,
 ) {
-    let limits = &thread.shared.config.limits;
+    let limits = thread.limits();
     let stream = Bytestream {
         io: RefCell::new(Io::new(stream)),
         patience: Duration::from_millis(limits.body_idle_timeout_ms),
@@ -69,7 +69,7 @@ async fn next_head<S: Transport>(
     stream: &Bytestream<S>,
     first: bool,
 ) -> Result<Option<Head>, ErrorCode> {
-    let limits = &thread.shared.config.limits;
+    let limits = thread.limits();
     let idle = if first {
         limits.header_timeout_ms
     } else {
@@ -80,7 +80,7 @@ async fn next_head<S: Transport>(
     loop {
         {
             let input = &mut stream.io.borrow_mut().input;
-            if let Some(head) = read_head(input, &thread.shared.head_limits)? {
+            if let Some(head) = read_head(input, &limits.head())? {
                 return Ok(Some(head));
             }
             if !input.is_empty() && !begun {
@@ -164,7 +164,7 @@ struct H1Sink<'a, S> {
 }
 
 impl<S: Transport> ResponseSink for H1Sink<'_, S> {
-    async fn interim(&mut self, status: u16) -> Result<(), Gone> {
+    async fn interim(&mut self, status: u16, _headers: Vec<Field>) -> Result<(), Gone> {
         if !self.turn.http11 || status != 100 {
             return Ok(());
         }

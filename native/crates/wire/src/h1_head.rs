@@ -48,7 +48,7 @@ pub fn write_head(output: &mut BytesMut, head: &ResponseHead, framing: &Framing<
         BodyLength::Unknown if framing.http11 => {
             output.put_slice(b"transfer-encoding: chunked\r\n");
         }
-        BodyLength::Unknown | BodyLength::None => {}
+        BodyLength::Unknown | BodyLength::None | BodyLength::Tunnel => {}
     }
     match (framing.close, framing.http11) {
         (true, _) => output.put_slice(b"connection: close\r\n"),

@@ -56,7 +56,7 @@ pub async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
     facts: &Arc<ConnectionFacts>,
     stream: S,
 ) {
-    let limits = &thread.shared.config.limits;
+    let limits = thread.limits();
     let mut builder = h2::server::Builder::new();
     builder
         .max_concurrent_streams(limits.h2_streams_max)
@@ -128,8 +128,8 @@ async fn exchange(
     let (parts, body) = request.into_parts();
     let ended = body.is_end_stream();
     let fields = fields(&parts);
-    let limits = &thread.shared.head_limits;
-    let head = match head_from_fields(Version::Http2, fields.into_iter(), ended, limits) {
+    let limits = thread.limits().head();
+    let head = match head_from_fields(Version::Http2, fields.into_iter(), ended, &limits) {
         Ok(head) => head,
         Err(refusal) => {
             let target = parts
@@ -149,7 +149,7 @@ async fn exchange(
             return;
         }
     };
-    let patience = Duration::from_millis(thread.shared.config.limits.body_idle_timeout_ms);
+    let patience = Duration::from_millis(thread.limits().body_idle_timeout_ms);
     let listener = thread.shared.config.listeners.get(facts.listener as usize);
     let alt_svc = listener.map_or("", |listener| &listener.alt_svc);
     let source = H2Body {

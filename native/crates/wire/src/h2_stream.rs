@@ -1,7 +1,7 @@
 //! One HTTP/2 stream as body source and response sink.
 
 use crate::h1_head::with_date;
-use crate::seam::{BodyError, BodyLength, BodySource, Gone, ResponseHead, ResponseSink};
+use crate::seam::{BodyError, BodyLength, BodySource, Field, Gone, ResponseHead, ResponseSink};
 use crate::shared::Answer;
 use bytes::{BufMut, Bytes, BytesMut};
 use edge_http_policy::Refusal;
@@ -12,9 +12,6 @@ use http::{Response, StatusCode, request};
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// Name and value.
-type Field = (Bytes, Bytes);
 
 /// The request's fields, pseudo-fields first, in one allocation.
 pub fn fields(parts: &request::Parts) -> Vec<Field> {
@@ -160,7 +157,7 @@ impl H2Sink<'_> {
 }
 
 impl ResponseSink for H2Sink<'_> {
-    async fn interim(&mut self, status: u16) -> Result<(), Gone> {
+    async fn interim(&mut self, status: u16, _headers: Vec<Field>) -> Result<(), Gone> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Gone)?;
         self.respond.send_informational(response).map_err(|_| Gone)
@@ -170,7 +167,7 @@ impl ResponseSink for H2Sink<'_> {
         let (ends, left) = match head.body {
             BodyLength::None | BodyLength::Announced(_) | BodyLength::Known(0) => (true, None),
             BodyLength::Known(length) => (false, Some(length)),
-            BodyLength::Unknown => (false, None),
+            BodyLength::Unknown | BodyLength::Tunnel => (false, None),
         };
         let sent = self
             .respond

@@ -40,14 +40,15 @@ mod upstream;
 mod wire;
 
 pub use config::{
-    CertificateSet, EndpointConfig, ErrorAnswer, WireConfig, WireLimits, WireListener,
+    CertificateSet, EndpointConfig, EndpointProtocol, EndpointTls, ErrorAnswer, WireConfig,
+    WireLimits, WireListener,
 };
 pub use error_code::ErrorCode;
 pub use exchange::{ConnectionFacts, Exchange, NO_CERTIFICATE, ResponseFacts};
 pub use hub::Hub;
 pub use known_headers::KNOWN_HEADERS;
 pub use port::{Port, Taken};
-pub use seam::{BodyError, BodyLength, BodySource, Gone, ResponseHead, ResponseSink};
+pub use seam::{BodyError, BodyLength, BodySource, Field, Gone, ResponseHead, ResponseSink};
 pub use serve::serve;
 pub use shared::{Admission, Shared};
 pub use stats::Stats;

@@ -35,8 +35,16 @@ pub struct Respond {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
     pub endpoint: u32,
+    /// Where to go when `endpoint` could not be reached or took nothing.
+    pub alternatives: Vec<u32>,
     pub inspect_head: bool,
     pub inspect_body: bool,
+    /// The request opens a WebSocket: 101 (or 200) from the endpoint becomes a tunnel.
+    pub tunnel: bool,
+    /// One more attempt is allowed when nothing was sent; `alternatives` are for it.
+    pub retry: bool,
+    /// Keep every trailer (gRPC), not only those of the allow-list.
+    pub all_trailers: bool,
     pub connect_timeout: Duration,
     pub first_byte_timeout: Duration,
     pub idle_timeout: Duration,
@@ -106,15 +114,23 @@ impl PlanReader {
     }
 
     fn forward(&mut self) -> Result<Forward, BadPlan> {
-        let (endpoint, flags) = (self.u32()?, self.u8()?);
+        let (endpoint, flags, count) = (self.u32()?, self.u8()?, self.u8()?);
+        let mut alternatives = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            alternatives.push(self.u32()?);
+        }
         let mut timeout = || self.u32().map(|ms| Duration::from_millis(u64::from(ms)));
         let (connect_timeout, first_byte_timeout, idle_timeout) =
             (timeout()?, timeout()?, timeout()?);
         let (low, high) = (self.u32()?, self.u32()?);
         Ok(Forward {
             endpoint,
+            alternatives,
             inspect_head: flags & 3 != 0,
             inspect_body: flags & 2 != 0,
+            tunnel: flags & 4 != 0,
+            retry: flags & 8 != 0,
+            all_trailers: flags & 16 != 0,
             connect_timeout,
             first_byte_timeout,
             idle_timeout,

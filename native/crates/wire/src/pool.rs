@@ -1,6 +1,6 @@
 //! Idle connections to endpoints, newest first, and the endpoint table as this thread sees it.
 
-use crate::shared::{Endpoints, Shared};
+use crate::shared::{Endpoint, Endpoints, Shared};
 use crate::upstream::Link;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -32,8 +32,8 @@ impl Pool {
         }
     }
 
-    /// The addresses of endpoint `id` in the newest table.
-    pub fn addresses(&self, id: u32) -> Option<Arc<[SocketAddr]>> {
+    /// Endpoint `id` in the newest table.
+    pub fn endpoint(&self, id: u32) -> Option<Arc<Endpoint>> {
         if self.endpoints.borrow().0 != self.shared.endpoints_version() {
             *self.endpoints.borrow_mut() = self.shared.endpoints();
         }
@@ -55,7 +55,7 @@ impl Pool {
 
     /// Keeps a connection whose last response was read to its end.
     pub fn give(&self, address: SocketAddr, mut link: Link) {
-        let limits = &self.shared.config.limits;
+        let (_, limits) = self.shared.limits();
         if !link.is_idle() || limits.upstream_idle_connections_max == 0 {
             return;
         }
@@ -75,8 +75,8 @@ impl Pool {
 
     /// Closes connections that were idle for too long. Sleeps for good while there are none.
     pub async fn sweep(self: Rc<Self>) {
-        let timeout = Duration::from_millis(self.shared.config.limits.upstream_idle_timeout_ms);
         loop {
+            let timeout = Duration::from_millis(self.shared.limits().1.upstream_idle_timeout_ms);
             if self.count.get() == 0 {
                 self.filled.notified().await;
             }

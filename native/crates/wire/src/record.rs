@@ -18,6 +18,8 @@ pub struct Outcome {
     pub endpoint: Option<u32>,
     /// Requests sent upstream.
     pub attempts: u32,
+    /// The endpoint of a first attempt that failed and was followed by another, and why.
+    pub failed_first: Option<(u32, ErrorCode)>,
     pub request_body_bytes: u64,
     pub response_body_bytes: u64,
     pub duration_us: u32,

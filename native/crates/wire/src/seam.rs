@@ -4,6 +4,9 @@
 use bytes::Bytes;
 use edge_http_policy::Refusal;
 
+/// Name and value of one field line.
+pub type Field = (Bytes, Bytes);
+
 /// Why a request body did not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {
@@ -20,6 +23,13 @@ pub trait BodySource {
     /// The next piece (never empty), `None` at the end. After `None` or an error it stays `None`.
     /// Must be cancel-safe: `serve` drops the future and calls again.
     async fn next(&mut self) -> Option<Result<Bytes, BodyError>>;
+    /// The validated trailers, after `next` returned `None`; empty when there were none.
+    fn trailers(&mut self) -> Vec<Field> {
+        Vec::new()
+    }
+    /// The connection becomes a tunnel (h1): `next` returns the client's bytes as they come, and
+    /// `None` when it closed its side. h2 and h3: their DATA does that already.
+    fn open_tunnel(&mut self) {}
 }
 
 /// The client is gone, or the stream was reset: nothing more can be sent.
@@ -37,24 +47,26 @@ pub enum BodyLength {
     Known(u64),
     /// Until `end`: chunked, end of stream, or close-delimited.
     Unknown,
+    /// What follows is a tunnel's bytes: after 101 (h1), or 200 to an extended CONNECT (h2, h3).
+    Tunnel,
 }
 
 /// The head of a response. `headers` holds no framing and no hop-by-hop field: the sink adds
 /// content-length, transfer-encoding, connection, date (unless it is there) and alt-svc.
 #[derive(Debug, Clone)]
 pub struct ResponseHead {
-    /// Status, 200–599.
+    /// Status, 200–599; 101 with `BodyLength::Tunnel`.
     pub status: u16,
     /// Names as the endpoint or the plan wrote them (h2 and h3 sinks lower them), and values.
-    pub headers: Vec<(Bytes, Bytes)>,
+    pub headers: Vec<Field>,
     /// Framing of what follows.
     pub body: BodyLength,
 }
 
 /// The response of one exchange. Order: `interim`*, `head`, `data`*, `end`; or `reset` any time.
 pub trait ResponseSink {
-    /// Sends an interim response (100) at once.
-    async fn interim(&mut self, status: u16) -> Result<(), Gone>;
+    /// Sends an interim response (100, 103…) at once; a client of HTTP/1.0 gets none.
+    async fn interim(&mut self, status: u16, headers: Vec<Field>) -> Result<(), Gone>;
     /// Sends the head; may be held back until `data`, `flush` or `end`.
     async fn head(&mut self, head: ResponseHead) -> Result<(), Gone>;
     /// Sends a piece of the body; waits while the client reads slowly.
@@ -65,6 +77,11 @@ pub trait ResponseSink {
     }
     /// Ends the response and sends everything held back.
     async fn end(&mut self) -> Result<(), Gone>;
+    /// Ends the response with trailers, where the protocol and the client can take them.
+    async fn trailers(&mut self, trailers: Vec<Field>) -> Result<(), Gone> {
+        drop(trailers);
+        self.end().await
+    }
     /// Breaks the response off so that the client can tell: stream reset, or connection cut.
     fn reset(&mut self);
     /// No further request on this connection (h2, h3: nothing). Called before `head`.

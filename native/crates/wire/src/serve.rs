@@ -151,7 +151,7 @@ impl Run<'_> {
 
     /// Waits for the worker; gives up when the client is gone or the worker takes too long.
     pub async fn decision<S: ResponseSink>(&self, client: &mut Client<S>) -> Result<Plan, Failure> {
-        let wait = self.thread.shared.config.limits.worker_wait_timeout_ms;
+        let wait = self.thread.limits().worker_wait_timeout_ms;
         tokio::select! {
             biased;
             news = self.exchange.mailbox.news() => match news {
@@ -185,7 +185,7 @@ impl Run<'_> {
         let (_, epoch) = self.exchange.mailbox.seat();
         if self.exchange.body.get().is_none() {
             if body.takes_continue() {
-                client.sink.interim(100).await?;
+                client.sink.interim(100, Vec::new()).await?;
             }
             let (bytes, status) = self.collect(max, body).await;
             self.exchange.body_status.store(status, Ordering::Relaxed);

@@ -1,14 +1,13 @@
 //! What all wire threads share: config, tables, counters, the hub.
 
 use crate::budget::Budget;
-use crate::config::{EndpointConfig, WireConfig};
+use crate::config::{EndpointConfig, EndpointProtocol, EndpointTls, WireConfig, WireLimits};
 use crate::error_code::ErrorCode;
 use crate::hub::Hub;
 use crate::stats::Stats;
 use crate::tls::Tls;
 use boring::ssl::SslAcceptor;
 use bytes::Bytes;
-use edge_http_policy::HeadLimits;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -26,15 +25,24 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Endpoint addresses by id.
-pub type Endpoints = HashMap<u32, Arc<[SocketAddr]>>;
+/// One endpoint, as connections to it need it.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Tried in order.
+    pub addresses: Vec<SocketAddr>,
+    /// What it speaks.
+    pub protocol: EndpointProtocol,
+    /// `None`: in clear.
+    pub tls: Option<EndpointTls>,
+}
+
+/// Endpoints by id.
+pub type Endpoints = HashMap<u32, Arc<Endpoint>>;
 
 /// State shared by the wire threads and the addon.
 pub struct Shared {
     /// The configuration.
     pub config: WireConfig,
-    /// Limits on request heads.
-    pub head_limits: HeadLimits,
     /// The queues to the workers.
     pub hub: Arc<Hub>,
     /// Certificates.
@@ -49,6 +57,8 @@ pub struct Shared {
     drain: watch::Sender<bool>,
     endpoints: Mutex<Arc<Endpoints>>,
     endpoints_version: AtomicU64,
+    limits: Mutex<Arc<WireLimits>>,
+    limits_version: AtomicU64,
     connections: AtomicUsize,
     acceptor: OnceLock<Option<SslAcceptor>>,
 }
@@ -65,13 +75,7 @@ impl Shared {
             limits.worker_queue_max,
             stats.clone(),
         );
-        let head_limits = HeadLimits {
-            bytes_max: limits.header_bytes_max,
-            line_bytes_max: limits.header_line_bytes_max,
-            count_max: limits.header_count_max,
-        };
         Shared {
-            head_limits,
             hub: Arc::new(hub),
             tls: Arc::new(Tls::default()),
             stats,
@@ -86,6 +90,8 @@ impl Shared {
             drain: watch::Sender::new(false),
             endpoints: Mutex::default(),
             endpoints_version: AtomicU64::new(0),
+            limits: Mutex::new(Arc::new(config.limits.clone())),
+            limits_version: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             acceptor: OnceLock::new(),
             config,
@@ -99,7 +105,7 @@ impl Shared {
 
     /// Counts a connection in, or refuses it: `connectionsMax` are open. Dropping counts it out.
     pub fn admit(self: &Arc<Self>) -> Option<Admission> {
-        let max = self.config.limits.connections_max;
+        let max = self.limits().1.connections_max;
         let more = |open: usize| (open < max).then_some(open + 1);
         let admitted = self
             .connections
@@ -140,9 +146,20 @@ impl Shared {
 
     /// Replaces the endpoint table.
     pub fn set_endpoints(&self, table: Vec<EndpointConfig>) {
-        let entries = table
-            .into_iter()
-            .map(|entry| (entry.id, entry.addresses.into()));
+        let entries = table.into_iter().map(|entry| {
+            let EndpointConfig {
+                id,
+                addresses,
+                protocol,
+                tls,
+            } = entry;
+            let endpoint = Endpoint {
+                addresses,
+                protocol,
+                tls,
+            };
+            (id, Arc::new(endpoint))
+        });
         *self
             .endpoints
             .lock()
@@ -164,6 +181,23 @@ impl Shared {
 
     pub(crate) fn endpoints_version(&self) -> u64 {
         self.endpoints_version.load(Ordering::Acquire)
+    }
+
+    /// Replaces the limits: for new connections and requests.
+    pub fn set_limits(&self, limits: WireLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
+        self.limits_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The limits, and a number that changes with them. Wire threads ask `WireThread::limits`.
+    pub(crate) fn limits(&self) -> (u64, Arc<WireLimits>) {
+        let version = self.limits_version();
+        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        (version, limits.clone())
+    }
+
+    pub(crate) fn limits_version(&self) -> u64 {
+        self.limits_version.load(Ordering::Acquire)
     }
 
     /// The acceptor of TLS connections: one for all threads, so that they share ticket keys.

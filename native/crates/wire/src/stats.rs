@@ -22,7 +22,15 @@ impl Counter {
     }
 }
 
-const CODES: usize = ErrorCode::ALL.len();
+/// A counter for each error code.
+#[derive(Debug)]
+struct ByCode([Counter; ErrorCode::ALL.len()]);
+
+impl Default for ByCode {
+    fn default() -> ByCode {
+        ByCode(std::array::from_fn(|_| Counter::default()))
+    }
+}
 
 /// All counters; `WireStats` in TypeScript.
 #[derive(Debug, Default)]
@@ -46,22 +54,22 @@ pub struct Stats {
     pub records_lost: Counter,
     pub redelivered: Counter,
     pub panics: Counter,
-    refusals: [Counter; CODES],
-    errors: [Counter; CODES],
+    refusals: ByCode,
+    errors: ByCode,
     quic: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Stats {
     /// Counts a refusal in the wire.
     pub fn refused(&self, code: ErrorCode) {
-        if let Some(counter) = self.refusals.get(code as usize) {
+        if let Some(counter) = self.refusals.0.get(code as usize) {
             counter.add(1);
         }
     }
 
     /// Counts an exchange that ended with an error.
     pub fn failed(&self, code: ErrorCode) {
-        if let Some(counter) = self.errors.get(code as usize) {
+        if let Some(counter) = self.errors.0.get(code as usize) {
             counter.add(1);
         }
     }
@@ -111,7 +119,7 @@ impl Stats {
     }
 }
 
-fn by_code(counters: &[Counter; CODES]) -> Value {
+fn by_code(ByCode(counters): &ByCode) -> Value {
     let counted = ErrorCode::ALL
         .iter()
         .zip(counters)

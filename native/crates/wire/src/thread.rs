@@ -1,6 +1,6 @@
 //! One wire thread: a single-threaded runtime that owns its sockets and connections.
 
-use crate::config::ListenerKind;
+use crate::config::{ListenerKind, WireLimits};
 use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
 use crate::outbox::{Outbox, Worklist};
@@ -12,6 +12,7 @@ use crate::tls::identity;
 use crate::{h1, h2};
 use bytes::Bytes;
 use edge_http_policy::Version;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct WireThread {
     pub(crate) pool: Rc<Pool>,
     pub(crate) worklist: Worklist,
     pub(crate) timers: Rc<Timers>,
+    /// As of the version beside them.
+    limits: RefCell<(u64, Rc<WireLimits>)>,
 }
 
 impl WireThread {
@@ -39,13 +42,26 @@ impl WireThread {
         let pool = Rc::new(Pool::new(shared.clone()));
         let worklist = Worklist::new(shared.hub.clone());
         let timers = Rc::default();
+        let (version, limits) = shared.limits();
+        let limits = RefCell::new((version, Rc::new((*limits).clone())));
         Rc::new(WireThread {
             index,
             shared,
             pool,
             worklist,
             timers,
+            limits,
         })
+    }
+
+    /// The limits now; a reload replaces them whole.
+    pub fn limits(&self) -> Rc<WireLimits> {
+        let mut cached = self.limits.borrow_mut();
+        if cached.0 != self.shared.limits_version() {
+            let (version, limits) = self.shared.limits();
+            *cached = (version, Rc::new((*limits).clone()));
+        }
+        cached.1.clone()
     }
 
     /// Runs `future` as a task of this thread. A panic in it ends that task only, and is counted.
@@ -173,7 +189,7 @@ async fn accept(thread: Rc<WireThread>, listener: u32, socket: std::net::TcpList
 
 async fn tls_connection(thread: &Rc<WireThread>, facts: ConnectionFacts, stream: TcpStream) {
     let stats = &thread.shared.stats;
-    let patience = Duration::from_millis(thread.shared.config.limits.handshake_timeout_ms);
+    let patience = Duration::from_millis(thread.limits().handshake_timeout_ms);
     let Some(acceptor) = thread.shared.acceptor() else {
         return;
     };

@@ -1,6 +1,6 @@
 //! The wire as a whole: binds, starts and ends the threads.
 
-use crate::config::{CertificateSet, EndpointConfig, ListenerKind, WireConfig};
+use crate::config::{CertificateSet, EndpointConfig, ListenerKind, WireConfig, WireLimits};
 use crate::hub::{Hub, WORKERS_MAX};
 use crate::port::Port;
 use crate::shared::Shared;
@@ -85,6 +85,13 @@ impl Wire {
     pub fn set_certificates(&self, json: &str) -> Result<(), WireError> {
         let set: CertificateSet = serde_json::from_str(json).map_err(bad_json("certificates"))?;
         self.shared.tls.set(&set).map_err(WireError)
+    }
+
+    /// Replaces the limits, for new connections and requests.
+    pub fn set_limits(&self, json: &str) -> Result<(), WireError> {
+        let limits: WireLimits = serde_json::from_str(json).map_err(bad_json("limits"))?;
+        self.shared.set_limits(limits);
+        Ok(())
     }
 
     /// Replaces the endpoint table.

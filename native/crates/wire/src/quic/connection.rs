@@ -260,7 +260,7 @@ impl Connection {
             }
             return;
         }
-        let limits = &self.thread.shared.config.limits;
+        let limits = self.thread.limits();
         state.requests += 1;
         state.last_request = Instant::now();
         let per_connection = limits.requests_per_connection_max;
@@ -274,12 +274,7 @@ impl Connection {
             return;
         }
         let fields = request::fields(list);
-        match head_from_fields(
-            Version::Http3,
-            fields,
-            !more,
-            &self.thread.shared.head_limits,
-        ) {
+        match head_from_fields(Version::Http3, fields, !more, &limits.head()) {
             Ok(head) => self.serve(state, id, head),
             Err(refusal) => self.refuse(state, id, list, refusal),
         }
@@ -293,7 +288,7 @@ impl Connection {
         if let Some(value) = head.header("priority").next() {
             stream.priority.set(request::priority(value));
         }
-        let limits = &self.thread.shared.config.limits;
+        let limits = self.thread.limits();
         let idle = std::time::Duration::from_millis(limits.body_idle_timeout_ms);
         let body = Body::new(self.clone(), stream.clone(), head.framing, idle);
         let sink = Sink::new(

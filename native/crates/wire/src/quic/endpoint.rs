@@ -53,9 +53,9 @@ impl Endpoint {
         listener: u32,
         socket: std::net::UdpSocket,
     ) -> Result<Endpoint> {
-        let limits = &thread.shared.config.limits;
-        let config = settings::quic(&thread.shared.tls, limits).map_err(Error::other)?;
-        let h3 = settings::h3(limits).map_err(Error::other)?;
+        let limits = thread.limits();
+        let config = settings::quic(&thread.shared.tls, &limits).map_err(Error::other)?;
+        let h3 = settings::h3(&limits).map_err(Error::other)?;
         let socket = Socket::new(socket)?;
         let queue = Rc::<Queue>::default();
         let place = (listener, socket.port());

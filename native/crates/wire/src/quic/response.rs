@@ -5,8 +5,8 @@ use crate::seam::{BodyLength, ResponseHead};
 use bytes::{Bytes, BytesMut};
 use edge_http_policy::{is_field_value, is_token};
 
-/// Name and value, as quiche's encoder takes them; it writes names in lower case.
-pub(super) type Field = (Bytes, Bytes);
+/// quiche's encoder takes them as they are and writes names in lower case.
+pub(super) use crate::seam::Field;
 
 /// The fields of an interim response.
 pub(super) fn interim(status: u16) -> Vec<Field> {

@@ -371,7 +371,7 @@ impl Drop for Sink {
 }
 
 impl ResponseSink for Sink {
-    async fn interim(&mut self, status: u16) -> Result<(), Gone> {
+    async fn interim(&mut self, status: u16, _headers: Vec<Field>) -> Result<(), Gone> {
         self.fields(response::interim(status), false).await
     }
 

@@ -59,7 +59,15 @@ fn config() -> WireConfig {
             "quicStreamsMax": 100, "quicIdleTimeoutMs": 5000,
             "inspectedBodiesBytesMax": 100_000_000, "workerQueueMax": 1000,
             "workerWaitTimeoutMs": 5000, "upstreamIdleTimeoutMs": 1000,
-            "upstreamIdleConnectionsMax": 1
+            "upstreamIdleConnectionsMax": 1,
+            "trailerCountMax": 16, "trailerBytesMax": 8192, "bodyRateBytesMin": 0,
+            "bodyRateGraceMs": 10000, "connectionAgeMaxMs": 3_600_000,
+            "connectionsPerAddressMax": 200, "connectionBytesMax": 1_048_576,
+            "pressurePercent": 80, "keepAliveIdleTimeoutUnderPressureMs": 5000,
+            "streamsMaxUnderPressure": 20, "h2StreamWindowBytes": 65536,
+            "h2ConnectionWindowBytes": 1_048_576, "streamResetsMax": 200,
+            "streamResetsPerSecond": 20, "controlFramesMax": 500, "controlFramesPerSecond": 50,
+            "quicRetryFrom": 100, "quicHandshakesMax": 4096, "quicHandshakesPerAddressMax": 200
         }
     }))
     .unwrap()
