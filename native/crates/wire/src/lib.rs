@@ -33,6 +33,7 @@ mod serve;
 mod shared;
 mod slot;
 mod stats;
+mod template;
 mod thread;
 mod timers;
 pub mod tls;
