@@ -1,5 +1,6 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
+use crate::admission::PlaceLimits;
 use edge_http_policy::HeadLimits;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -91,6 +92,15 @@ impl WireLimits {
             bytes_max: self.header_bytes_max,
             line_bytes_max: self.header_line_bytes_max,
             count_max: self.header_count_max,
+        }
+    }
+
+    /// The limits on open connections.
+    pub(crate) fn places(&self) -> PlaceLimits {
+        PlaceLimits {
+            connections_max: self.connections_max,
+            per_origin_max: self.connections_per_address_max,
+            pressure_percent: self.pressure_percent,
         }
     }
 }
