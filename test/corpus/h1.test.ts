@@ -19,11 +19,12 @@ const classes: readonly (readonly [string, readonly Case[]])[] = [
 ]
 
 const recorder = new Recorder()
+let backendUrl = ''
 let edge: RunningEdge
 
 beforeAll(async () => {
-  const url = await recorder.start()
-  edge = await startEdge({ arguments: ['--backend', url, '--waf', 'off', '--no-redirect'] })
+  backendUrl = await recorder.start()
+  edge = await startEdge({ arguments: ['--backend', backendUrl, '--waf', 'off', '--no-redirect'] })
 }, 60_000)
 
 afterAll(async () => {
@@ -48,6 +49,17 @@ test('the corpus has at least 250 malformed or ambiguous requests, each with its
   expect(odd.length).toBeGreaterThanOrEqual(250)
   expect(new Set(cases.map(({ id }) => id)).size).toBe(cases.length)
 })
+
+test('the judge reports every refused case where nothing stands before the backend', async () => {
+  const port = Number(new URL(backendUrl).port)
+  const refused = classes.flatMap(([, all]) => all).filter((made) => made.requests.length === 0)
+  const unnoticed: string[] = []
+  for (const made of refused) {
+    const wrong = await runCase(made, { edge: { port }, recorder, patienceMs: 100 })
+    if (wrong.length === 0) unnoticed.push(made.id)
+  }
+  expect(unnoticed).toEqual([])
+}, 60_000)
 
 describe.each(classes)('%s', (_name, cases) => {
   test('in one write', async () => expect(await faults(cases, 'whole')).toEqual([]), 60_000)

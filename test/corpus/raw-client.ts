@@ -12,11 +12,13 @@ export interface Target {
 /** One connection; texts are latin1. */
 export class RawClient {
   readonly #socket: Socket
+  readonly #patienceMs: number
   #text = ''
   #ended = false
   #wake: () => void = () => {}
 
-  constructor({ port, tls }: Target) {
+  constructor({ port, tls }: Target, patienceMs = 5000) {
+    this.#patienceMs = patienceMs
     this.#socket = tls
       ? connectTls({
           port,
@@ -42,8 +44,8 @@ export class RawClient {
   }
 
   /** The next final answer; a text says why there is none. Interim ones are skipped. */
-  async answer(method: string, timeoutMs = 5000): Promise<Answer | string> {
-    const deadline = Date.now() + timeoutMs
+  async answer(method: string): Promise<Answer | string> {
+    const deadline = Date.now() + this.#patienceMs
     for (;;) {
       const parsed = parseAnswer(this.#text, method)
       if (parsed.kind === 'fault') return `answer with ${parsed.fault}`
@@ -57,9 +59,24 @@ export class RawClient {
     }
   }
 
-  /** Whether the edge closes now; false when it has not after `timeoutMs`. */
-  async closes(timeoutMs = 5000): Promise<boolean> {
-    const deadline = Date.now() + timeoutMs
+  /** The status of the next interim answer; a text says why there is none. */
+  async interim(): Promise<number | string> {
+    const deadline = Date.now() + this.#patienceMs
+    for (;;) {
+      const end = this.#text.indexOf('\r\n\r\n')
+      if (end !== -1) {
+        const status = /^HTTP\/1\.1 (1\d\d) /.exec(this.#text)?.[1]
+        if (status === undefined) return `no interim answer: ${this.#text.slice(0, 100)}`
+        this.#text = this.#text.slice(end + 4)
+        return Number(status)
+      }
+      if (this.#ended || !(await this.#news(deadline))) return 'no interim answer'
+    }
+  }
+
+  /** Whether the edge closes now; false when it has not in time. */
+  async closes(): Promise<boolean> {
+    const deadline = Date.now() + this.#patienceMs
     while (!this.#ended) if (!(await this.#news(deadline))) return false
     return true
   }

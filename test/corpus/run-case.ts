@@ -13,11 +13,18 @@ const count: Readonly<Record<Pieces, number>> = { whole: 1, halves: 2, crumbs: 2
 /** What went wrong; empty when all is as the case says. */
 export async function runCase(
   made: Case,
-  { edge, recorder, pieces = 'whole' }: { edge: Target; recorder: Recorder; pieces?: Pieces },
+  options: {
+    readonly edge: Target
+    readonly recorder: Recorder
+    readonly pieces?: Pieces
+    /** Longest wait for an answer or a close. */
+    readonly patienceMs?: number
+  },
 ): Promise<string[]> {
+  const { edge, recorder, pieces = 'whole', patienceMs = 5000 } = options
   recorder.take()
   const wrong: string[] = []
-  const client = new RawClient(edge)
+  const client = new RawClient(edge, patienceMs)
   try {
     const sent = sendIn(client, made.bytes, pieces)
     for (const [index, status] of made.statuses.entries()) {
