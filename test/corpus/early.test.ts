@@ -8,7 +8,6 @@ import { startEdge, type RunningEdge } from '../harness/edge.ts'
 import { get, head, smuggled } from './case.ts'
 import { RawClient } from './raw-client.ts'
 import { Recorder } from './recorder.ts'
-import { all } from './strict-parser.ts'
 
 const recorder = new Recorder()
 let edge: RunningEdge

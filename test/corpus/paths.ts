@@ -159,8 +159,8 @@ export const hosts: readonly (readonly [string, string | null])[] = [
  * replacements, to hold the addon's single pass to.
  */
 export function expectationOf(target: string): Expectation {
-  const [whole = '', fragment] = split(target, '#')
-  const [path = '', query] = split(whole, '?')
+  const [whole, fragment] = split(target, '#')
+  const [path, query] = split(whole, '?')
   if (fragment !== undefined || isDoubtful(path) || /[\x80-\xff]/.test(whole))
     return { refused: true }
   return { forwarded: canonical(path) + (query === undefined ? '' : `?${query}`) }

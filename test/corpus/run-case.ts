@@ -8,7 +8,7 @@ import { all, type Understood } from './strict-parser.ts'
 /** How the bytes are cut into writes. */
 export type Pieces = 'whole' | 'halves' | 'crumbs'
 
-const count: Readonly<Record<Pieces, number>> = { whole: 1, halves: 2, crumbs: 24 }
+const count: Readonly<Record<Pieces, number>> = { whole: 1, halves: 2, crumbs: 12 }
 
 /** What went wrong; empty when all is as the case says. */
 export async function runCase(
