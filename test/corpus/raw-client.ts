@@ -81,6 +81,15 @@ export class RawClient {
     return true
   }
 
+  /** Whether exactly these bytes come next. */
+  async receives(text: string): Promise<boolean> {
+    const deadline = Date.now() + this.#patienceMs
+    while (this.#text.length < text.length && !this.#ended) {
+      if (!(await this.#news(deadline))) return false
+    }
+    return this.#text === text
+  }
+
   /** What was read and belongs to no answer. */
   get rest(): string {
     return this.#text

@@ -111,6 +111,7 @@ const connection: readonly Case[] = [
       without: ['x-a', 'x-b'],
     },
   ),
+  forwarded('te-trailers', get('TE: trailers', 'Connection: TE'), ok),
   forwarded(
     'hop-by-hop',
     get('Keep-Alive: 5', 'Proxy-Connection: close', 'TE: gzip', 'Trailer: x'),
