@@ -273,7 +273,7 @@ fn write(head: &Head) -> Vec<u8> {
     out.extend_from_slice(&[b" HTTP/1.1\r\nhost: ", &head.authority[..], b"\r\n"].concat());
     for header in &head.headers {
         let is = |known: &&str| header.name.eq_ignore_ascii_case(known.as_bytes());
-        if !DROPPED.iter().any(|known| is(known)) && !header.name.contains(&b'_') {
+        if !DROPPED.iter().any(is) && !header.name.contains(&b'_') {
             let line = [&header.name[..], b": ", &header.value[..], b"\r\n"];
             out.extend_from_slice(&line.concat());
         }
