@@ -43,12 +43,12 @@ export function unroutedInspection(config: EdgeConfig): InspectionPolicy {
   }
 }
 
-/** The configuration's upstreams with the ids that the wire's endpoint table uses. */
-export function upstreamsOf(config: EdgeConfig): Upstream[] {
+/** The configuration's upstreams with their ids in the wire's endpoint table, upstream by upstream. */
+export function upstreamsOf(config: EdgeConfig, ids: readonly number[] = []): Upstream[] {
   const numbered = numberEndpoints(config.upstreams)
   return config.upstreams.map((upstream, index) => ({
     name: upstream.name,
-    endpoints: numbered[index]?.endpoints ?? [],
+    endpoints: numbered[index]?.endpoints.map((at) => ids[at] ?? at) ?? [],
     urls: upstream.endpoints.map(({ url }) => url),
     connectTimeoutMs: upstream.connectTimeoutMs,
     firstByteTimeoutMs: upstream.firstByteTimeoutMs,

@@ -1,6 +1,7 @@
 /** The main thread's side of the WAF workers: their pool, their reports, their end. */
 import { type PoolEvent, WorkerPool } from '../waf/pool.ts'
 import { Collector } from './admin/collector.ts'
+import { GenerationUsers } from './generation-users.ts'
 import type { Logger } from './log.ts'
 import type { Wire } from './wire.ts'
 import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
@@ -15,18 +16,33 @@ export interface Supervisor {
   readonly restarts: number
   /** Fulfilled when a worker hangs in native code: only the end of the process helps. */
   readonly stuck: Promise<'stuck'>
+  /** A reload: workers that start later begin with it, those that run go over to it. */
+  swap(setup: Omit<WorkerSetup, 'slot'>): void
   /** True from the first signal on. */
   draining: boolean
   /** Tells the workers to write what they hold; ends when they did, or at the deadline. */
   flush(deadlineMs: number): Promise<void>
 }
 
+/** What the supervisor needs. */
+export interface SupervisorOptions {
+  /** What the first workers begin with. */
+  readonly setup: Omit<WorkerSetup, 'slot'>
+  readonly wire: Wire
+  readonly log: Logger
+  /** No worker has an exchange of that generation any more. */
+  readonly onRetired: (generation: number) => void
+}
+
 /** Makes the pool; the caller starts it. */
-export function superviseWorkers(
-  setup: Omit<WorkerSetup, 'slot'>,
-  wire: Wire,
-  log: Logger,
-): Supervisor {
+export function superviseWorkers({
+  setup: first,
+  wire,
+  log,
+  onRetired,
+}: SupervisorOptions): Supervisor {
+  let setup = first
+  const users = new GenerationUsers(onRetired)
   const { promise: stuck, resolve: reportStuck } = Promise.withResolvers<'stuck'>()
   let restarts = 0
   let unwritten = 0
@@ -40,13 +56,17 @@ export function superviseWorkers(
     silenceMaxMs: setup.config.waf.workerSilenceMs,
     onEvent: (event) => {
       if (event.type === 'ended' && event.reason !== 'stopped') restarts += 1
-      if (event.type === 'ended') collector.ended(event.slot)
+      if (event.type === 'ended') {
+        collector.ended(event.slot)
+        users.ended(event.slot)
+      }
       if (event.type === 'stuck') reportStuck('stuck')
       logPoolEvent(event, log)
     },
     onMessage: (slot, message) => {
       if (!isToMain(message) || !('kind' in message)) return
       if (message.kind === 'report') collector.reported(slot, message)
+      else if (message.kind === 'released') users.released(slot, message.generation)
       else {
         unwritten -= 1
         if (unwritten === 0) reportWritten?.()
@@ -57,11 +77,20 @@ export function superviseWorkers(
     pool.broadcast(message)
     return pool.ready
   }
+  const swap = (next: Omit<WorkerSetup, 'slot'>): void => {
+    const { generation, program: before } = setup
+    setup = next
+    const { program, ...rest } = next
+    const order: ToWorker = { kind: 'swap', setup: rest }
+    const slots = pool.broadcast(program === before ? order : { ...order, program })
+    users.replaced(generation, slots)
+  }
   const collector = new Collector({ ask: tell })
   return {
     pool,
     collector,
     stuck,
+    swap,
     draining: false,
     get restarts() {
       return restarts

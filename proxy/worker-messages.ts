@@ -7,11 +7,23 @@ import type { Series } from './metrics.ts'
 /** What a worker is born with: plain data. */
 export interface WorkerSetup {
   readonly slot: number
+  /** Grows with each reload. */
+  readonly generation: number
   readonly config: EdgeConfig
   /** Null where the WAF is off for the whole program. */
   readonly program: Program | null
-  /** Names of each certificate, in the order of the wire's set. */
+  /** Names of each certificate, by the id that the wire reports. */
   readonly certificateNames: readonly (readonly string[])[]
+  /** The id of each endpoint, in the order of the configuration. */
+  readonly endpointIds: readonly number[]
+}
+
+/** A reload: what begins from now on is decided by this. */
+export interface SwapOrder {
+  readonly kind: 'swap'
+  readonly setup: Omit<WorkerSetup, 'slot' | 'program'>
+  /** Absent: the program stays, and is not copied to every worker again. */
+  readonly program?: Program | null
 }
 
 /** Report now. */
@@ -19,7 +31,7 @@ export interface ReportRequest {
   readonly kind: 'report'
 }
 
-export type ToWorker = ReportRequest | { readonly kind: 'stop' }
+export type ToWorker = ReportRequest | SwapOrder | { readonly kind: 'stop' }
 
 /** Its counters so far, and the events since its last report. */
 export interface WorkerReport {
@@ -32,5 +44,7 @@ export type ToMain =
   /** Read by the pool: the worker takes exchanges. */
   | { readonly type: 'ready'; readonly generation: number }
   | WorkerReport
+  /** No exchange of that generation is left in this worker. */
+  | { readonly kind: 'released'; readonly generation: number }
   /** Every line is written. */
   | { readonly kind: 'stopped' }

@@ -3,15 +3,16 @@ import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
 import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
-import { createEdge } from './edge.ts'
+import { EdgeBuilder } from './edge.ts'
 import { LogSink, descriptorTarget, logDelayMs } from './log-sink.ts'
 import { operationLog } from './log.ts'
 import { WorkerMetrics } from './metrics.ts'
 import type { RequestHead } from './request.ts'
+import type { Edge } from './serve.ts'
 import { runTestHook } from './test-hooks.ts'
 import { Turn } from './turn.ts'
 import { createPort, knownHeaders } from './wire.ts'
-import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
+import type { SwapOrder, ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 
 const stdout = 1
 // What a worker counted since its last report is lost with it: keep that little.
@@ -22,7 +23,7 @@ const eventsPerReportMax = 200
 function start(): void {
   const main = parentPort
   assert(main !== null, 'this module runs as a worker')
-  const setup: WorkerSetup = workerData
+  let setup: WorkerSetup = workerData
   const { log } = operationLog(setup.config.log.level)
   const metrics = new WorkerMetrics()
   const access = setup.config.log.access
@@ -50,10 +51,13 @@ function start(): void {
   }
 
   const port = createPort(setup.slot, () => wake())
+  const builder = new EdgeBuilder(port)
+  const first = builder.build(setup)
+  const generations = new Map<Edge, number>([[first, setup.generation]])
   const turn = new Turn({
     port,
     known: knownHeaders(),
-    edge: createEdge(setup, port),
+    edge: first,
     now: () => Date.now(),
     clock: () => performance.now(),
     onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
@@ -63,12 +67,30 @@ function start(): void {
       if (isEvent(entry) && events.length < eventsPerReportMax) events.push(eventOf(entry))
     },
     onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
+    onReleased: (edge) => {
+      const generation = generations.get(edge)
+      generations.delete(edge)
+      if (generation !== undefined) post({ kind: 'released', generation })
+    },
     onFailure: (error, exchange) =>
       log.error({ err: error, exchange: exchange.requestId }, 'an exchange was not inspected'),
   })
 
+  const swap = (order: SwapOrder): void => {
+    // A worker that was born with this generation has it already.
+    if (order.setup.generation <= setup.generation) return
+    const { slot } = setup
+    const program = order.program === undefined ? setup.program : order.program
+    setup = { ...order.setup, slot, program }
+    log.level = setup.config.log.level
+    const edge = builder.build(setup)
+    generations.set(edge, setup.generation)
+    turn.swap(edge)
+  }
+
   main.on('message', (request: ToWorker) => {
     if (request.kind === 'report') return report()
+    if (request.kind === 'swap') return swap(request)
     // The last outcomes may have come together with this order.
     wake()
     report()

@@ -36,7 +36,8 @@ async function certificateFaults(
   }
 }
 
-function ruleFaults({ config }: LoadedConfig): readonly Fault[] {
+/** Every fault of the rules that the configuration names. */
+export function ruleFaults({ config }: Pick<LoadedConfig, 'config'>): readonly Fault[] {
   try {
     loadRuleset(rulesetOptions(config))
     return []

@@ -55,6 +55,7 @@ pub struct Shared {
     health: AtomicU32,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
+    accepting: watch::Sender<bool>,
     endpoints: Mutex<Arc<Endpoints>>,
     endpoints_version: AtomicU64,
     limits: Mutex<Arc<WireLimits>>,
@@ -88,6 +89,7 @@ impl Shared {
             health: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
+            accepting: watch::Sender::new(true),
             endpoints: Mutex::default(),
             endpoints_version: AtomicU64::new(0),
             limits: Mutex::new(Arc::new(config.limits.clone())),
@@ -139,6 +141,21 @@ impl Shared {
         let mut receiver = self.drain.subscribe();
         async move {
             if receiver.wait_for(|begun| *begun).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Ends the taking of TCP connections.
+    pub fn stop_accepting(&self) {
+        self.accepting.send_replace(false);
+    }
+
+    /// Resolves when TCP connections are taken no more.
+    pub(crate) fn accepting_ended(&self) -> impl Future<Output = ()> + 'static {
+        let mut receiver = self.accepting.subscribe();
+        async move {
+            if receiver.wait_for(|accepting| !*accepting).await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
