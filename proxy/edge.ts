@@ -1,4 +1,5 @@
-/** Builds the snapshots by which a worker decides: from the configuration, the program, the port. */
+/** The snapshots by which a worker decides: made of the configuration, the program, the port. */
+import assert from 'node:assert'
 import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
 import { AddonScanner } from '../waf/scanner.ts'
@@ -11,10 +12,48 @@ import { TrustedProxies } from './trust.ts'
 import { Balancer } from './upstream/balancer.ts'
 import { type WorkerPort, wireErrorCodes } from './wire.ts'
 import { listenersOf, portOf } from './wire-settings.ts'
-import type { WorkerSetup } from './worker-messages.ts'
+import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
 
-/** Makes one snapshot after the other for one worker; what did not change is used again. */
-export class EdgeBuilder {
+/** The generations of one worker: the newest snapshot, and which one is which. */
+export class Generations {
+  readonly #builder: EdgeBuilder
+  readonly #known = new Map<Edge, number>()
+  #setup: WorkerSetup
+  #edge: Edge
+
+  constructor(setup: WorkerSetup, port: WorkerPort) {
+    this.#builder = new EdgeBuilder(port)
+    this.#setup = setup
+    this.#edge = this.#builder.build(setup)
+    this.#known.set(this.#edge, setup.generation)
+  }
+
+  /** The newest snapshot. */
+  get edge(): Edge {
+    return this.#edge
+  }
+
+  /** Takes a reload over; false for one that this worker was born with. */
+  take({ setup, program }: SwapOrder): boolean {
+    const { slot, generation, program: before } = this.#setup
+    if (setup.generation <= generation) return false
+    this.#setup = { ...setup, slot, program: program === undefined ? before : program }
+    this.#edge = this.#builder.build(this.#setup)
+    this.#known.set(this.#edge, setup.generation)
+    return true
+  }
+
+  /** The generation of a snapshot that nobody uses any more. */
+  forget(edge: Edge): number {
+    const generation = this.#known.get(edge)
+    assert(generation !== undefined, 'a snapshot is released once')
+    this.#known.delete(edge)
+    return generation
+  }
+}
+
+/** Makes one snapshot after the other; what did not change is used again. */
+class EdgeBuilder {
   readonly #port: WorkerPort
   /** By path: a reload opens them anew, because that is when logs are rotated. */
   readonly #logs = new Map<string, LogFile>()

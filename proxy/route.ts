@@ -43,7 +43,7 @@ export function unroutedInspection(config: EdgeConfig): InspectionPolicy {
   }
 }
 
-/** The configuration's upstreams with their ids in the wire's endpoint table, upstream by upstream. */
+/** The configuration's upstreams; `ids` in the wire's endpoint table, upstream by upstream. */
 export function upstreamsOf(config: EdgeConfig, ids: readonly number[] = []): Upstream[] {
   const numbered = numberEndpoints(config.upstreams)
   return config.upstreams.map((upstream, index) => ({
