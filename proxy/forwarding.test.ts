@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { requestEdits, requestIdOf, responseEdits } from './forwarding.ts'
 import type { HeaderField } from './plan.ts'
 import { type RequestOptions, request } from './request.fixture.ts'
+import { flagBits } from './request.ts'
 import { TrustedProxies } from './trust.ts'
 
 const trusted = new TrustedProxies(['10.0.0.0/8', '2001:db8::/32', '192.0.2.77'])
@@ -95,7 +96,21 @@ test('a request id is kept from trusted peers only, and only when it is harmless
 })
 
 test('every response names the request and this hop', () =>
-  expect(responseEdits('id')).toEqual([
+  expect(responseEdits('id', null)).toEqual([
     { op: 'set', name: 'x-request-id', value: 'id' },
     { op: 'append', name: 'via', value: '1.1 edge' },
   ]))
+
+test('a new sticky endpoint is told as one more cookie', () =>
+  expect(responseEdits('id', 'a=b')).toContainEqual({
+    op: 'append',
+    name: 'set-cookie',
+    value: 'a=b',
+  }))
+
+test('the backend learns of early data', () => {
+  const early = requestEdits(request({ flags: flagBits.early }), trusted, 'id')
+  expect(early).toContainEqual({ op: 'set', name: 'early-data', value: '1' })
+  const late = requestEdits(request(), trusted, 'id')
+  expect(late.some(({ name }) => name === 'early-data')).toBe(false)
+})

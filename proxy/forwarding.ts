@@ -46,12 +46,19 @@ export function requestEdits(
   ]
   // A trusted peer's Forwarded would end before this hop, and so contradict X-Forwarded-For.
   edits.push({ op: 'remove', name: 'forwarded' })
+  // RFC 8470 §5.1: so that the backend may refuse what it does not want to see replayed.
+  if (request.early) edits.push(set('early-data', '1'))
   return edits
 }
 
 /** Edits of every response that a backend gave. */
-export function responseEdits(requestId: string): HeaderEdit[] {
-  return [set('x-request-id', requestId), { op: 'append', name: 'via', value: '1.1 edge' }]
+export function responseEdits(requestId: string, cookie: string | null): HeaderEdit[] {
+  const edits: HeaderEdit[] = [
+    set('x-request-id', requestId),
+    { op: 'append', name: 'via', value: '1.1 edge' },
+  ]
+  if (cookie !== null) edits.push({ op: 'append', name: 'set-cookie', value: cookie })
+  return edits
 }
 
 function joined(request: RequestHead, name: string): string {
