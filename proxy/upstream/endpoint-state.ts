@@ -1,4 +1,4 @@
-/** What the main thread tells the workers about endpoints: plain data, whole upstreams at a time. */
+/** What the main thread tells the workers about endpoints: plain data, upstream by upstream. */
 
 /** Why an endpoint is used or not. */
 export type EndpointHealth =

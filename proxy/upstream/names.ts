@@ -60,7 +60,8 @@ export class Names {
       if (name !== undefined) name.intervalMs = intervalMs
       else this.#begin(host, intervalMs)
     }
-    await Promise.all([...this.#names.values()].map(({ running }) => running))
+    const running = [...this.#names.values()].map((name) => name.running ?? Promise.resolve())
+    await Promise.all(running)
   }
 
   /** Forgets all other names. */
