@@ -132,7 +132,8 @@ impl Run<'_> {
             match self.decision(client).await? {
                 Plan::Respond(respond) => return self.respond(respond, body, client).await,
                 Plan::ReadBody { max } => self.read_body(max as usize, body, client).await?,
-                Plan::Forward(plan) => {
+                Plan::Forward(mut plan) => {
+                    self.thread.shared.fill_template(&self.exchange, &mut plan);
                     let forwarded = forward(self, &plan, body, client).await;
                     if forwarded.is_err() {
                         self.response_edits = plan.response_edits;
