@@ -3,16 +3,18 @@ import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
 import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
-import { createEdge } from './edge.ts'
+import { EdgeBuilder } from './edge.ts'
 import { LogSink, descriptorTarget, logDelayMs } from './log-sink.ts'
 import { operationLog } from './log.ts'
 import { WorkerMetrics } from './metrics.ts'
 import type { RequestHead } from './request.ts'
+import type { Edge } from './serve.ts'
 import { runTestHook } from './test-hooks.ts'
 import { Turn } from './turn.ts'
 import { EndpointLoads } from './upstream/endpoint-load.ts'
+import type { UpstreamState } from './upstream/endpoint-state.ts'
 import { createPort, knownHeaders } from './wire.ts'
-import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
+import type { SwapOrder, ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 
 const stdout = 1
 // What a worker counted since its last report is lost with it: keep that little.
@@ -23,7 +25,7 @@ const eventsPerReportMax = 200
 function start(): void {
   const main = parentPort
   assert(main !== null, 'this module runs as a worker')
-  const setup: WorkerSetup = workerData
+  let setup: WorkerSetup = workerData
   const { log } = operationLog(setup.config.log.level)
   const metrics = new WorkerMetrics()
   const access = setup.config.log.access
@@ -32,8 +34,8 @@ function start(): void {
   let events: EdgeEvent[] = []
   let reportDue = false
 
-  // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
   const loads = new EndpointLoads()
+  // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
   const post = (message: ToMain): void => main.postMessage(message)
   const report = (): void => {
     if (access !== null) metrics.accessLogDropped(access.dropped)
@@ -44,7 +46,7 @@ function start(): void {
   }
   const wake = (): void => {
     turn.run()
-    const endpoints = edge.balancer.takeFailing()
+    const endpoints = loads.takeFailing()
     if (endpoints.length > 0) post({ kind: 'failing', endpoints })
     access?.flush()
     if (reportDue) return
@@ -55,11 +57,13 @@ function start(): void {
   }
 
   const port = createPort(setup.slot, () => wake())
-  const edge = createEdge(setup, port, loads)
+  const builder = new EdgeBuilder(port, loads)
+  const first = builder.build(setup)
+  const generations = new Map<Edge, number>([[first, setup.generation]])
   const turn = new Turn({
     port,
     known: knownHeaders(),
-    edge,
+    edge: first,
     now: () => Date.now(),
     clock: () => performance.now(),
     onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
@@ -69,13 +73,40 @@ function start(): void {
       if (isEvent(entry) && events.length < eventsPerReportMax) events.push(eventOf(entry))
     },
     onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
+    onReleased: (edge) => {
+      const generation = generations.get(edge)
+      generations.delete(edge)
+      if (generation !== undefined) post({ kind: 'released', generation })
+      retainLoads()
+    },
     onFailure: (error, exchange) =>
       log.error({ err: error, exchange: exchange.requestId }, 'an exchange was not inspected'),
   })
 
+  const retainLoads = (): void =>
+    loads.retain(new Set([...generations.keys()].flatMap(({ balancer }) => balancer.endpoints)))
+  const updateUpstreams = (states: readonly UpstreamState[]): void => {
+    // Exchanges of older generations, too, go where their upstream is now.
+    for (const { balancer } of generations.keys()) balancer.update(states)
+    retainLoads()
+  }
+  const swap = (order: SwapOrder): void => {
+    // A worker that was born with this generation has it already.
+    if (order.setup.generation <= setup.generation) return
+    const { slot } = setup
+    const program = order.program === undefined ? setup.program : order.program
+    setup = { ...order.setup, slot, program }
+    log.level = setup.config.log.level
+    const edge = builder.build(setup)
+    generations.set(edge, setup.generation)
+    turn.swap(edge)
+    updateUpstreams(setup.upstreams)
+  }
+
   main.on('message', (request: ToWorker) => {
     if (request.kind === 'report') return report()
-    if (request.kind === 'upstreams') return edge.balancer.update(request.upstreams)
+    if (request.kind === 'swap') return swap(request)
+    if (request.kind === 'upstreams') return updateUpstreams(request.upstreams)
     // The last outcomes may have come together with this order.
     wake()
     report()

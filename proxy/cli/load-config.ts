@@ -12,14 +12,16 @@ import { installedRules } from '../rules.ts'
 /** A valid configuration and the flags that are no settings. */
 export interface LoadedConfig extends ParsedConfig {
   readonly flags: Flags
+  /** The configuration file; null for none. */
+  readonly file: string | null
 }
 
 /** Reads and judges everything; throws `UsageError` or `ConfigError`. */
 export function loadConfig(args: readonly string[], env: Environment): LoadedConfig {
   const flags = readFlags(args)
-  const named = flags.configFile ?? env['EDGE_CONFIG'] ?? ''
+  const file = configFileOf(flags, env)
   const parsed = parseConfig({
-    file: named === '' ? null : readConfigFile(named, flags.configFile !== null),
+    file: file === null ? null : readConfigFile(flags, env),
     env,
     flags: flags.settings,
     folder: process.cwd(),
@@ -27,10 +29,22 @@ export function loadConfig(args: readonly string[], env: Environment): LoadedCon
     installedRules: installedRules(env),
   })
   if (parsed instanceof ConfigError) throw parsed
-  return { ...parsed, flags }
+  return { ...parsed, flags, file }
 }
 
-function readConfigFile(name: string, isFlag: boolean): ConfigFile {
+/** The configuration file; null for none. */
+export function configFileOf({ configFile }: Flags, env: Environment): string | null {
+  const named = nameOf(configFile, env)
+  return named === '' ? null : resolve(named)
+}
+
+function nameOf(configFile: string | null, env: Environment): string {
+  return configFile ?? env['EDGE_CONFIG'] ?? ''
+}
+
+function readConfigFile({ configFile }: Flags, env: Environment): ConfigFile {
+  const isFlag = configFile !== null
+  const name = nameOf(configFile, env)
   const path = resolve(name)
   try {
     return { path, name, text: readFileSync(path, 'utf8') }

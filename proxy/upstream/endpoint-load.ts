@@ -19,8 +19,6 @@ export class EndpointLoad {
   failuresInRow = 0
   /** What smooth weighted round robin owes it. */
   credit = 0
-  /** Its index among the candidates of its upstream; -1 while it is none. */
-  place = -1
 
   constructor(state: EndpointState, upstream: string, nowMs: number) {
     this.id = state.id
@@ -46,6 +44,7 @@ export class EndpointLoad {
 /** Every endpoint that this worker ever heard of, by id: outlives a change of configuration. */
 export class EndpointLoads {
   readonly #loads = new Map<number, EndpointLoad>()
+  #failing: number[] = []
 
   get(id: number): EndpointLoad | null {
     return this.#loads.get(id) ?? null
@@ -71,9 +70,20 @@ export class EndpointLoads {
   /** Forgets what no upstream has any more, once nothing is under way there. */
   retain(current: ReadonlySet<EndpointLoad>): void {
     for (const [id, load] of this.#loads) {
-      if (current.has(load)) continue
-      load.place = -1
-      if (load.outstanding === 0) this.#loads.delete(id)
+      if (!current.has(load) && load.outstanding === 0) this.#loads.delete(id)
     }
+  }
+
+  /** This endpoint fails: the main thread should eject it. */
+  fails(id: number): void {
+    this.#failing.push(id)
+  }
+
+  /** Endpoints that fail; each call empties the list. */
+  takeFailing(): readonly number[] {
+    if (this.#failing.length === 0) return this.#failing
+    const failing = this.#failing
+    this.#failing = []
+    return failing
   }
 }

@@ -24,8 +24,17 @@ export interface UpstreamsOptions {
   readonly log: Pick<Logger, 'warn' | 'info'>
   readonly lookup: Lookup
   readonly probe: Probe
+  /** Whether exchanges are under way that a former configuration decides about. */
+  readonly inUse: () => boolean
   /** Milliseconds that only grow. */
   readonly clock: () => number
+}
+
+/** What a configuration says about upstreams. */
+export interface UpstreamsConfig {
+  readonly config: Pick<EdgeConfig, 'upstreams'>
+  /** In the order of its upstreams. */
+  readonly upstreamFiles: readonly UpstreamFiles[]
 }
 
 /** One endpoint as operators see it. */
@@ -100,22 +109,22 @@ export class Upstreams {
     })
   }
 
+  /** Prepares a configuration and takes it over. */
+  async configure(wanted: UpstreamsConfig): Promise<void> {
+    await this.prepare(wanted)
+    this.take(wanted)
+  }
+
+  /** Looks up the names that are new. Never fails: one that does not resolve is tried again. */
+  async prepare({ config }: Pick<UpstreamsConfig, 'config'>): Promise<void> {
+    await within(this.#names.add(hostsOf(config)), firstLookupMs)
+  }
+
   /**
-   * Takes a configuration, at start and at each reload: endpoints that stay keep their id and what
-   * is known of their health. Never fails; a name that does not resolve is told and tried again.
+   * Takes a configuration over, at start and at each reload: endpoints that stay keep their id and
+   * what is known of their health.
    */
-  async configure(
-    config: Pick<EdgeConfig, 'upstreams'>,
-    files: readonly UpstreamFiles[],
-  ): Promise<void> {
-    const hosts = new Map<string, number>()
-    for (const { endpoints, resolveIntervalMs } of config.upstreams) {
-      for (const { url } of endpoints) {
-        const host = hostOfUrl(url)
-        hosts.set(host, Math.min(resolveIntervalMs, hosts.get(host) ?? Infinity))
-      }
-    }
-    await within(this.#names.add(hosts), firstLookupMs)
+  take({ config, upstreamFiles: files }: UpstreamsConfig): void {
     const before = this.#upstreams
     this.#upstreams = new Map(
       config.upstreams.map((upstream, index) => [
@@ -127,7 +136,7 @@ export class Upstreams {
         },
       ]),
     )
-    this.#names.retain(hosts)
+    this.#names.retain(hostsOf(config))
     this.#apply()
     this.#started = true
   }
@@ -242,9 +251,14 @@ export class Upstreams {
     const last = this.#table.find(({ id }) => id === endpoint.id)
     if (last === undefined) return
     this.#retired.set(endpoint.id, last)
+    this.#forgetLater(endpoint.id)
+  }
+
+  #forgetLater(id: number): void {
     const timer = setTimeout(() => {
       this.#retiring.delete(timer)
-      this.#retired.delete(endpoint.id)
+      if (this.#options.inUse()) return this.#forgetLater(id)
+      this.#retired.delete(id)
       this.#options.setEndpoints([...this.#table, ...this.#retired.values()])
     }, retiredMs)
     timer.unref()
@@ -344,6 +358,18 @@ export class Upstreams {
       })),
     }
   }
+}
+
+/** Every name, and how often it is looked up. */
+function hostsOf({ upstreams }: UpstreamsConfig['config']): Map<string, number> {
+  const hosts = new Map<string, number>()
+  for (const { endpoints, resolveIntervalMs } of upstreams) {
+    for (const { url } of endpoints) {
+      const host = hostOfUrl(url)
+      hosts.set(host, Math.min(resolveIntervalMs, hosts.get(host) ?? Infinity))
+    }
+  }
+  return hosts
 }
 
 const noFiles: UpstreamFiles = { trusted: '', clientChain: '', clientKey: '', stickyKey: '' }
