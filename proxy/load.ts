@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { loadConfig } from './cli/load-config.ts'
 import type { Environment } from './config/environment.ts'
+import type { ConfigFile } from './config/file.ts'
 import type { Flags } from './config/flags.ts'
 import type { Origins } from './config/layer.ts'
 import type { EdgeConfig } from './config/schema.ts'
@@ -16,8 +17,8 @@ import {
 /** A valid configuration with the contents of its files. */
 export interface Loaded {
   readonly config: EdgeConfig
-  /** In the form of the file, complete. */
-  readonly written: unknown
+  /** The configuration file as it was read; null for none. */
+  readonly file: ConfigFile | null
   readonly origins: Origins
   readonly flags: Flags
   readonly certificates: readonly LoadedCertificate[]
@@ -30,18 +31,26 @@ export interface Loaded {
   readonly files: readonly string[]
 }
 
-/** Reads and judges everything; throws `UsageError` or `ConfigError`. */
-export async function load(args: readonly string[], env: Environment): Promise<Loaded> {
-  const { config: given, written, origins, flags, notices, file } = loadConfig(args, env)
+/**
+ * Reads and judges everything; throws `UsageError` or `ConfigError`. `lastGood` takes the place of
+ * the configuration file's text.
+ */
+export async function load(
+  args: readonly string[],
+  env: Environment,
+  lastGood: string | null = null,
+): Promise<Loaded> {
+  const { config: given, origins, flags, notices, file } = loadConfig(args, env, lastGood)
   const sources = { config: given, origins, env, now: new Date() }
   const { certificates, caFile, ...served } = await loadCertificates(sources)
   const upstreamFiles = readUpstreamFiles(given, origins)
-  // What CRS 3 needs is the program's business, not the operator's: `written` does not show it.
+  // What CRS 3 needs is the program's business, not the operator's: `--print-config` does not
+  // show it.
   const { setupFiles } = rulesetOptions(given)
   const config = { ...given, waf: { ...given.waf, setupFiles } }
   const files = [...served.files, ...upstreamFileNames(given), join(rulesFolder(env), 'current')]
-  if (file !== null) files.push(file)
+  if (file !== null) files.push(file.path)
   const told = [...notices, ...served.notices]
   const read = { certificates, caFile, upstreamFiles }
-  return { config, written, origins, flags, ...read, notices: told, files }
+  return { config, file, origins, flags, ...read, notices: told, files }
 }

@@ -8,7 +8,7 @@ import { usage } from './cli/usage.ts'
 import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
 import { readFlags } from './config/flags.ts'
 import { printConfig } from './config/print.ts'
-import { lastGoodFile, loadLastGood, saveLastGood } from './last-good.ts'
+import { readLastGood, saveLastGood } from './last-good.ts'
 import { type Loaded, load } from './load.ts'
 import { listenToSignals } from './signals.ts'
 
@@ -66,8 +66,9 @@ async function loadFirst(args: readonly string[], terminal: Terminal) {
     const flags = readFlags(args)
     const file = configFileOf(flags, terminal.env)
     if (!(error instanceof ConfigError) || !flags.lastGood || file === null) throw error
-    const loaded = await loadLastGood(lastGoodFile(file, terminal.env), terminal.env)
-    if (loaded === null) throw error
+    const text = readLastGood(file, terminal.env)
+    if (text === null) throw error
+    const loaded = await load(args, terminal.env, text)
     const replaced = error.faults.map(faultText)
     for (const text of replaced) terminal.error(text)
     terminal.error('edge: starting with the last good configuration instead')
@@ -82,11 +83,10 @@ async function judgeRules(loaded: Loaded): Promise<void> {
 }
 
 /** Only what came from a file can break without anybody at hand. */
-function keep({ flags, written }: Loaded, terminal: Terminal): void {
-  const file = configFileOf(flags, terminal.env)
+function keep({ file }: Loaded, terminal: Terminal): void {
   if (file === null) return
   try {
-    saveLastGood(lastGoodFile(file, terminal.env), written)
+    saveLastGood(file.path, file.text, terminal.env)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     terminal.error(`edge: the last good configuration is not kept: ${reason}`)

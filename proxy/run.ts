@@ -76,6 +76,10 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const identities = new Identities()
   const certificates = numbered(loaded.certificates, identities)
   if (certificates.length > 0) wire.setCertificates(certificateSetOf(certificates))
+  const watch = config.reload.watch
+    ? new FileWatch({ onChange: () => void reloader.request('files') })
+    : null
+  watch?.note(loaded.files)
   const preparing = prepare(loaded, null, identities)
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
   // Beside a program that serves these ports, not before all is ready: clients are in its hands.
@@ -99,7 +103,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     log,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const { reloader, watch } = reloads(first, supervisor, { ...parts, identities, upstreams })
+  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
@@ -129,17 +133,17 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   }
 }
 
-/** What reloads, and what asks for it when files change; null when the configuration forbids it. */
-function reloads(
+function reloaderOf(
   first: Snapshot,
   supervisor: Supervisor,
-  parts: Parts & { readonly identities: Identities; readonly upstreams: Upstreams },
-): { readonly reloader: Reloader; readonly watch: FileWatch | null } {
-  const { given, options, manager } = parts
-  const watch = first.config.reload.watch
-    ? new FileWatch({ onChange: () => void reloader.request('files') })
-    : null
-  const reloader = new Reloader({
+  parts: Parts & {
+    readonly identities: Identities
+    readonly upstreams: Upstreams
+    readonly watch: FileWatch | null
+  },
+): Reloader {
+  const { given, options, manager, watch } = parts
+  const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
     load: options.load,
@@ -155,7 +159,7 @@ function reloads(
       if (taken !== null) options.onTaken(taken)
     },
   })
-  return { reloader, watch }
+  return reloader
 }
 
 function statusOf({ state }: Reloader): string {

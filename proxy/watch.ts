@@ -23,18 +23,21 @@ const calmMs = 50
 // A file that never stops changing must not keep the others from being read.
 const settleRoundsMax = 20
 
-/** Watches one set of files after the other. */
+/** Watches one set of files after the other; nothing before the first `set`. */
 export class FileWatch {
   readonly #options: Required<WatchOptions>
   readonly #watches = new Map<string, FSWatcher>()
-  readonly #poll: NodeJS.Timeout
+  #poll: NodeJS.Timeout | null = null
   #seen = new Map<string, string>()
   #timer: NodeJS.Timeout | null = null
 
   constructor(options: WatchOptions) {
     this.#options = { settleMs, pollMs, ...options }
-    this.#poll = setInterval(() => this.#look(), this.#options.pollMs)
-    this.#poll.unref()
+  }
+
+  /** These files are read now: what changes from here on is a change for `set`. */
+  note(files: readonly string[]): void {
+    this.#seen = new Map(files.map((file) => [file, stateOf(file)]))
   }
 
   /** The files from now on; a change of one that was watched before is not lost. */
@@ -46,6 +49,7 @@ export class FileWatch {
       if (!folders.has(folder)) this.#forget(folder)
     }
     for (const folder of folders) this.#watch(folder)
+    this.#poll ??= setInterval(() => this.#look(), this.#options.pollMs).unref()
     this.#look()
   }
 
@@ -57,7 +61,7 @@ export class FileWatch {
 
   /** Ends all watching. */
   close(): void {
-    clearInterval(this.#poll)
+    if (this.#poll !== null) clearInterval(this.#poll)
     this.#stopTimer()
     for (const folder of [...this.#watches.keys()]) this.#forget(folder)
   }

@@ -13,15 +13,22 @@ import { installedRules } from '../rules.ts'
 export interface LoadedConfig extends ParsedConfig {
   readonly flags: Flags
   /** The configuration file; null for none. */
-  readonly file: string | null
+  readonly file: ConfigFile | null
 }
 
-/** Reads and judges everything; throws `UsageError` or `ConfigError`. */
-export function loadConfig(args: readonly string[], env: Environment): LoadedConfig {
+/**
+ * Reads and judges everything; throws `UsageError` or `ConfigError`. `lastGood` takes the place of
+ * the file's text.
+ */
+export function loadConfig(
+  args: readonly string[],
+  env: Environment,
+  lastGood: string | null = null,
+): LoadedConfig {
   const flags = readFlags(args)
-  const file = configFileOf(flags, env)
+  const file = readConfigFile(flags, env, lastGood)
   const parsed = parseConfig({
-    file: file === null ? null : readConfigFile(flags, env),
+    file,
     env,
     flags: flags.settings,
     folder: process.cwd(),
@@ -32,25 +39,30 @@ export function loadConfig(args: readonly string[], env: Environment): LoadedCon
   return { ...parsed, flags, file }
 }
 
-/** The configuration file; null for none. */
+/** The path of the configuration file; null for none. */
 export function configFileOf({ configFile }: Flags, env: Environment): string | null {
-  const named = nameOf(configFile, env)
-  return named === '' ? null : resolve(named)
+  const name = nameOf(configFile, env)
+  return name === '' ? null : resolve(name)
 }
 
 function nameOf(configFile: string | null, env: Environment): string {
   return configFile ?? env['EDGE_CONFIG'] ?? ''
 }
 
-function readConfigFile({ configFile }: Flags, env: Environment): ConfigFile {
-  const isFlag = configFile !== null
+function readConfigFile(
+  { configFile }: Flags,
+  env: Environment,
+  lastGood: string | null,
+): ConfigFile | null {
   const name = nameOf(configFile, env)
+  if (name === '') return null
   const path = resolve(name)
+  if (lastGood !== null) return { path, name: `${name} (last good)`, text: lastGood }
   try {
     return { path, name, text: readFileSync(path, 'utf8') }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    const where = isFlag ? '--config' : 'env EDGE_CONFIG'
+    const where = configFile !== null ? '--config' : 'env EDGE_CONFIG'
     const mend = 'name a file that this user can read'
     throw new ConfigError([{ where, message: reason, mend }])
   }
