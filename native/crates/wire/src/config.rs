@@ -1,7 +1,7 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
 use crate::admission::PlaceLimits;
-use edge_http_policy::HeadLimits;
+use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -92,6 +92,14 @@ impl WireLimits {
             bytes_max: self.header_bytes_max,
             line_bytes_max: self.header_line_bytes_max,
             count_max: self.header_count_max,
+        }
+    }
+
+    /// The limits on trailers.
+    pub fn trailers(&self) -> TrailerLimits {
+        TrailerLimits {
+            count_max: self.trailer_count_max,
+            bytes_max: self.trailer_bytes_max,
         }
     }
 

@@ -338,6 +338,11 @@ impl Report {
             .max(1)
     }
 
+    /// The response to what was sent at `sent_at_us` begins.
+    pub fn answered(&mut self, sent_at_us: u32) {
+        self.outcome.first_byte_us = self.elapsed_us().saturating_sub(sent_at_us).max(1);
+    }
+
     fn finish<B: BodySource, S: ResponseSink>(mut self, body: &RequestBody<B>, client: &Client<S>) {
         self.finished = true;
         self.outcome.status = client.status();
