@@ -6,10 +6,12 @@ import { AddonScanner } from '../waf/scanner.ts'
 import { Waf } from '../waf/waf.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { Router } from './router.ts'
-import { routesOf, unroutedInspection, upstreamsOf } from './route.ts'
+import { routesOf, unroutedInspection } from './route.ts'
 import type { Edge } from './serve.ts'
 import { TrustedProxies } from './trust.ts'
 import { Balancer } from './upstream/balancer.ts'
+import type { EndpointLoads } from './upstream/endpoint-load.ts'
+import type { UpstreamState } from './upstream/endpoint-state.ts'
 import { type WorkerPort, wireErrorCodes } from './wire.ts'
 import { listenersOf, portOf } from './wire-settings.ts'
 import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
@@ -18,11 +20,13 @@ import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
 export class Generations {
   readonly #builder: EdgeBuilder
   readonly #known = new Map<Edge, number>()
+  readonly #loads: EndpointLoads
   #setup: WorkerSetup
   #edge: Edge
 
-  constructor(setup: WorkerSetup, port: WorkerPort) {
-    this.#builder = new EdgeBuilder(port)
+  constructor(setup: WorkerSetup, port: WorkerPort, loads: EndpointLoads) {
+    this.#builder = new EdgeBuilder(port, loads)
+    this.#loads = loads
     this.#setup = setup
     this.#edge = this.#builder.build(setup)
     this.#known.set(this.#edge, setup.generation)
@@ -40,7 +44,14 @@ export class Generations {
     this.#setup = { ...setup, slot, program: program === undefined ? before : program }
     this.#edge = this.#builder.build(this.#setup)
     this.#known.set(this.#edge, setup.generation)
+    this.update(setup.upstreams)
     return true
+  }
+
+  /** Exchanges of older generations, too, go where their upstream is now. */
+  update(states: readonly UpstreamState[]): void {
+    for (const { balancer } of this.#known.keys()) balancer.update(states)
+    this.#retainLoads()
   }
 
   /** The generation of a snapshot that nobody uses any more. */
@@ -48,26 +59,34 @@ export class Generations {
     const generation = this.#known.get(edge)
     assert(generation !== undefined, 'a snapshot is released once')
     this.#known.delete(edge)
+    this.#retainLoads()
     return generation
+  }
+
+  #retainLoads(): void {
+    const current = [...this.#known.keys()].flatMap(({ balancer }) => balancer.endpoints)
+    this.#loads.retain(new Set(current))
   }
 }
 
 /** Makes one snapshot after the other; what did not change is used again. */
 class EdgeBuilder {
   readonly #port: WorkerPort
+  /** Outlive every snapshot, because exchanges do. */
+  readonly #loads: EndpointLoads
   /** By path: a reload opens them anew, because that is when logs are rotated. */
   readonly #logs = new Map<string, LogFile>()
   #waf: { readonly waf: Waf; readonly program: Program; readonly paths: string } | null = null
 
-  constructor(port: WorkerPort) {
+  constructor(port: WorkerPort, loads: EndpointLoads) {
     this.#port = port
+    this.#loads = loads
   }
 
   /** One frozen snapshot. */
   build(setup: WorkerSetup): Edge {
     const { config, program } = setup
     const { listen } = config
-    const upstreams = upstreamsOf(config, setup.endpointIds)
     for (const log of this.#logs.values()) log.reopen()
     return Object.freeze({
       listeners: listenersOf(config).map(({ name }) => name),
@@ -75,14 +94,20 @@ class EdgeBuilder {
         enabled: listen.redirect && listen.https !== null,
         httpsPort: listen.advertiseHttpsPort ?? (listen.https === null ? 0 : portOf(listen.https)),
       },
-      router: new Router(routesOf(config, upstreams)),
+      router: new Router(routesOf(config)),
       unrouted: unroutedInspection(config),
       waf: program === null ? null : this.#wafOf(config, program),
       onFailure: config.waf.onFailure,
       responseInspectMaxBytes: program?.settings.responseBodyLimitBytes ?? 0,
       policy: { refuse: config.policy.refuse, certificateNames: setup.certificateNames },
       trusted: new TrustedProxies(config.trustedProxies),
-      balancer: new Balancer(upstreams, setup.slot),
+      balancer: new Balancer(config.upstreams, setup.upstreams, {
+        offset: setup.slot,
+        workers: config.waf.workers,
+        loads: this.#loads,
+        clock: () => performance.now(),
+        random: () => Math.random(),
+      }),
       errorCodes: wireErrorCodes(),
     })
   }

@@ -8,6 +8,11 @@ import type { Origins } from './config/layer.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { rulesFolder, rulesetOptions } from './rules.ts'
 import { type LoadedCertificate, loadCertificates } from './tls/certificates.ts'
+import {
+  type UpstreamFiles,
+  readUpstreamFiles,
+  upstreamFileNames,
+} from './upstream/upstream-files.ts'
 
 /** A valid configuration with the contents of its files. */
 export interface Loaded {
@@ -19,6 +24,8 @@ export interface Loaded {
   readonly certificates: readonly LoadedCertificate[]
   /** The local CA that clients must trust; null when the certificates come from elsewhere. */
   readonly caFile: string | null
+  /** In the order of the configuration's upstreams. */
+  readonly upstreamFiles: readonly UpstreamFiles[]
   readonly notices: readonly string[]
   /** Files that, once changed, ask for a reload; those of the rules are known to the program. */
   readonly files: readonly string[]
@@ -36,12 +43,14 @@ export async function load(
   const { config: given, origins, flags, notices, file } = loadConfig(args, env, lastGood)
   const sources = { config: given, origins, env, now: new Date() }
   const { certificates, caFile, ...served } = await loadCertificates(sources)
+  const upstreamFiles = readUpstreamFiles(given, origins)
   // What CRS 3 needs is the program's business, not the operator's: `--print-config` does not
   // show it.
   const { setupFiles } = rulesetOptions(given)
   const config = { ...given, waf: { ...given.waf, setupFiles } }
-  const files = [...served.files, join(rulesFolder(env), 'current')]
+  const files = [...served.files, ...upstreamFileNames(given), join(rulesFolder(env), 'current')]
   if (file !== null) files.push(file.path)
   const told = [...notices, ...served.notices]
-  return { config, file, origins, flags, certificates, caFile, notices: told, files }
+  const read = { certificates, caFile, upstreamFiles }
+  return { config, file, origins, flags, ...read, notices: told, files }
 }

@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
+import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
+import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 
 /** The running program, as far as operators may see it. */
@@ -13,6 +15,7 @@ export interface Running {
   readonly reloader: Pick<Reloader, 'snapshot' | 'state'>
   readonly wire: Pick<Wire, 'stats'>
   readonly supervisor: Supervisor
+  readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -32,7 +35,7 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
   return servers
 }
 
-function adminSource({ reloader, wire, supervisor }: Running): AdminSource {
+function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminSource {
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -59,8 +62,9 @@ function adminSource({ reloader, wire, supervisor }: Running): AdminSource {
     metrics: async () => {
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
-      return expose(reports, samplesOf(stats, now()))
+      return expose(reports, [...samplesOf(stats, now()), ...upstreamSamples(upstreams)])
     },
+    upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [
       { name: 'rules', ok: true },
       { name: 'workers', ok: pool.ready > 0 },

@@ -35,6 +35,7 @@ function loaded(text: string, certificates: readonly LoadedCertificate[] = []): 
     flags: readFlags([]),
     certificates,
     caFile: null,
+    upstreamFiles: [],
     files: ['/edge.yaml'],
   }
 }
@@ -64,10 +65,13 @@ async function reloaderOf(first: Loaded) {
         calls.push('certificates')
       },
       setLimits: () => calls.push('limits'),
-      setEndpoints: (json) => {
-        const table: { addresses: string[] }[] = JSON.parse(json)
-        calls.push(`endpoints ${table.flatMap(({ addresses }) => addresses).join()}`)
+    },
+    upstreams: {
+      prepare: async ({ config }) => {
+        const urls = config.upstreams.flatMap(({ endpoints }) => endpoints.map(({ url }) => url))
+        calls.push(`prepare ${urls.join()}`)
       },
+      take: () => calls.push('take'),
     },
     supervisor: { swap: ({ generation }) => swaps.push(generation) },
     log: createLogger('info', { write: () => undefined }),
@@ -77,20 +81,21 @@ async function reloaderOf(first: Loaded) {
   return played
 }
 
-test('a reload serves both generations until the older one retires', async () => {
+test('a reload is prepared beside what runs, and lives until its last exchange', async () => {
   const played = await reloaderOf(loaded(to(1)))
   played.next = () => loaded(to(2))
   await played.reloader.request('SIGHUP')
   expect(played.calls).toEqual([
     'begin',
+    'prepare http://127.0.0.1:2',
     'limits',
-    'endpoints 127.0.0.1:1,127.0.0.1:2',
+    'take',
     'end /edge.yaml taken',
   ])
+  expect(played.reloader.generations).toBe(2)
   played.reloader.retire(1)
-  expect(played.calls.at(-1)).toBe('endpoints 127.0.0.1:2')
   played.reloader.retire(2)
-  expect(played.calls).toHaveLength(5)
+  expect(played.reloader.generations).toBe(1)
   expect(played.reloader.state).toMatchObject({ generation: 2, accepted: 1, last: { ok: true } })
 })
 
@@ -118,7 +123,7 @@ test('certificates that do not load change nothing, and are counted', async () =
   played.next = () => loaded(to(2), [certificate])
   played.certificatesFail = true
   await played.reloader.request('files')
-  expect(played.calls).toEqual(['begin', 'end /edge.yaml,/edge.yaml kept'])
+  expect(played.calls).not.toContain('limits')
   expect(played.reloader.state).toMatchObject({ refused: 1, certificateFailures: 1 })
 })
 

@@ -13,8 +13,9 @@ import { type Snapshot, prepare } from './snapshot.ts'
 import type { Supervisor } from './supervisor.ts'
 import { CertificateError } from './tls/certificates.ts'
 import { unchangeable } from './unchangeable.ts'
+import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
-import type { CertificateSet, EndpointConfig } from './wire-config.ts'
+import type { CertificateSet } from './wire-config.ts'
 
 /** How reloads went, for operators. */
 export interface ReloadState {
@@ -39,7 +40,8 @@ export interface ReloadOptions {
   /** As it was given, before port 0 became a real one. */
   readonly given: EdgeConfig
   readonly first: Snapshot
-  readonly wire: Pick<Wire, 'setCertificates' | 'setLimits' | 'setEndpoints'>
+  readonly wire: Pick<Wire, 'setCertificates' | 'setLimits'>
+  readonly upstreams: Pick<Upstreams, 'prepare' | 'take'>
   readonly supervisor: Pick<Supervisor, 'swap'>
   readonly log: Logger
   /** Before the files are read. */
@@ -71,6 +73,11 @@ export class Reloader {
     return this.#snapshot
   }
 
+  /** How many configurations decide about exchanges. */
+  get generations(): number {
+    return this.#live.size
+  }
+
   get state(): ReloadState {
     return this.#state
   }
@@ -100,7 +107,6 @@ export class Reloader {
     if (old === undefined || old === this.#snapshot) return
     this.#live.delete(generation)
     this.#drop(old)
-    this.#options.wire.setEndpoints(JSON.stringify(this.#endpoints()))
   }
 
   async #reload(trigger: string): Promise<void> {
@@ -114,6 +120,7 @@ export class Reloader {
       this.#judge(loaded)
       const wanted = this.#withPorts(loaded)
       const next = await prepare(wanted, this.#snapshot, this.#options.identities)
+      await this.#options.upstreams.prepare(next)
       this.#take(next)
       this.#count(trigger, [], true)
       for (const notice of loaded.notices) log.warn(notice)
@@ -146,7 +153,7 @@ export class Reloader {
   }
 
   #take(next: Snapshot): void {
-    const { wire, supervisor } = this.#options
+    const { wire, supervisor, upstreams } = this.#options
     try {
       // The only step that can fail: nothing else is changed before it.
       if (next.certificates.length > 0) wire.setCertificates(certificateSetOf(next.certificates))
@@ -160,17 +167,9 @@ export class Reloader {
     wire.setLimits(JSON.stringify(next.config.limits))
     this.#snapshot = next
     this.#live.set(next.generation, next)
-    // Both tables first, then the workers: plans of either generation find their endpoints.
-    wire.setEndpoints(JSON.stringify(this.#endpoints()))
+    // The wire's table first, then the workers: plans of either generation find their endpoints.
+    upstreams.take(next)
     supervisor.swap(next.setup)
-  }
-
-  #endpoints(): EndpointConfig[] {
-    const table = new Map<number, EndpointConfig>()
-    for (const { endpoints } of this.#live.values()) {
-      for (const endpoint of endpoints) table.set(endpoint.id, endpoint)
-    }
-    return [...table.values()]
   }
 
   /** Gives the plan of a generation back that is gone, unless another one uses it. */

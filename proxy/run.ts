@@ -17,6 +17,9 @@ import type { Signals } from './signals.ts'
 import { type Snapshot, numbered, prepare } from './snapshot.ts'
 import { type Supervisor, superviseWorkers } from './supervisor.ts'
 import { ServiceManager } from './systemd.ts'
+import { systemLookup } from './upstream/names.ts'
+import { probe } from './upstream/probe.ts'
+import { Upstreams } from './upstream/upstreams.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
@@ -82,18 +85,29 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   // Beside a program that serves these ports, not before all is ready: clients are in its hands.
   let addresses = config.listen.shared ? null : listen(wire, preparing)
   const first = await preparing
-  wire.setEndpoints(JSON.stringify(first.endpoints))
-  const supervisor = superviseWorkers({
+  let supervisor: Supervisor | null = null
+  const upstreams = new Upstreams({
+    setEndpoints: (table) => wire.setEndpoints(JSON.stringify(table)),
+    tell: (states) => supervisor?.tellUpstreams(states),
+    inUse: () => reloader.generations > 1,
+    log,
+    lookup: systemLookup,
+    probe,
+    clock: () => performance.now(),
+  })
+  await upstreams.configure(loaded)
+  supervisor = superviseWorkers({
     setup: first.setup,
+    upstreams,
     wire,
     log,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const reloader = reloaderOf(first, supervisor, { ...parts, identities, watch })
+  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor })
+    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
     announce(config, addresses, first.rules.program)
@@ -113,6 +127,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
   } finally {
     watch?.close()
+    upstreams.stop()
     await supervisor.pool.stop()
     await Promise.all(servers.map((server) => server.close()))
   }
@@ -121,7 +136,11 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
 function reloaderOf(
   first: Snapshot,
   supervisor: Supervisor,
-  parts: Parts & { readonly identities: Identities; readonly watch: FileWatch | null },
+  parts: Parts & {
+    readonly identities: Identities
+    readonly upstreams: Upstreams
+    readonly watch: FileWatch | null
+  },
 ): Reloader {
   const { given, options, manager, watch } = parts
   const reloader: Reloader = new Reloader({

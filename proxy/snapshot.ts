@@ -8,10 +8,9 @@ import type { EdgeConfig } from './config/schema.ts'
 import { fingerprint, siblings } from './fingerprint.ts'
 import type { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
+import type { UpstreamFiles } from './upstream/upstream-files.ts'
 import type { LoadedCertificate } from './tls/certificates.ts'
-import { resolveEndpoints } from './upstream/resolve.ts'
-import type { EndpointConfig } from './wire-config.ts'
-import type { WorkerSetup } from './worker-messages.ts'
+import type { SharedSetup } from './supervisor.ts'
 
 /** One generation of everything that decides about exchanges. */
 export interface Snapshot {
@@ -19,8 +18,8 @@ export interface Snapshot {
   readonly config: EdgeConfig
   readonly rules: CompiledRules
   readonly certificates: readonly NumberedCertificate[]
-  readonly endpoints: readonly EndpointConfig[]
-  readonly setup: Omit<WorkerSetup, 'slot'>
+  readonly upstreamFiles: readonly UpstreamFiles[]
+  readonly setup: SharedSetup
   /** Files that, once changed, ask for a reload. */
   readonly inputs: readonly string[]
 }
@@ -46,9 +45,7 @@ export async function prepare(
 ): Promise<Snapshot> {
   const { config } = loaded
   checkLogFiles(config)
-  const ids = identities.endpoints(config.upstreams)
   const certificates = numbered(loaded.certificates, identities)
-  const resolved = await resolveEndpoints(config.upstreams)
   // Last, because a compiled plan has to be given back when something after it fails.
   const rules = await compileRules(config, before?.rules ?? null)
   const generation = (before?.generation ?? 0) + 1
@@ -58,8 +55,8 @@ export async function prepare(
     config,
     rules,
     certificates,
-    endpoints: resolved.map((endpoint, index) => ({ ...endpoint, id: ids[index] ?? index })),
-    setup: { generation, config, program: rules.program, certificateNames, endpointIds: ids },
+    upstreamFiles: loaded.upstreamFiles,
+    setup: { generation, config, program: rules.program, certificateNames },
     inputs: [...loaded.files, ...rules.files],
   }
 }

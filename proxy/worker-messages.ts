@@ -3,6 +3,7 @@ import type { Program } from '../waf/program.ts'
 import type { EdgeEvent } from './admin/events.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { Series } from './metrics.ts'
+import type { UpstreamState } from './upstream/endpoint-state.ts'
 
 /** What a worker is born with: plain data. */
 export interface WorkerSetup {
@@ -14,8 +15,8 @@ export interface WorkerSetup {
   readonly program: Program | null
   /** Names of each certificate, by the id that the wire reports. */
   readonly certificateNames: readonly (readonly string[])[]
-  /** The id of each endpoint, in the order of the configuration. */
-  readonly endpointIds: readonly number[]
+  /** The endpoints at this moment; changes come as messages. */
+  readonly upstreams: readonly UpstreamState[]
 }
 
 /** A reload: what begins from now on is decided by this. */
@@ -31,7 +32,12 @@ export interface ReportRequest {
   readonly kind: 'report'
 }
 
-export type ToWorker = ReportRequest | SwapOrder | { readonly kind: 'stop' }
+export type ToWorker =
+  | ReportRequest
+  | SwapOrder
+  | { readonly kind: 'stop' }
+  /** Something about the endpoints of these upstreams changed. */
+  | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamState[] }
 
 /** Its counters so far, and the events since its last report. */
 export interface WorkerReport {
@@ -44,6 +50,8 @@ export type ToMain =
   /** Read by the pool: the worker takes exchanges. */
   | { readonly type: 'ready'; readonly generation: number }
   | WorkerReport
+  /** Requests failed at these endpoints, as often in a row as the configuration bears. */
+  | { readonly kind: 'failing'; readonly endpoints: readonly number[] }
   /** No exchange of that generation is left in this worker. */
   | { readonly kind: 'released'; readonly generation: number }
   /** Every line is written. */

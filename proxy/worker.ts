@@ -10,6 +10,7 @@ import { WorkerMetrics } from './metrics.ts'
 import type { RequestHead } from './request.ts'
 import { runTestHook } from './test-hooks.ts'
 import { Turn } from './turn.ts'
+import { EndpointLoads } from './upstream/endpoint-load.ts'
 import { createPort, knownHeaders } from './wire.ts'
 import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 
@@ -31,16 +32,20 @@ function start(): void {
   let events: EdgeEvent[] = []
   let reportDue = false
 
+  const loads = new EndpointLoads()
   // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
   const post = (message: ToMain): void => main.postMessage(message)
   const report = (): void => {
     if (access !== null) metrics.accessLogDropped(access.dropped)
+    metrics.outstanding(loads.all())
     post({ kind: 'report', series: metrics.report(), events })
     events = []
     reportDue = false
   }
   const wake = (): void => {
     turn.run()
+    const endpoints = loads.takeFailing()
+    if (endpoints.length > 0) post({ kind: 'failing', endpoints })
     access?.flush()
     if (reportDue) return
     reportDue = true
@@ -50,7 +55,7 @@ function start(): void {
   }
 
   const port = createPort(setup.slot, () => wake())
-  const generations = new Generations(setup, port)
+  const generations = new Generations(setup, port, loads)
   const turn = new Turn({
     port,
     known: knownHeaders(),
@@ -73,6 +78,7 @@ function start(): void {
 
   main.on('message', (request: ToWorker) => {
     if (request.kind === 'report') return report()
+    if (request.kind === 'upstreams') return generations.update(request.upstreams)
     if (request.kind === 'swap') {
       if (generations.take(request)) log.level = request.setup.config.log.level
       return turn.swap(generations.edge)

@@ -129,6 +129,7 @@ const source: AdminSource = {
   reloads: () => ({ generation: 3 }),
   events: async (limit) => [entry].slice(0, limit),
   metrics: async () => 'm 1\n',
+  upstreams: async () => [{ name: 'u' }],
   ready: () => [
     { name: 'rules', ok: true },
     { name: 'workers', ok: false },
@@ -155,6 +156,7 @@ test('the status listener shows neither configuration nor events', async () => {
 test('the admin API shows configuration and events, up to a limit', async () => {
   const server = adminServer(source)
   expect((await server.inject('/config')).json()).toEqual({ waf: 'block' })
+  expect((await server.inject('/upstreams')).json()).toEqual({ upstreams: [{ name: 'u' }] })
   expect((await server.inject('/reloads')).json()).toEqual({ generation: 3 })
   const { events } = (await server.inject('/events')).json<{ events: unknown[] }>()
   expect(events).toHaveLength(1)
