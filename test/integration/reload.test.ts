@@ -97,8 +97,7 @@ test(`${rounds} reloads, half of them broken, lose no request`, async () => {
     () => {
       writeFileSync(rules, 'SecRule ARGS "@nosuch x" "id:1,phase:2,deny"\n')
     },
-    () =>
-      replace(file, 'upstreams: [{name: a, endpoints: [{url: "http://no.such.name.invalid"}]}]\n'),
+    () => replace(file, `${good('one')}limits: { workerQueueMax: 7 }\n`),
   ]
   writeFileSync(file, good('one'))
   const edge = await started(['--config', file])
