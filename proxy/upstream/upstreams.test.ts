@@ -255,6 +255,17 @@ test('with eachAddress every address is an endpoint, for as long as it is there'
   expect(it.table.map(({ id }) => id)).toEqual([2, 0, 1])
 })
 
+test('a reload learns which upstreams its new names would leave without any address', async () => {
+  const it = scene()
+  await it.upstreams.configure({ config: configOf(named), upstreamFiles: files })
+  const lost = (upstream: string) => it.upstreams.prepare({ config: configOf(upstream) })
+  expect(await lost(named)).toEqual([])
+  for (const _ of ['once', 'and again']) {
+    expect(await lost('endpoints: [{ url: "http://other:80" }]')).toEqual(['u'])
+  }
+  expect(await lost('endpoints: [{ url: "http://third:80" }, { url: "http://[::1]" }]')).toEqual([])
+})
+
 test('a silent name server does not hold up the start', async () => {
   const upstreams = new Upstreams({
     setEndpoints: () => undefined,

@@ -115,9 +115,24 @@ export class Upstreams {
     this.take(wanted)
   }
 
-  /** Looks up the names that are new. Never fails: one that does not resolve is tried again. */
-  async prepare({ config }: Pick<UpstreamsConfig, 'config'>): Promise<void> {
+  /**
+   * Looks up the names that are new. Never fails: one that does not resolve is tried again. Gives
+   * the upstreams that would have no address because of new names.
+   */
+  async prepare({ config }: Pick<UpstreamsConfig, 'config'>): Promise<readonly string[]> {
+    // By the configuration in force: what a refused one looked up is known, but new all the same.
+    const upstreams = [...this.#upstreams.values()].map((upstream) => upstream.config)
+    const before = hostsOf({ upstreams })
+    const isNew = (host: string): boolean => !before.has(host)
     await within(this.#names.add(hostsOf(config)), firstLookupMs)
+    return config.upstreams
+      .filter(({ endpoints }) => {
+        const hosts = endpoints.map(({ url }) => hostOfUrl(url))
+        return (
+          hosts.some(isNew) && hosts.every((host) => this.#names.get(host).addresses.length === 0)
+        )
+      })
+      .map(({ name }) => name)
   }
 
   /**
