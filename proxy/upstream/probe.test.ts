@@ -56,7 +56,9 @@ function target(port: number, more: Partial<ProbeTarget> = {}): ProbeTarget {
   }
 }
 
-const overTls = (port: number, changes: Partial<typeof tls> & { readonly trusted?: string } = {}) =>
+type TlsChanges = Partial<typeof tls> & { readonly trusted?: string }
+
+const overTls = (port: number, changes: TlsChanges = {}) =>
   target(port, {
     url: `https://app.internal:${port}`,
     endpoint: {

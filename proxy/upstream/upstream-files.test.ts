@@ -44,6 +44,11 @@ function read(upstream: string): UpstreamFiles | string[] {
   }
 }
 
+function textsOf(upstream: string): string[] {
+  const found = read(upstream)
+  return Array.isArray(found) ? found : []
+}
+
 const https = 'endpoints: [{ url: "https://h" }]'
 const clear = 'endpoints: [{ url: "http://h" }]'
 
@@ -82,7 +87,7 @@ test('files that are missing, empty or of another pair are faults with place and
   writeFileSync(empty, '')
   const place = /^edge\.yaml:1:\d+: /
   const faults = (settings: string) =>
-    [read(`${https}, tls: { ${settings} }`)].flat().map((text) => String(text).replace(place, ''))
+    textsOf(`${https}, tls: { ${settings} }`).map((text) => text.replace(place, ''))
   expect(faults(`caFile: "${folder}/none"`)).toEqual([
     `${folder}/none does not exist\n  mend: correct the path`,
   ])
@@ -99,7 +104,8 @@ test('files that are missing, empty or of another pair are faults with place and
   ])
   expect(faults(`clientCertFile: "${files.certFile}", clientKeyFile: "${others.keyFile}"`)).toEqual(
     [
-      `${others.keyFile} is not the key of ${files.certFile}\n  mend: name the key of that certificate`,
+      `${others.keyFile} is not the key of ${files.certFile}\n` +
+        '  mend: name the key of that certificate',
     ],
   )
 })

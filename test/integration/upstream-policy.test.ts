@@ -77,10 +77,11 @@ beforeAll(async () => {
     names.map((name) => `{ url: "http://127.0.0.1:${named(name).port}" }`).join(', ')
   const tlsUrl = `{ url: "https://localhost:${named('t1').port}" }`
   const probes = 'health: { path: /health, interval: 200ms, timeout: 200ms }, slowStart: 0'
+  const byKey = 'balance: hash, hash: { on: "header:x-key" }'
   const upstreams = [
     `name: flap, endpoints: [${urls('f1', 'f2')}], ejection: { time: 300ms }, slowStart: 500ms`,
     `name: sticky, endpoints: [${urls('s1', 's2')}], balance: sticky`,
-    `name: hash, endpoints: [${urls('h1', 'h2', 'h3')}], balance: hash, hash: { on: "header:x-key" }`,
+    `name: hash, endpoints: [${urls('h1', 'h2', 'h3')}], ${byKey}`,
     `name: probed, endpoints: [${urls('p1', 'p2')}], ${probes}`,
     `name: least, endpoints: [${urls('l1', 'l2')}], balance: least-outstanding`,
     `name: tls, endpoints: [${tlsUrl}], tls: { caFile: "${ca.caFile}" }, ${probes}`,
