@@ -1,4 +1,5 @@
-/** Builds the snapshots by which a worker decides: from the configuration, the program, the port. */
+/** The snapshots by which a worker decides: made of the configuration, the program, the port. */
+import assert from 'node:assert'
 import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
 import { AddonScanner } from '../waf/scanner.ts'
@@ -10,12 +11,66 @@ import type { Edge } from './serve.ts'
 import { TrustedProxies } from './trust.ts'
 import { Balancer } from './upstream/balancer.ts'
 import type { EndpointLoads } from './upstream/endpoint-load.ts'
+import type { UpstreamState } from './upstream/endpoint-state.ts'
 import { type WorkerPort, wireErrorCodes } from './wire.ts'
 import { listenersOf, portOf } from './wire-settings.ts'
-import type { WorkerSetup } from './worker-messages.ts'
+import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
 
-/** Makes one snapshot after the other for one worker; what did not change is used again. */
-export class EdgeBuilder {
+/** The generations of one worker: the newest snapshot, and which one is which. */
+export class Generations {
+  readonly #builder: EdgeBuilder
+  readonly #known = new Map<Edge, number>()
+  readonly #loads: EndpointLoads
+  #setup: WorkerSetup
+  #edge: Edge
+
+  constructor(setup: WorkerSetup, port: WorkerPort, loads: EndpointLoads) {
+    this.#builder = new EdgeBuilder(port, loads)
+    this.#loads = loads
+    this.#setup = setup
+    this.#edge = this.#builder.build(setup)
+    this.#known.set(this.#edge, setup.generation)
+  }
+
+  /** The newest snapshot. */
+  get edge(): Edge {
+    return this.#edge
+  }
+
+  /** Takes a reload over; false for one that this worker was born with. */
+  take({ setup, program }: SwapOrder): boolean {
+    const { slot, generation, program: before } = this.#setup
+    if (setup.generation <= generation) return false
+    this.#setup = { ...setup, slot, program: program === undefined ? before : program }
+    this.#edge = this.#builder.build(this.#setup)
+    this.#known.set(this.#edge, setup.generation)
+    this.update(setup.upstreams)
+    return true
+  }
+
+  /** Exchanges of older generations, too, go where their upstream is now. */
+  update(states: readonly UpstreamState[]): void {
+    for (const { balancer } of this.#known.keys()) balancer.update(states)
+    this.#retainLoads()
+  }
+
+  /** The generation of a snapshot that nobody uses any more. */
+  forget(edge: Edge): number {
+    const generation = this.#known.get(edge)
+    assert(generation !== undefined, 'a snapshot is released once')
+    this.#known.delete(edge)
+    this.#retainLoads()
+    return generation
+  }
+
+  #retainLoads(): void {
+    const current = [...this.#known.keys()].flatMap(({ balancer }) => balancer.endpoints)
+    this.#loads.retain(new Set(current))
+  }
+}
+
+/** Makes one snapshot after the other; what did not change is used again. */
+class EdgeBuilder {
   readonly #port: WorkerPort
   /** Outlive every snapshot, because exchanges do. */
   readonly #loads: EndpointLoads

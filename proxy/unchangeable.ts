@@ -25,6 +25,6 @@ export function unchangeable(running: EdgeConfig, loaded: Loaded): Fault[] {
   return changed.map(([path]) => ({
     where: loaded.origins.get(path.split('.')),
     message: `${path} cannot change while the program runs`,
-    mend: 'change it back, or start the program anew (listen.shared: a successor on the same ports)',
+    mend: 'change it back, or restart (with listen.shared: a successor on the same ports)',
   }))
 }

@@ -45,7 +45,7 @@ export class FileWatch {
     const before = this.#seen
     this.#seen = new Map(files.map((file) => [file, before.get(file) ?? stateOf(file)]))
     const folders = new Set(files.flatMap((file) => foldersOf(file)))
-    for (const folder of [...this.#watches.keys()]) {
+    for (const folder of this.#watches.keys()) {
       if (!folders.has(folder)) this.#forget(folder)
     }
     for (const folder of folders) this.#watch(folder)
@@ -63,7 +63,7 @@ export class FileWatch {
   close(): void {
     if (this.#poll !== null) clearInterval(this.#poll)
     this.#stopTimer()
-    for (const folder of [...this.#watches.keys()]) this.#forget(folder)
+    for (const folder of this.#watches.keys()) this.#forget(folder)
   }
 
   #watch(folder: string): void {

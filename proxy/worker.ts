@@ -3,18 +3,16 @@ import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
 import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
-import { EdgeBuilder } from './edge.ts'
+import { Generations } from './edge.ts'
 import { LogSink, descriptorTarget, logDelayMs } from './log-sink.ts'
 import { operationLog } from './log.ts'
 import { WorkerMetrics } from './metrics.ts'
 import type { RequestHead } from './request.ts'
-import type { Edge } from './serve.ts'
 import { runTestHook } from './test-hooks.ts'
 import { Turn } from './turn.ts'
 import { EndpointLoads } from './upstream/endpoint-load.ts'
-import type { UpstreamState } from './upstream/endpoint-state.ts'
 import { createPort, knownHeaders } from './wire.ts'
-import type { SwapOrder, ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
+import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 
 const stdout = 1
 // What a worker counted since its last report is lost with it: keep that little.
@@ -25,7 +23,7 @@ const eventsPerReportMax = 200
 function start(): void {
   const main = parentPort
   assert(main !== null, 'this module runs as a worker')
-  let setup: WorkerSetup = workerData
+  const setup: WorkerSetup = workerData
   const { log } = operationLog(setup.config.log.level)
   const metrics = new WorkerMetrics()
   const access = setup.config.log.access
@@ -57,13 +55,11 @@ function start(): void {
   }
 
   const port = createPort(setup.slot, () => wake())
-  const builder = new EdgeBuilder(port, loads)
-  const first = builder.build(setup)
-  const generations = new Map<Edge, number>([[first, setup.generation]])
+  const generations = new Generations(setup, port, loads)
   const turn = new Turn({
     port,
     known: knownHeaders(),
-    edge: first,
+    edge: generations.edge,
     now: () => Date.now(),
     clock: () => performance.now(),
     onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
@@ -74,39 +70,19 @@ function start(): void {
     },
     onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
     onReleased: (edge) => {
-      const generation = generations.get(edge)
-      generations.delete(edge)
-      if (generation !== undefined) post({ kind: 'released', generation })
-      retainLoads()
+      post({ kind: 'released', generation: generations.forget(edge) })
     },
     onFailure: (error, exchange) =>
       log.error({ err: error, exchange: exchange.requestId }, 'an exchange was not inspected'),
   })
 
-  const retainLoads = (): void =>
-    loads.retain(new Set([...generations.keys()].flatMap(({ balancer }) => balancer.endpoints)))
-  const updateUpstreams = (states: readonly UpstreamState[]): void => {
-    // Exchanges of older generations, too, go where their upstream is now.
-    for (const { balancer } of generations.keys()) balancer.update(states)
-    retainLoads()
-  }
-  const swap = (order: SwapOrder): void => {
-    // A worker that was born with this generation has it already.
-    if (order.setup.generation <= setup.generation) return
-    const { slot } = setup
-    const program = order.program === undefined ? setup.program : order.program
-    setup = { ...order.setup, slot, program }
-    log.level = setup.config.log.level
-    const edge = builder.build(setup)
-    generations.set(edge, setup.generation)
-    turn.swap(edge)
-    updateUpstreams(setup.upstreams)
-  }
-
   main.on('message', (request: ToWorker) => {
     if (request.kind === 'report') return report()
-    if (request.kind === 'swap') return swap(request)
-    if (request.kind === 'upstreams') return updateUpstreams(request.upstreams)
+    if (request.kind === 'upstreams') return generations.update(request.upstreams)
+    if (request.kind === 'swap') {
+      if (generations.take(request)) log.level = request.setup.config.log.level
+      return turn.swap(generations.edge)
+    }
     // The last outcomes may have come together with this order.
     wake()
     report()

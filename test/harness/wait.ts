@@ -3,14 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Ends when `isTrue` holds; fails with `what` at the deadline. */
 export async function until(
-  what: string,
+  what: string | (() => string),
   isTrue: () => boolean | Promise<boolean>,
   deadlineMs = 20_000,
 ): Promise<void> {
   const end = Date.now() + deadlineMs
   // oxlint-disable-next-line no-await-in-loop -- looks one after the other are the purpose
   while (!(await isTrue())) {
-    if (Date.now() > end) throw new Error(`it did not come to pass: ${what}`)
+    if (Date.now() > end) {
+      throw new Error(`it did not come to pass: ${typeof what === 'string' ? what : what()}`)
+    }
     // oxlint-disable-next-line no-await-in-loop
     await sleep(20)
   }

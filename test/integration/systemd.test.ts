@@ -36,7 +36,7 @@ if names != "":
     high = [os.dup2(fd, 50 + i) for i, fd in enumerate(sockets)]
     for i, fd in enumerate(high):
         os.dup2(fd, 3 + i)
-    os.environ.update(LISTEN_FDS=str(len(sockets)), LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=names)
+    os.environ.update(LISTEN_FDS="3", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=names)
 os.environ.update(NOTIFY_SOCKET="@edge-notify-" + str(port), WATCHDOG_USEC="400000")
 print(os.getpid(), flush=True)
 os.execv(sys.argv[4], sys.argv[4:])
