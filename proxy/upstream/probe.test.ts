@@ -68,7 +68,7 @@ const overTls = (port: number, changes: TlsChanges = {}) =>
     },
   })
 
-test('an answer in range is good, a redirect is not followed, everything else says why', async () => {
+test('an answer in range is good, a redirect is one, all else says why', async () => {
   const port = await portOf(createServer(answer))
   expect(await probe(target(port))).toBeNull()
   expect(seen.at(-1)).toBe(`1.1 app.internal:${port} /ok`)

@@ -67,6 +67,7 @@ interface Endpoint {
   readonly probes: ProbeHistory
   readonly ejections: EjectionHistory
   probeFailure: string | null
+  warnedAtMs: number
   returnedAtMs: number | null
   probing: NodeJS.Timeout | null
   returning: NodeJS.Timeout | null
@@ -82,6 +83,8 @@ interface Upstream {
 const firstLookupMs = 5_000
 // What workers planned just before a change must still find its endpoint in the wire.
 const retiredMs = 60_000
+// Of one endpoint that fails and cannot be ejected.
+const warnIntervalMs = 60_000
 
 export class Upstreams {
   readonly #options: UpstreamsOptions
@@ -251,6 +254,7 @@ export class Upstreams {
       probes: new ProbeHistory(),
       ejections: new EjectionHistory(),
       probeFailure: null,
+      warnedAtMs: -Infinity,
       returnedAtMs: null,
       probing: null,
       returning: null,
@@ -287,7 +291,9 @@ export class Upstreams {
     const ejected = upstream.endpoints.filter(({ ejections }) => ejections.isEjected).length
     const fields = { upstream: name, endpoint: endpoint.label }
     if (!mayEject(upstream.endpoints.length, ejected, ejection.maxPercent)) {
-      log.warn(fields, 'an endpoint fails and stays: too many are ejected')
+      if (clock() - endpoint.warnedAtMs < warnIntervalMs) return
+      endpoint.warnedAtMs = clock()
+      log.warn(fields, 'an endpoint fails and stays: it is the last, or too many are ejected')
       return
     }
     const forMs = endpoint.ejections.eject(clock(), ejection)
