@@ -70,6 +70,7 @@ async function reloaderOf(first: Loaded) {
       prepare: async ({ config }) => {
         const urls = config.upstreams.flatMap(({ endpoints }) => endpoints.map(({ url }) => url))
         calls.push(`prepare ${urls.join()}`)
+        return []
       },
       take: () => calls.push('take'),
     },

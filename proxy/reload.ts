@@ -119,8 +119,8 @@ export class Reloader {
       files = [...files, ...loaded.files]
       this.#judge(loaded)
       const wanted = this.#withPorts(loaded)
+      await this.#lookUp(wanted)
       const next = await prepare(wanted, this.#snapshot, this.#options.identities)
-      await this.#options.upstreams.prepare(next)
       this.#take(next)
       this.#count(trigger, [], true)
       for (const notice of loaded.notices) log.warn(notice)
@@ -143,6 +143,18 @@ export class Reloader {
     const { https } = this.#snapshot.config.listen
     const { config } = loaded
     return { ...loaded, config: { ...config, listen: { ...config.listen, https } } }
+  }
+
+  /** At the start such an upstream is waited for; in place of one that works it is a mistake. */
+  async #lookUp({ config, origins }: Loaded): Promise<void> {
+    const lost = await this.#options.upstreams.prepare({ config })
+    const faults = config.upstreams.flatMap(({ name }, index): Fault[] => {
+      if (!lost.includes(name)) return []
+      const where = origins.get(['upstreams', index, 'endpoints'])
+      const message = `no name of upstream "${name}" resolves`
+      return [{ where, message, mend: 'correct the names, or mend the resolver and reload' }]
+    })
+    if (faults.length > 0) throw new ConfigError(faults)
   }
 
   #judge(loaded: Loaded): void {

@@ -44,14 +44,9 @@ export interface SupervisorOptions {
 }
 
 /** Makes the pool; the caller starts it. */
-export function superviseWorkers({
-  setup: first,
-  upstreams,
-  wire,
-  log,
-  onRetired,
-}: SupervisorOptions): Supervisor {
-  let setup = first
+export function superviseWorkers(options: SupervisorOptions): Supervisor {
+  const { upstreams, wire, log, onRetired } = options
+  let { setup } = options
   const users = new GenerationUsers(onRetired)
   const { promise: stuck, resolve: reportStuck } = Promise.withResolvers<'stuck'>()
   let restarts = 0
@@ -60,11 +55,7 @@ export function superviseWorkers({
   const pool: WorkerPool = new WorkerPool({
     workers: setup.config.waf.workers,
     module,
-    workerData: (slot): WorkerSetup => ({
-      ...setup,
-      slot,
-      upstreams: upstreams.states(),
-    }),
+    workerData: (slot): WorkerSetup => ({ ...setup, slot, upstreams: upstreams.states() }),
     detach: (slot, generation) => wire.detachWorker(slot, generation),
     silence: () => wire.workerSilence(),
     silenceMaxMs: setup.config.waf.workerSilenceMs,

@@ -69,9 +69,7 @@ function start(): void {
       if (isEvent(entry) && events.length < eventsPerReportMax) events.push(eventOf(entry))
     },
     onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
-    onReleased: (edge) => {
-      post({ kind: 'released', generation: generations.forget(edge) })
-    },
+    onReleased: (edge) => post({ kind: 'released', generation: generations.forget(edge) }),
     onFailure: (error, exchange) =>
       log.error({ err: error, exchange: exchange.requestId }, 'an exchange was not inspected'),
   })
@@ -86,8 +84,7 @@ function start(): void {
     // The last outcomes may have come together with this order.
     wake()
     report()
-    const drained = access?.drained() ?? Promise.resolve()
-    void drained.then(() => post({ kind: 'stopped' }))
+    void (access?.drained() ?? Promise.resolve()).then(() => post({ kind: 'stopped' }))
   })
   post({ type: 'ready', generation: port.generation })
   // Exchanges may have come before the port had anyone to wake.

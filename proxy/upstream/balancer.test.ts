@@ -187,9 +187,10 @@ test('an endpoint that came back gets a growing share', () => {
   expect(seen).toEqual(seen.toSorted((a, b) => a - b))
 })
 
-test('failures in a row are told once, and a success ends the row', () => {
+test('failures in a row are told, seldom again, and a success ends the row', () => {
   const loads = new EndpointLoads()
-  const one = balancer({}, undefined, { loads })
+  let now = 0
+  const one = balancer({}, undefined, { loads, clock: () => now })
   const fail = (count: number) => {
     for (let turn = 0; turn < count; turn += 1) one.learn(4, 'failure')
   }
@@ -200,6 +201,11 @@ test('failures in a row are told once, and a success ends the row', () => {
   fail(1)
   expect(loads.takeFailing()).toEqual([4])
   expect(loads.takeFailing()).toEqual([])
+  fail(50)
+  expect(loads.takeFailing()).toEqual([])
+  now = 1_000
+  fail(50)
+  expect(loads.takeFailing()).toEqual([4])
 })
 
 const ejection = { consecutiveFailures: 0, serverErrors: false }

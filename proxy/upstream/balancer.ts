@@ -54,6 +54,9 @@ export interface BalancerOptions {
   readonly random: () => number
 }
 
+// An endpoint that fails all day must not keep the main thread busy.
+const tellIntervalMs = 1_000
+
 /** All upstreams of one worker. */
 export class Balancer {
   readonly #groups = new Map<string, Group>()
@@ -105,9 +108,13 @@ export class Balancer {
     endpoint.failuresInRow += 1
     const threshold = this.#groups.get(endpoint.upstream)?.options.ejection.consecutiveFailures
     if (threshold === undefined || threshold === 0 || endpoint.failuresInRow < threshold) return
-    // Told once for each such row: when too many are ejected already, it is asked for again.
     endpoint.failuresInRow = 0
-    if (endpoint.health === 'healthy') this.#options.loads.fails(id)
+    if (endpoint.health !== 'healthy') return
+    // Told again, but seldom, when too many others were ejected to eject this one.
+    const now = this.#options.clock()
+    if (now - endpoint.toldAtMs < tellIntervalMs) return
+    endpoint.toldAtMs = now
+    this.#options.loads.fails(id)
   }
 
   /** An answer of 5xx, as the upstream's configuration counts it. */

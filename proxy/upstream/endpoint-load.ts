@@ -17,6 +17,8 @@ export class EndpointLoad {
   outstanding = 0
   /** Failures since the last success. */
   failuresInRow = 0
+  /** When the main thread was last told that it fails. */
+  toldAtMs = -Infinity
   /** What smooth weighted round robin owes it. */
   credit = 0
 
@@ -34,7 +36,10 @@ export class EndpointLoad {
   /** Takes over what the main thread says now. */
   update(state: EndpointState, nowMs: number): void {
     // What failed before it was away says nothing about it now.
-    if (state.health === 'healthy' && this.health !== 'healthy') this.failuresInRow = 0
+    if (state.health === 'healthy' && this.health !== 'healthy') {
+      this.failuresInRow = 0
+      this.toldAtMs = -Infinity
+    }
     this.weight = state.weight
     this.health = state.health
     this.returnedAtMs = state.returnedAgoMs === null ? null : nowMs - state.returnedAgoMs

@@ -112,7 +112,7 @@ test('the table has every address of each endpoint', async () => {
   ])
 })
 
-test('endpoints over https are verified by their own name, or by the one that is written', async () => {
+test('over https an endpoint is verified by its own name, or by the one written', async () => {
   const it = scene()
   const https = 'endpoints: [{ url: "https://10.0.0.1" }]'
   await it.upstreams.configure({ config: configOf(https), upstreamFiles: files })
@@ -171,7 +171,9 @@ test('not more than maxPercent are ejected, and never the last', async () => {
   await it.upstreams.configure({ config: configOf(two), upstreamFiles: files })
   it.upstreams.failing([0, 1])
   expect(it.health()).toEqual(['ejected', 'healthy'])
-  expect(it.warnings).toContain('an endpoint fails and stays: too many are ejected')
+  it.upstreams.failing([1])
+  const text = 'an endpoint fails and stays: it is the last, or too many are ejected'
+  expect(it.warnings.filter((warning) => warning === text)).toHaveLength(1)
 })
 
 test('probes take an endpoint out and back in', async () => {
@@ -253,6 +255,17 @@ test('with eachAddress every address is an endpoint, for as long as it is there'
   ])
   expect(states.map(({ returnedAgoMs }) => returnedAgoMs !== null)).toEqual([true, true])
   expect(it.table.map(({ id }) => id)).toEqual([2, 0, 1])
+})
+
+test('a reload learns which upstreams its new names would leave without any address', async () => {
+  const it = scene()
+  await it.upstreams.configure({ config: configOf(named), upstreamFiles: files })
+  const lost = (upstream: string) => it.upstreams.prepare({ config: configOf(upstream) })
+  expect(await lost(named)).toEqual([])
+  for (const _ of ['once', 'and again']) {
+    expect(await lost('endpoints: [{ url: "http://other:80" }]')).toEqual(['u'])
+  }
+  expect(await lost('endpoints: [{ url: "http://third:80" }, { url: "http://[::1]" }]')).toEqual([])
 })
 
 test('a silent name server does not hold up the start', async () => {

@@ -67,6 +67,7 @@ interface Endpoint {
   readonly probes: ProbeHistory
   readonly ejections: EjectionHistory
   probeFailure: string | null
+  warnedAtMs: number
   returnedAtMs: number | null
   probing: NodeJS.Timeout | null
   returning: NodeJS.Timeout | null
@@ -82,6 +83,8 @@ interface Upstream {
 const firstLookupMs = 5_000
 // What workers planned just before a change must still find its endpoint in the wire.
 const retiredMs = 60_000
+// Of one endpoint that fails and cannot be ejected.
+const warnIntervalMs = 60_000
 
 export class Upstreams {
   readonly #options: UpstreamsOptions
@@ -115,9 +118,24 @@ export class Upstreams {
     this.take(wanted)
   }
 
-  /** Looks up the names that are new. Never fails: one that does not resolve is tried again. */
-  async prepare({ config }: Pick<UpstreamsConfig, 'config'>): Promise<void> {
+  /**
+   * Looks up the names that are new. Never fails: one that does not resolve is tried again. Gives
+   * the upstreams that would have no address because of new names.
+   */
+  async prepare({ config }: Pick<UpstreamsConfig, 'config'>): Promise<readonly string[]> {
+    // By the configuration in force: what a refused one looked up is known, but new all the same.
+    const upstreams = [...this.#upstreams.values()].map((upstream) => upstream.config)
+    const before = hostsOf({ upstreams })
+    const isNew = (host: string): boolean => !before.has(host)
     await within(this.#names.add(hostsOf(config)), firstLookupMs)
+    return config.upstreams
+      .filter(({ endpoints }) => {
+        const hosts = endpoints.map(({ url }) => hostOfUrl(url))
+        return (
+          hosts.some(isNew) && hosts.every((host) => this.#names.get(host).addresses.length === 0)
+        )
+      })
+      .map(({ name }) => name)
   }
 
   /**
@@ -236,6 +254,7 @@ export class Upstreams {
       probes: new ProbeHistory(),
       ejections: new EjectionHistory(),
       probeFailure: null,
+      warnedAtMs: -Infinity,
       returnedAtMs: null,
       probing: null,
       returning: null,
@@ -272,7 +291,9 @@ export class Upstreams {
     const ejected = upstream.endpoints.filter(({ ejections }) => ejections.isEjected).length
     const fields = { upstream: name, endpoint: endpoint.label }
     if (!mayEject(upstream.endpoints.length, ejected, ejection.maxPercent)) {
-      log.warn(fields, 'an endpoint fails and stays: too many are ejected')
+      if (clock() - endpoint.warnedAtMs < warnIntervalMs) return
+      endpoint.warnedAtMs = clock()
+      log.warn(fields, 'an endpoint fails and stays: it is the last, or too many are ejected')
       return
     }
     const forMs = endpoint.ejections.eject(clock(), ejection)
