@@ -48,6 +48,8 @@ async function reloaderOf(first: Loaded) {
   const calls: string[] = []
   const played = {
     calls,
+    /** Upstreams whose new names do not resolve. */
+    lost: [] as readonly string[],
     next: (): Loaded => first,
     certificatesFail: false,
     generations: (): number[] => swaps,
@@ -70,7 +72,7 @@ async function reloaderOf(first: Loaded) {
       prepare: async ({ config }) => {
         const urls = config.upstreams.flatMap(({ endpoints }) => endpoints.map(({ url }) => url))
         calls.push(`prepare ${urls.join()}`)
-        return []
+        return played.lost
       },
       take: () => calls.push('take'),
     },
@@ -117,6 +119,21 @@ test('what is wrong or cannot change is refused whole, with place and reason', a
   expect(played.generations()).toEqual([])
   expect(played.calls).not.toContain('limits')
   expect(reloader.state).toMatchObject({ generation: 1, accepted: 0, refused: 4 })
+})
+
+test('names that do not resolve never take the place of an upstream that works', async () => {
+  const played = await reloaderOf(loaded(to(1)))
+  played.next = () => loaded('upstreams: [{ name: u, endpoints: [{ url: "http://h:1" }] }]\n')
+  played.lost = ['u']
+  await played.reloader.request('files')
+  expect(played.reloader.state.last?.faults).toEqual([
+    'edge.yaml:2:35: no name of upstream "u" resolves\n' +
+      '  mend: correct the names, or mend the resolver and reload',
+  ])
+  expect(played.calls).not.toContain('take')
+  played.lost = []
+  await played.reloader.request('files')
+  expect(played.reloader.state.last?.ok).toBe(true)
 })
 
 test('certificates that do not load change nothing, and are counted', async () => {
