@@ -5,9 +5,11 @@ import type { FastifyInstance } from 'fastify'
 import type { Program } from '../waf/program.ts'
 import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
+import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { Supervisor } from './supervisor.ts'
+import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 import type { CertificateSet } from './wire-config.ts'
 
@@ -18,6 +20,7 @@ export interface Running {
   readonly certificates: CertificateSet['certificates']
   readonly wire: Pick<Wire, 'stats'>
   readonly supervisor: Supervisor
+  readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -37,7 +40,8 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
   return servers
 }
 
-function adminSource({ config, program, certificates, wire, supervisor }: Running): AdminSource {
+function adminSource(running: Running): AdminSource {
+  const { config, program, certificates, wire, supervisor, upstreams } = running
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const state = {
@@ -58,8 +62,9 @@ function adminSource({ config, program, certificates, wire, supervisor }: Runnin
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
       const now: ProgramState = { ...state, workerRestarts: supervisor.restarts }
-      return expose(reports, samplesOf(stats, now))
+      return expose(reports, [...samplesOf(stats, now), ...upstreamSamples(upstreams)])
     },
+    upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [
       { name: 'rules', ok: true },
       { name: 'workers', ok: pool.ready > 0 },

@@ -12,9 +12,11 @@ import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
 import { type Logger, operationLog } from './log.ts'
 import { startOperatorServers } from './operator.ts'
-import { superviseWorkers } from './supervisor.ts'
-import { resolveEndpoints } from './upstream/resolve.ts'
+import { type Supervisor, superviseWorkers } from './supervisor.ts'
+import { systemLookup } from './upstream/names.ts'
+import { probe } from './upstream/probe.ts'
 import type { UpstreamFiles } from './upstream/upstream-files.ts'
+import { Upstreams } from './upstream/upstreams.ts'
 import { type Wire, createWire, health } from './wire.ts'
 import type { CertificateSet } from './wire-config.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
@@ -66,7 +68,6 @@ interface Parts {
 async function serveUntil(signal: Promise<string>, parts: Parts): Promise<number> {
   const { config, wire, log } = parts
   if (config.listen.https !== null) wire.setCertificates(JSON.stringify(parts.certificates))
-  wire.setEndpoints(JSON.stringify(await resolveEndpoints(config.upstreams, parts.upstreamFiles)))
   checkLogFiles(config)
   const compiling = compileRules(config)
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
@@ -74,11 +75,22 @@ async function serveUntil(signal: Promise<string>, parts: Parts): Promise<number
   const program = await compiling
   const { certificates } = parts.certificates
   const certificateNames = certificates.map(({ names }) => names)
-  const supervisor = superviseWorkers({ config, program, certificateNames }, wire, log)
+  let supervisor: Supervisor | null = null
+  const upstreams = new Upstreams({
+    setEndpoints: (table) => wire.setEndpoints(JSON.stringify(table)),
+    tell: (states) => supervisor?.pool.broadcast({ kind: 'upstreams', upstreams: states }),
+    log,
+    lookup: systemLookup,
+    probe,
+    clock: () => performance.now(),
+  })
+  await upstreams.configure(config, parts.upstreamFiles)
+  supervisor = superviseWorkers({ config, program, certificateNames, upstreams }, wire, log)
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ config, program, certificates, wire, supervisor })
+    const running = { config, program, certificates, wire, supervisor, upstreams }
+    servers = await startOperatorServers(running)
     wire.setHealth(health.ok)
     announce(config, addresses, program)
     const reason = await Promise.race([signal, supervisor.stuck])
@@ -88,6 +100,7 @@ async function serveUntil(signal: Promise<string>, parts: Parts): Promise<number
     await supervisor.flush(flushMs)
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
   } finally {
+    upstreams.stop()
     await supervisor.pool.stop()
     await Promise.all(servers.map((server) => server.close()))
   }

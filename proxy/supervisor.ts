@@ -2,6 +2,7 @@
 import { type PoolEvent, WorkerPool } from '../waf/pool.ts'
 import { Collector } from './admin/collector.ts'
 import type { Logger } from './log.ts'
+import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 
@@ -21,12 +22,13 @@ export interface Supervisor {
   flush(deadlineMs: number): Promise<void>
 }
 
+/** What every worker is born with, and what is asked at each birth. */
+export interface SetupForAll extends Omit<WorkerSetup, 'slot' | 'upstreams'> {
+  readonly upstreams: Pick<Upstreams, 'states' | 'failing'>
+}
+
 /** Makes the pool; the caller starts it. */
-export function superviseWorkers(
-  setup: Omit<WorkerSetup, 'slot'>,
-  wire: Wire,
-  log: Logger,
-): Supervisor {
+export function superviseWorkers(setup: SetupForAll, wire: Wire, log: Logger): Supervisor {
   const { promise: stuck, resolve: reportStuck } = Promise.withResolvers<'stuck'>()
   let restarts = 0
   let unwritten = 0
@@ -34,7 +36,11 @@ export function superviseWorkers(
   const pool: WorkerPool = new WorkerPool({
     workers: setup.config.waf.workers,
     module,
-    workerData: (slot): WorkerSetup => ({ ...setup, slot }),
+    workerData: (slot): WorkerSetup => ({
+      ...setup,
+      slot,
+      upstreams: setup.upstreams.states(),
+    }),
     detach: (slot, generation) => wire.detachWorker(slot, generation),
     silence: () => wire.workerSilence(),
     silenceMaxMs: setup.config.waf.workerSilenceMs,
@@ -47,6 +53,7 @@ export function superviseWorkers(
     onMessage: (slot, message) => {
       if (!isToMain(message) || !('kind' in message)) return
       if (message.kind === 'report') collector.reported(slot, message)
+      else if (message.kind === 'failing') setup.upstreams.failing(message.endpoints)
       else {
         unwritten -= 1
         if (unwritten === 0) reportWritten?.()

@@ -3,6 +3,7 @@ import type { Program } from '../waf/program.ts'
 import type { EdgeEvent } from './admin/events.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { Series } from './metrics.ts'
+import type { UpstreamState } from './upstream/endpoint-state.ts'
 
 /** What a worker is born with: plain data. */
 export interface WorkerSetup {
@@ -12,6 +13,8 @@ export interface WorkerSetup {
   readonly program: Program | null
   /** Names of each certificate, in the order of the wire's set. */
   readonly certificateNames: readonly (readonly string[])[]
+  /** The endpoints at this moment; changes come as messages. */
+  readonly upstreams: readonly UpstreamState[]
 }
 
 /** Report now. */
@@ -19,7 +22,11 @@ export interface ReportRequest {
   readonly kind: 'report'
 }
 
-export type ToWorker = ReportRequest | { readonly kind: 'stop' }
+export type ToWorker =
+  | ReportRequest
+  | { readonly kind: 'stop' }
+  /** Something about the endpoints of these upstreams changed. */
+  | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamState[] }
 
 /** Its counters so far, and the events since its last report. */
 export interface WorkerReport {
@@ -32,5 +39,7 @@ export type ToMain =
   /** Read by the pool: the worker takes exchanges. */
   | { readonly type: 'ready'; readonly generation: number }
   | WorkerReport
+  /** Requests failed at these endpoints, as often in a row as the configuration bears. */
+  | { readonly kind: 'failing'; readonly endpoints: readonly number[] }
   /** Every line is written. */
   | { readonly kind: 'stopped' }

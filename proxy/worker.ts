@@ -10,6 +10,7 @@ import { WorkerMetrics } from './metrics.ts'
 import type { RequestHead } from './request.ts'
 import { runTestHook } from './test-hooks.ts'
 import { Turn } from './turn.ts'
+import { EndpointLoads } from './upstream/endpoint-load.ts'
 import { createPort, knownHeaders } from './wire.ts'
 import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 
@@ -32,15 +33,19 @@ function start(): void {
   let reportDue = false
 
   // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
+  const loads = new EndpointLoads()
   const post = (message: ToMain): void => main.postMessage(message)
   const report = (): void => {
     if (access !== null) metrics.accessLogDropped(access.dropped)
+    metrics.outstanding(loads.all())
     post({ kind: 'report', series: metrics.report(), events })
     events = []
     reportDue = false
   }
   const wake = (): void => {
     turn.run()
+    const endpoints = edge.balancer.takeFailing()
+    if (endpoints.length > 0) post({ kind: 'failing', endpoints })
     access?.flush()
     if (reportDue) return
     reportDue = true
@@ -50,10 +55,11 @@ function start(): void {
   }
 
   const port = createPort(setup.slot, () => wake())
+  const edge = createEdge(setup, port, loads)
   const turn = new Turn({
     port,
     known: knownHeaders(),
-    edge: createEdge(setup, port),
+    edge,
     now: () => Date.now(),
     clock: () => performance.now(),
     onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
@@ -69,6 +75,7 @@ function start(): void {
 
   main.on('message', (request: ToWorker) => {
     if (request.kind === 'report') return report()
+    if (request.kind === 'upstreams') return edge.balancer.update(request.upstreams)
     // The last outcomes may have come together with this order.
     wake()
     report()

@@ -118,6 +118,7 @@ const source: AdminSource = {
   config: () => ({ waf: 'block' }),
   events: async (limit) => [entry].slice(0, limit),
   metrics: async () => 'm 1\n',
+  upstreams: async () => [{ name: 'u' }],
   ready: () => [
     { name: 'rules', ok: true },
     { name: 'workers', ok: false },
@@ -144,6 +145,7 @@ test('the status listener shows neither configuration nor events', async () => {
 test('the admin API shows configuration and events, up to a limit', async () => {
   const server = adminServer(source)
   expect((await server.inject('/config')).json()).toEqual({ waf: 'block' })
+  expect((await server.inject('/upstreams')).json()).toEqual({ upstreams: [{ name: 'u' }] })
   const { events } = (await server.inject('/events')).json<{ events: unknown[] }>()
   expect(events).toHaveLength(1)
   expect((await server.inject('/events?limit=0')).statusCode).toBe(400)

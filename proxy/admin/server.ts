@@ -16,6 +16,8 @@ export interface AdminSource {
   config(): unknown
   events(limit: number): Promise<readonly EdgeEvent[]>
   metrics(): Promise<string>
+  /** Every endpoint and whether it is used. */
+  upstreams(): Promise<unknown>
   ready(): readonly Check[]
   started(): readonly Check[]
 }
@@ -27,6 +29,7 @@ const eventsDefault = 100
 export function adminServer(source: AdminSource): FastifyInstance {
   const server = statusServer(source)
   server.get('/config', () => source.config())
+  server.get('/upstreams', () => source.upstreams().then((upstreams) => ({ upstreams })))
   server.get<{ Querystring: { limit: number } }>(
     '/events',
     { schema: { querystring: limitSchema } },
