@@ -21,7 +21,7 @@ interface Case {
   readonly seen: Seen
   readonly method?: string
   /** What it does then; else it keeps the connection open. */
-  readonly then?: 'end' | 'reset'
+  readonly finally?: 'end' | 'reset'
   /** The connection may carry further requests all the same. */
   readonly reusable?: boolean
 }
@@ -98,17 +98,17 @@ const cases: readonly Case[] = [
     'a 101 nobody asked for',
     'HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
   ),
-  { ...bad('nothing, and the end'), then: 'end' },
-  { ...bad('nothing, and a reset'), then: 'reset' },
-  { ...bad('half a head, and the end', 'HTTP/1.1 200 OK\r\ncontent-'), then: 'end' },
-  { ...bad('half a head, and a reset', 'HTTP/1.1 200 OK\r\ncontent-'), then: 'reset' },
+  { ...bad('nothing, and the end'), finally: 'end' },
+  { ...bad('nothing, and a reset'), finally: 'reset' },
+  { ...bad('half a head, and the end', 'HTTP/1.1 200 OK\r\ncontent-'), finally: 'end' },
+  { ...bad('half a head, and a reset', 'HTTP/1.1 200 OK\r\ncontent-'), finally: 'reset' },
   { ...bad('silence', ''), seen: 504 },
   { ...bad('half a head and silence', 'HTTP/1.1 200'), seen: 504 },
-  { ...cut('a body shorter than its length', `${four}go`), then: 'end' },
+  { ...cut('a body shorter than its length', `${four}go`), finally: 'end' },
   { ...cut('a body that stops', `${four}go`) },
-  { ...cut('a body that is reset', `${four}go`), then: 'reset' },
-  { ...cut('chunks that end early', `${chunked}4\r\ngo`), then: 'end' },
-  { ...cut('chunks without the last', `${chunked}4\r\ngood\r\n`), then: 'end' },
+  { ...cut('a body that is reset', `${four}go`), finally: 'reset' },
+  { ...cut('chunks that end early', `${chunked}4\r\ngo`), finally: 'end' },
+  { ...cut('chunks without the last', `${chunked}4\r\ngood\r\n`), finally: 'end' },
   cut('a chunk size that is none', `${chunked}xyz\r\ngood\r\n0\r\n\r\n`),
   cut('a chunk size beyond 64 bits', `${chunked}10000000000000004\r\ngood\r\n0\r\n\r\n`),
   cut('a negative chunk size', `${chunked}-4\r\ngood\r\n0\r\n\r\n`),
@@ -133,15 +133,15 @@ const cases: readonly Case[] = [
     bytes: ['HTTP/1.1 304 No\r\ncontent-length: 4\r\n\r\nEVIL'],
     seen: 304,
   },
-  { name: 'a half-close', bytes: [`${four}good`], seen: 200, then: 'end' },
-  { name: 'no length, until the end', bytes: [`${ok}\r\ngood`], seen: 200, then: 'end' },
+  { name: 'a half-close', bytes: [`${four}good`], seen: 200, finally: 'end' },
+  { name: 'no length, until the end', bytes: [`${ok}\r\ngood`], seen: 200, finally: 'end' },
   {
     name: 'no reason',
     bytes: ['HTTP/1.1 200\r\ncontent-length: 4\r\n\r\ngood'],
     seen: 200,
     reusable: true,
   },
-  { name: 'a head byte by byte', bytes: [...`${four}good`], seen: 200, reusable: true },
+  { name: 'a head byte by byte', bytes: `${four}good`.split(''), seen: 200, reusable: true },
 ]
 
 let edge: RunningEdge
@@ -162,8 +162,8 @@ function answer(socket: Socket, path: string, log: string[]): void {
   const [first = '', ...later] = found.bytes
   const finish = () => {
     finished.add(log)
-    if (found.then === 'end') socket.end()
-    if (found.then === 'reset') socket.resetAndDestroy()
+    if (found.finally === 'end') socket.end()
+    if (found.finally === 'reset') socket.resetAndDestroy()
   }
   socket.write(typeof first === 'string' ? Buffer.from(first, 'latin1') : first)
   const next = () => {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import * as http from 'node:http'
 import * as http2 from 'node:http2'
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
@@ -111,7 +111,7 @@ async function startBackends() {
       return
     }
     request.resume()
-    request.on('end', () => response.end(`plain ${String(request.headers.te ?? '')}`))
+    request.on('end', () => response.end(`plain ${String(request.headers['te'] ?? '')}`))
   })
   const ports = {
     h2c: await listen(h2c),
@@ -127,8 +127,9 @@ async function startBackends() {
 beforeAll(async () => {
   const { good, other, client, ports } = await startBackends()
   const trusted = `caFile: ${good.cert}, serverName: good.test`
+  const endpoints = (urls: string[]) => urls.map((url) => `{ url: "${url}" }`).join(', ')
   const upstream = (name: string, urls: string[], rest = '') =>
-    `  - { name: ${name}, endpoints: [${urls.map((url) => `{ url: "${url}" }`).join(', ')}], ${rest}` +
+    `  - { name: ${name}, endpoints: [${endpoints(urls)}], ${rest}` +
     ' connectTimeout: 2s, firstByteTimeout: 2s, ejection: { consecutiveFailures: 0 } }'
   const https = (port: number) => [`https://127.0.0.1:${port}`]
   const own = `clientCertFile: ${client.cert}, clientKeyFile: ${client.key}`
@@ -265,8 +266,9 @@ describe('HTTP/2', () => {
     })
     const fields = { ':method': 'POST', ':path': '/bidi', ':authority': 'h2c.test' }
     const stream = session.request(fields, { endStream: false })
-    const [head] = await Promise.all([once(stream, 'response'), stream.write('one')])
-    expect(head[0]).toMatchObject({ ':status': 200 })
+    stream.write('one')
+    const [head] = await once(stream, 'response')
+    expect(head).toMatchObject({ ':status': 200 })
     for (const word of ['one', 'two', 'three']) {
       if (word !== 'one') stream.write(word)
       expect(String((await once(stream, 'data'))[0])).toBe(word)
