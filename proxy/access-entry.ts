@@ -4,22 +4,26 @@ import type { Outcome, WireRefusal } from './batch.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { protocolOf } from './request.ts'
+import type { Balancer } from './upstream/balancer.ts'
 
 // A request may match hundreds of rules; the audit log has them all.
 const rulesMax = 64
 
-/** One entry; `listeners` are the names by the wire's index. */
-export function accessEntry(
-  exchange: Exchange,
-  outcome: Outcome,
-  listeners: readonly string[],
-): AccessEntry {
+/** Where the names behind indexes are. */
+export interface Names {
+  /** By the wire's index. */
+  readonly listeners: readonly string[]
+  readonly balancer: Pick<Balancer, 'urlOf'>
+}
+
+/** One entry. */
+export function accessEntry(exchange: Exchange, outcome: Outcome, names: Names): AccessEntry {
   const { request } = exchange
   const { facts } = request
   return {
     timeMs: exchange.timeMs,
     requestId: exchange.requestId,
-    listener: listeners[facts.listener] ?? '',
+    listener: names.listeners[facts.listener] ?? '',
     protocol: request.protocol,
     method: facts.method,
     scheme: request.tls ? 'https' : 'http',
@@ -36,7 +40,7 @@ export function accessEntry(
     requestBodyBytes: outcome.requestBodyBytes,
     responseBodyBytes: outcome.responseBodyBytes,
     durationUs: outcome.durationUs,
-    upstream: upstreamOf(exchange, outcome),
+    upstream: upstreamOf(exchange, outcome, names),
     waf: wafOf(exchange),
   }
 }
@@ -74,14 +78,18 @@ export function refusalEntry(
   }
 }
 
-function upstreamOf(exchange: Exchange, outcome: Outcome): AccessEntry['upstream'] {
+function upstreamOf(
+  exchange: Exchange,
+  outcome: Outcome,
+  { balancer }: Names,
+): AccessEntry['upstream'] {
   const upstream = exchange.route?.upstream
   // An orphan's plan was made by a worker that is gone; the outcome still names the endpoint.
-  const endpoint = outcome.endpoint ?? exchange.endpoint
+  const endpoint = outcome.endpoint ?? exchange.endpoint?.id ?? null
   if (upstream === undefined || endpoint === null) return null
   return {
     name: upstream.name,
-    endpoint: upstream.urls[upstream.endpoints.indexOf(endpoint)] ?? '',
+    endpoint: balancer.urlOf(endpoint),
     attempts: outcome.attempts,
     firstByteUs: outcome.upstreamFirstByteUs,
   }

@@ -4,12 +4,10 @@ import type { Route } from './route.ts'
 import { Router } from './router.ts'
 import type { Edge } from './serve.ts'
 import { TrustedProxies } from './trust.ts'
-import { Balancer } from './upstream/balancer.ts'
+import { balancer } from './upstream/balancer.fixture.ts'
 
 const upstream = {
   name: 'u',
-  endpoints: [4, 5],
-  urls: ['http://a:1', 'http://b:1'],
   connectTimeoutMs: 1,
   firstByteTimeoutMs: 2,
   idleTimeoutMs: 3,
@@ -21,6 +19,7 @@ export const inspection = {
   inspectMaxBytes: 100,
   overInspectMax: 'reject',
   inspectOtherBodies: false,
+  stream: false,
 } as const
 
 /** Serves `example.org`. */
@@ -31,6 +30,7 @@ export const route: Route = {
   upstream,
   inspection,
   bodyBytesMax: 1_000,
+  websocket: true,
 }
 
 /** A fresh snapshot, with `changes`. */
@@ -59,7 +59,7 @@ export function edge(changes: Partial<Edge> = {}): Edge {
       certificateNames: [],
     },
     trusted: new TrustedProxies([]),
-    balancer: new Balancer([upstream], 0),
+    balancer: balancer(),
     errorCodes,
     ...changes,
   }

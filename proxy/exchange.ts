@@ -7,6 +7,7 @@ import type { HeaderField, Plan, RespondPlan } from './plan.ts'
 import { isGrpc } from './policy.ts'
 import type { RequestHead } from './request.ts'
 import type { Route } from './route.ts'
+import type { EndpointLoad } from './upstream/endpoint-load.ts'
 
 /** How the WAF's part ended, as logs and metrics name it. */
 export type WafResult = 'pass' | 'detect' | 'deny' | 'redirect' | 'failed'
@@ -33,7 +34,8 @@ export class Exchange {
   transaction: Transaction | null = null
   wafResult: WafResult = 'pass'
   error: ErrorCode | null = null
-  endpoint: number | null = null
+  /** Where it was sent first; given back at its end. */
+  endpoint: EndpointLoad | null = null
 
   constructor(start: ExchangeStart) {
     this.id = start.id

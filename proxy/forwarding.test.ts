@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { forwardedHeaders, headerTemplates, requestIdOf } from './forwarding.ts'
 import type { HeaderEdit, HeaderField } from './plan.ts'
 import { type RequestOptions, request } from './request.fixture.ts'
+import { flagBits } from './request.ts'
 import { TrustedProxies } from './trust.ts'
 
 const trusted = new TrustedProxies(['10.0.0.0/8', '2001:db8::/32', '192.0.2.77'])
@@ -11,7 +12,7 @@ const uuidV7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 /** What the wire makes of a plan: the template filled in, then the plan's own edits. */
 function edits(options: RequestOptions, proxies = trusted): Record<string, string> {
   const received = request(options)
-  const plan = forwardedHeaders(received, proxies, 'id')
+  const plan = forwardedHeaders({ request: received, requestId: 'id' }, proxies, null)
   const values: Readonly<Record<string, string>> = {
     peer: received.peer,
     scheme: received.tls ? 'https' : 'http',
@@ -118,4 +119,17 @@ test('every response names the request and this hop, and what came in Via stays 
     ])
     expect(lines).toContainEqual({ op: 'append', name: 'via', value: '%{version} edge' })
   }
+})
+
+test('a new sticky endpoint is told as one more cookie, early data to the backend', () => {
+  const edits = (flags: number, cookie: string | null) => {
+    const exchange = { request: request({ flags }), requestId: 'id' }
+    const { requestEdits, responseEdits } = forwardedHeaders(exchange, trusted, cookie)
+    return [requestEdits, responseEdits]
+  }
+  expect(edits(0, null)).toEqual([[], []])
+  expect(edits(flagBits.early, 'a=b')).toEqual([
+    [{ op: 'set', name: 'early-data', value: '1' }],
+    [{ op: 'append', name: 'set-cookie', value: 'a=b' }],
+  ])
 })

@@ -1,5 +1,6 @@
 /** What the backend learns about the client, and both sides about this hop. */
 import { randomUUIDv7 } from 'node:crypto'
+import type { Exchange } from './exchange.ts'
 import type { ForwardPlan, HeaderEdit } from './plan.ts'
 import type { RequestHead } from './request.ts'
 import type { TrustedProxies } from './trust.ts'
@@ -61,14 +62,24 @@ export const trustedTemplate: HeaderTemplate = {
 /** The templates as plans count them, from 1. */
 export const headerTemplates: readonly HeaderTemplate[] = [untrustedTemplate, trustedTemplate]
 
-/** What the request and its response are told about the client and this hop. */
+const noEdits: readonly HeaderEdit[] = []
+// RFC 8470 §5.1: so that the backend may refuse what it does not want to see replayed.
+const earlyEdits = [set('early-data', '1')]
+
+/**
+ * What the request and its response are told about the client and this hop; `cookie` is that of a
+ * client that was given a new endpoint.
+ */
 export function forwardedHeaders(
-  request: RequestHead,
+  { request, requestId }: Pick<Exchange, 'request' | 'requestId'>,
   trusted: TrustedProxies,
-  requestId: string,
+  cookie: string | null,
 ): ForwardedHeaders {
+  const early = request.early ? earlyEdits : noEdits
+  const responseEdits: readonly HeaderEdit[] =
+    cookie === null ? noEdits : [{ op: 'append', name: 'set-cookie', value: cookie }]
   if (!trusted.has(request.peer)) {
-    return { template: 1, requestId, requestEdits: [], responseEdits: [] }
+    return { template: 1, requestId, requestEdits: early, responseEdits }
   }
   const said = (name: string, ours: string): HeaderEdit => set(name, request.header(name) ?? ours)
   const requestEdits = [
@@ -78,7 +89,7 @@ export function forwardedHeaders(
     said('x-forwarded-port', String(request.facts.localPort)),
     set('x-real-ip', trusted.clientOf(request)),
   ]
-  return { template: 2, requestId, requestEdits, responseEdits: [] }
+  return { template: 2, requestId, requestEdits: [...early, ...requestEdits], responseEdits }
 }
 
 function list(members: readonly string[]): string {

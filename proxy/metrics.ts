@@ -4,6 +4,7 @@
  * Host, path or method would let clients make series without end.
  */
 import type { AccessEntry } from './access-log.ts'
+import type { EndpointLoad } from './upstream/endpoint-load.ts'
 
 /** Seconds, as in the OpenTelemetry convention for HTTP. */
 const requestBuckets = [
@@ -18,6 +19,8 @@ export interface Family {
   readonly labels: readonly string[]
   /** Upper bounds of a histogram; absent for a counter. */
   readonly buckets?: readonly number[]
+  /** A number that goes up and down: it ends with its worker. */
+  readonly gauge?: true
 }
 
 /** Every family that workers count. */
@@ -50,6 +53,11 @@ export const families = {
   edge_upstream_retries_total: {
     help: 'Attempts beyond the first.',
     labels: ['route', 'upstream'],
+  },
+  edge_upstream_outstanding: {
+    help: 'Requests under way at an endpoint.',
+    labels: ['upstream', 'endpoint'],
+    gauge: true,
   },
   edge_upstream_first_byte_seconds: {
     help: 'From the forwarding of the request to the first byte of the response.',
@@ -151,6 +159,14 @@ export class WorkerMetrics {
     observe(numbers, inspectionBuckets, milliseconds / 1_000)
   }
 
+  /** Takes over what is under way now. */
+  outstanding(loads: Iterable<EndpointLoad>): void {
+    for (const [key, { family }] of this.#series) if (isGauge(family)) this.#series.delete(key)
+    for (const { upstream, url, outstanding } of loads) {
+      add(this.#of('edge_upstream_outstanding', [upstream, url]), 0, outstanding)
+    }
+  }
+
   /** Takes over the access log's own count. */
   accessLogDropped(total: number): void {
     if (total > 0) this.#of('edge_access_log_dropped_total', [])[0] = total
@@ -201,6 +217,12 @@ export class WorkerMetrics {
 export function bucketsOf(family: FamilyName): readonly number[] {
   const { buckets }: Family = families[family]
   return buckets ?? []
+}
+
+/** Whether a family goes up and down. */
+export function isGauge(family: FamilyName): boolean {
+  const { gauge }: Family = families[family]
+  return gauge === true
 }
 
 function add(numbers: number[], index: number, more: number): void {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { inspectsBody, isGrpc, refusal } from './policy.ts'
+import { inspectsBody, isGrpc, isTooEarly, refusal } from './policy.ts'
 import { type RequestOptions, request } from './request.fixture.ts'
-import { doubtBits } from './request.ts'
+import { doubtBits, flagBits } from './request.ts'
 
 const refuse = {
   encodedSlash: true,
@@ -57,12 +57,15 @@ const bodies = [
   ['', true, true],
   ['application/grpc', true, false],
   ['application/grpc+proto', true, false],
+  ['application/grpc+json', true, false],
 ] as const
 
 for (const [type, inspectOtherBodies, expected] of bodies) {
   test(`a body of "${type}" is ${expected ? 'held' : 'streamed'}, ${inspectOtherBodies}`, () => {
     const headers = type === '' ? [] : ([['content-type', type]] as const)
-    expect(inspectsBody(request({ flags: 1, headers }), { inspectOtherBodies })).toBe(expected)
+    expect(
+      inspectsBody(request({ flags: 1, headers }), { stream: false, inspectOtherBodies }),
+    ).toBe(expected)
   })
 }
 
@@ -74,13 +77,39 @@ test('of two content types any inspected one counts', () => {
       ['content-type', 'application/json'],
     ],
   }
-  expect(inspectsBody(request(options), { inspectOtherBodies: false })).toBe(true)
+  expect(inspectsBody(request(options), { stream: false, inspectOtherBodies: false })).toBe(true)
 })
 
 test('without a body there is nothing to wait for', () => {
   const headers = [['content-type', 'application/json']] as const
-  expect(inspectsBody(request({ headers }), { inspectOtherBodies: true })).toBe(false)
+  expect(inspectsBody(request({ headers }), { stream: false, inspectOtherBodies: true })).toBe(
+    false,
+  )
 })
+
+test('a route that streams and a WebSocket hold no body', () => {
+  const headers = [['content-type', 'application/json']] as const
+  const policy = { stream: false, inspectOtherBodies: true }
+  expect(inspectsBody(request({ flags: 1, headers }), { ...policy, stream: true })).toBe(false)
+  expect(inspectsBody(request({ flags: 1 | flagBits.websocket, headers }), policy)).toBe(false)
+})
+
+// RFC 8470: what may be a replay is served only when that changes nothing.
+const earlyCases = [
+  ['GET', flagBits.early, false],
+  ['HEAD', flagBits.early, false],
+  ['OPTIONS', flagBits.early, false],
+  ['GET', flagBits.early | flagBits.query, true],
+  ['GET', flagBits.early | flagBits.hasBody, true],
+  ['POST', flagBits.early, true],
+  ['TRACE', flagBits.early, true],
+  ['POST', flagBits.query, false],
+] as const
+
+for (const [method, flags, expected] of earlyCases) {
+  test(`${method} with flags ${flags} is ${expected ? '' : 'not '}too early`, () =>
+    expect(isTooEarly(request({ method, flags }))).toBe(expected))
+}
 
 test('gRPC is known by its type', () => {
   expect(isGrpc(request({ headers: [['content-type', 'application/grpc+proto']] }))).toBe(true)

@@ -13,6 +13,7 @@ export interface ContentPolicy {
 /** The part of a route that says what to do with bodies. */
 export interface BodyPolicy {
   readonly inspectOtherBodies: boolean
+  readonly stream: boolean
 }
 
 const doubts: readonly Doubt[] = Object.keys(doubtBits).filter(
@@ -47,12 +48,25 @@ function covers(name: string, host: string): boolean {
 
 /** Whether the body is held for the WAF, or streamed past it. */
 export function inspectsBody(request: RequestHead, policy: BodyPolicy): boolean {
-  if (!request.hasBody) return false
+  if (!request.hasBody || policy.stream || request.websocket) return false
   // Of two Content-Type fields nobody knows which one the backend takes: any of them counts.
-  if (request.headerAll('content-type').some((value) => isParsed(mediaType(value)))) return true
-  // gRPC streams: its messages are framed, and a call may last for hours.
-  return policy.inspectOtherBodies && !isGrpc(request)
+  const types = request.headerAll('content-type').map(mediaType)
+  // gRPC streams: its messages are framed, and a call may last for hours. Its `+json` is no JSON.
+  if (types.length > 0 && types.every((type) => type.startsWith('application/grpc'))) return false
+  return policy.inspectOtherBodies || types.some(isParsed)
 }
+
+/**
+ * RFC 8470 §5.2: early data may be a replay, so only a request that changes nothing is served from
+ * it. A query is where applications hide actions behind GET: those wait for the handshake, too.
+ */
+export function isTooEarly(request: RequestHead): boolean {
+  if (!request.early) return false
+  return !safeMethods.has(request.method) || request.hasQuery || request.hasBody
+}
+
+// RFC 9110 §9.2.1, without TRACE, which no edge should pass on from early data.
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Whether the request is a gRPC call. */
 export function isGrpc(request: RequestHead): boolean {

@@ -3,13 +3,14 @@ import assert from 'node:assert'
 import type { WafMode } from '../waf/verdict.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { RouteMatch } from './router.ts'
-import { numberEndpoints } from './upstream/resolve.ts'
 
 export interface Route extends RouteMatch {
   readonly name: string
   readonly upstream: Upstream
   readonly inspection: InspectionPolicy
   readonly bodyBytesMax: number | null
+  /** Whether WebSockets may be opened. */
+  readonly websocket: boolean
 }
 
 /** How much of an exchange the WAF sees, and what it may do. */
@@ -18,13 +19,12 @@ export interface InspectionPolicy {
   readonly inspectMaxBytes: number
   readonly overInspectMax: 'reject' | 'stream'
   readonly inspectOtherBodies: boolean
+  /** Bodies are never held: the WAF judges by the head alone. */
+  readonly stream: boolean
 }
 
 export interface Upstream {
   readonly name: string
-  /** Ids in the wire's endpoint table, in the order of `urls`. */
-  readonly endpoints: readonly number[]
-  readonly urls: readonly string[]
   readonly connectTimeoutMs: number
   readonly firstByteTimeoutMs: number
   readonly idleTimeoutMs: number
@@ -40,26 +40,14 @@ export function unroutedInspection(config: EdgeConfig): InspectionPolicy {
     inspectMaxBytes: unroutedInspectMaxBytes,
     overInspectMax: 'stream',
     inspectOtherBodies: false,
+    stream: false,
   }
 }
 
-/** The configuration's upstreams with the ids that the wire's endpoint table uses. */
-export function upstreamsOf(config: EdgeConfig): Upstream[] {
-  const numbered = numberEndpoints(config.upstreams)
-  return config.upstreams.map((upstream, index) => ({
-    name: upstream.name,
-    endpoints: numbered[index]?.endpoints ?? [],
-    urls: upstream.endpoints.map(({ url }) => url),
-    connectTimeoutMs: upstream.connectTimeoutMs,
-    firstByteTimeoutMs: upstream.firstByteTimeoutMs,
-    idleTimeoutMs: upstream.idleTimeoutMs,
-  }))
-}
-
 /** The configuration's routes, each with its upstream at hand. */
-export function routesOf(config: EdgeConfig, upstreams: readonly Upstream[]): Route[] {
+export function routesOf(config: EdgeConfig): Route[] {
   return config.routes.map((route) => {
-    const upstream = upstreams.find(({ name }) => name === route.upstream)
+    const upstream = config.upstreams.find(({ name }) => name === route.upstream)
     assert(upstream !== undefined, `route ${route.name} names no upstream`)
     return {
       name: route.name,
@@ -67,12 +55,14 @@ export function routesOf(config: EdgeConfig, upstreams: readonly Upstream[]): Ro
       path: route.path,
       upstream,
       bodyBytesMax: route.bodyBytesMax,
+      websocket: route.websocket,
       inspection: {
         // Off for the whole program is off for every route: the flag is the operator's last word.
         mode: config.waf.mode === 'off' ? 'off' : route.waf.mode,
         inspectMaxBytes: route.inspectMaxBytes,
         overInspectMax: route.overInspectMax,
         inspectOtherBodies: route.inspectOtherBodies,
+        stream: route.stream,
       },
     }
   })

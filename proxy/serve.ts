@@ -14,7 +14,8 @@ import type { ErrorCode } from './errors.ts'
 import { type Exchange, factsOf } from './exchange.ts'
 import { forwardedHeaders } from './forwarding.ts'
 import type { HeaderField, Plan } from './plan.ts'
-import { type ContentPolicy, inspectsBody, isGrpc, refusal } from './policy.ts'
+import { learn } from './learn.ts'
+import { type ContentPolicy, inspectsBody, isGrpc, isTooEarly, refusal } from './policy.ts'
 import { type RedirectOptions, redirect } from './redirect.ts'
 import type { InspectionPolicy, Route } from './route.ts'
 import type { Router } from './router.ts'
@@ -45,24 +46,29 @@ export function serve(exchange: Exchange, edge: Edge): Plan {
   if (redirected === 'no-host') return exchange.fail('BAD_REQUEST')
   if (redirected !== null) return exchange.answer(redirected)
   exchange.route = edge.router.match(request)
+  if (isTooEarly(request)) return exchange.fail('TOO_EARLY')
   const inspection = exchange.route?.inspection ?? edge.unrouted
   if (edge.waf === null || inspection.mode === 'off') return onwards(exchange, edge)
   const facts = factsOf(exchange, inspectsBody(request, inspection))
   exchange.transaction = edge.waf.begin(facts, inspection.mode)
   const verdict = edge.waf.requestHead(exchange.transaction)
   if (verdict.action === 'needs-body') {
-    return { kind: 'read-body', maxBytes: inspection.inspectMaxBytes }
+    return { kind: 'read-body', maxBytes: heldBytesMax(exchange.route, inspection) }
   }
   return stopped(exchange, verdict, edge) ?? onwards(exchange, edge)
 }
 
 /** The body is here, or what came of it; the addon holds it for phase 2. */
 export function serveBody(exchange: Exchange, status: BodyStatus, edge: Edge): Plan {
-  const { overInspectMax } = exchange.route?.inspection ?? edge.unrouted
+  const { route } = exchange
+  const inspection = route?.inspection ?? edge.unrouted
   const error = bodyErrors[status]
-  if (error !== null && !(status === 'over-max' && overInspectMax === 'stream')) {
-    return exchange.fail(error)
-  }
+  const streams =
+    status === 'over-max' &&
+    inspection.overInspectMax === 'stream' &&
+    // Else it is already longer than the route takes at all.
+    heldBytesMax(route, inspection) !== route?.bodyBytesMax
+  if (error !== null && !streams) return exchange.fail(error)
   const verdict = inspect(exchange, edge, (waf, transaction) => waf.requestBody(transaction))
   return stopped(exchange, verdict, edge) ?? onwards(exchange, edge)
 }
@@ -97,10 +103,12 @@ export function serveResponseBody(exchange: Exchange, edge: Edge): Plan {
 /** It is over, however it ended: phase 5, and the line for log, metrics and events. */
 export function conclude(exchange: Exchange, outcome: Outcome, edge: Edge): AccessEntry {
   if (outcome.error !== null) exchange.error = edge.errorCodes[outcome.error] ?? 'INTERNAL'
+  if (exchange.endpoint !== null) edge.balancer.ended(exchange.endpoint)
+  learn(exchange, outcome, edge)
   if (edge.waf !== null && exchange.transaction !== null) {
     edge.waf.logging(exchange.transaction, { status: outcome.status })
   }
-  return accessEntry(exchange, outcome, edge.listeners)
+  return accessEntry(exchange, outcome, edge)
 }
 
 const bodyErrors: Record<BodyStatus, ErrorCode | null> = {
@@ -116,19 +124,24 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
   const refused = refusal(exchange.request, edge.policy)
   if (refused !== null) return exchange.fail(refused)
   if (exchange.route === null) return exchange.fail('NO_ROUTE')
-  const { upstream, bodyBytesMax } = exchange.route
-  const endpoint = edge.balancer.choose(upstream.name)
-  if (endpoint === null) return exchange.fail('NO_SUCH_ENDPOINT')
+  const { upstream, bodyBytesMax, websocket } = exchange.route
+  const { transaction, request } = exchange
+  if (request.websocket && !websocket) return exchange.fail('UPGRADE_NOT_SUPPORTED')
+  // A plan that could not be written may have taken one before.
+  if (exchange.endpoint !== null) edge.balancer.ended(exchange.endpoint)
+  exchange.endpoint = null
+  const choice = edge.balancer.choose(upstream.name, exchange)
+  if (choice === null) return exchange.fail('NO_HEALTHY_ENDPOINT')
+  const { endpoint, alternative, retry, cookie } = choice
   exchange.endpoint = endpoint
-  const { transaction, request, requestId } = exchange
   const need =
     edge.waf === null || transaction === null ? 'none' : edge.waf.responseNeed(transaction)
   return {
     kind: 'forward',
-    endpoint,
-    alternatives: [],
-    retry: true,
-    tunnel: false,
+    endpoint: endpoint.id,
+    alternatives: alternative === null ? none : [alternative.id],
+    retry,
+    tunnel: request.websocket,
     allTrailers: isGrpc(request),
     inspectResponseHead: need !== 'none',
     inspectResponseBody: need === 'body',
@@ -136,8 +149,15 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
     firstByteTimeoutMs: upstream.firstByteTimeoutMs,
     idleTimeoutMs: upstream.idleTimeoutMs,
     bodyBytesMax,
-    ...forwardedHeaders(request, edge.trusted, requestId),
+    ...forwardedHeaders(exchange, edge.trusted, cookie),
   }
+}
+
+const none: readonly number[] = []
+
+/** The most of a body that is held; what is more is over the route's limit or the WAF's. */
+function heldBytesMax(route: Route | null, { inspectMaxBytes }: InspectionPolicy): number {
+  return Math.min(inspectMaxBytes, route?.bodyBytesMax ?? Infinity)
 }
 
 /** The plan of a verdict that ends the exchange; null to go on. */

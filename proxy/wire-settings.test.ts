@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { resolve, schema } from './config/schema.ts'
-import { routesOf, unroutedInspection, upstreamsOf } from './route.ts'
+import { routesOf, unroutedInspection } from './route.ts'
 import { listenersOf, wireConfigOf } from './wire-settings.ts'
 
 function configOf(file: unknown) {
@@ -41,12 +41,12 @@ test('routes get their upstream and mode; off for all is off for each', () => {
   }
   const modes = (mode: string): string[] => {
     const config = configOf({ ...file, waf: { mode } })
-    const routes = routesOf(config, upstreamsOf(config))
+    const routes = routesOf(config)
     return [...routes.map((route) => route.inspection.mode), unroutedInspection(config).mode]
   }
   expect(modes('block')).toEqual(['detect', 'block', 'block'])
   expect(modes('off')).toEqual(['off', 'off', 'off'])
   const config = configOf(file)
-  const [one] = routesOf(config, upstreamsOf(config))
-  expect(one?.upstream).toMatchObject({ name: 'b', endpoints: [1], urls: ['http://127.0.0.1:2'] })
+  const [one] = routesOf(config)
+  expect(one?.upstream).toMatchObject({ name: 'b', connectTimeoutMs: 2_000 })
 })

@@ -1,5 +1,5 @@
 /** Gathers what the workers count and remember. Lives in the main thread. */
-import type { Series } from '../metrics.ts'
+import { isGauge, type Series } from '../metrics.ts'
 import type { ReportRequest, WorkerReport } from '../worker-messages.ts'
 import { EventRing } from './events.ts'
 import { addSeries } from './exposition.ts'
@@ -36,7 +36,11 @@ export class Collector {
 
   /** The worker in `slot` ended; its successor begins at zero. */
   ended(slot: number): void {
-    addSeries(this.#gone, this.#live.get(slot) ?? [])
+    const last = this.#live.get(slot) ?? []
+    addSeries(
+      this.#gone,
+      last.filter(({ family }) => !isGauge(family)),
+    )
     this.#live.delete(slot)
   }
 

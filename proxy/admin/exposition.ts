@@ -1,6 +1,6 @@
 /** From the workers' series and the wire's numbers to Prometheus text. */
 import { AggregatorRegistry, type MetricObject, type PrometheusContentType } from 'prom-client'
-import { type FamilyName, type Series, bucketsOf, families } from '../metrics.ts'
+import { type FamilyName, type Series, bucketsOf, families, isGauge } from '../metrics.ts'
 
 /** One metric in prom-client's JSON, by which it merges the metrics of many workers. */
 type MetricJson = Pick<MetricObject, 'help' | 'name'> & {
@@ -54,7 +54,7 @@ function metricsOf(report: readonly Series[]): MetricJson[] {
     return {
       name,
       help: families[name].help,
-      type: histogram ? 'histogram' : 'counter',
+      type: histogram ? 'histogram' : isGauge(name) ? 'gauge' : 'counter',
       aggregator: 'sum',
       values: series.flatMap((one) => (histogram ? histogramValues(one) : [counterValue(one)])),
     }

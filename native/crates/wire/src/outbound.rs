@@ -313,3 +313,30 @@ pub fn answer_headers(headers: Vec<(Bytes, Bytes)>) -> Vec<(Bytes, Bytes)> {
     kept.retain(|(name, value)| !is_hop_by_hop(name) && is_safe(name) && is_safe(value));
     kept
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers_pass_by_the_list_unless_all_do() {
+        let fields = [
+            "grpc-status",
+            "Content-Digest",
+            "x-checksum-crc32",
+            "x-other",
+        ];
+        let all: Vec<Field> = fields.map(|name| (name.into(), "1".into())).into();
+        assert_eq!(passing_trailers(all.clone(), true), all);
+        assert_eq!(passing_trailers(all.clone(), false), all[..3]);
+    }
+
+    #[test]
+    fn a_query_keeps_every_byte_that_a_query_may_hold() {
+        let mut target = BytesMut::new();
+        put_query(&mut target, b"a=[1]{2}|\\^`%zz?/'&<\">\xe9");
+        assert_eq!(&target[..], b"a=[1]{2}|\\^`%zz?/'&%3C%22%3E%E9");
+        assert!(http::uri::PathAndQuery::try_from(&[b"/?", &target[..]].concat()[..]).is_ok());
+    }
+}

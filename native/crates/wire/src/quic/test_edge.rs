@@ -42,6 +42,7 @@ fn certificate(name: &str, is_default: bool) -> CertificateConfig {
     CertificateConfig {
         chain: String::from_utf8(builder.build().to_pem().unwrap()).unwrap(),
         key: String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap(),
+        id: None,
         names: vec![name.to_owned()],
         is_default,
     }

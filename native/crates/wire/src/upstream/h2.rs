@@ -107,7 +107,10 @@ pub fn exchange(
     manner: &Manner,
 ) -> Result<(H2Request, H2Response), Broken> {
     let place = Place::new(session);
-    let ends = manner.framing == RequestFraming::None;
+    let ends = matches!(
+        manner.framing,
+        RequestFraming::None | RequestFraming::Length(0)
+    );
     let sent = session.requests.clone().send_request(request, ends);
     // Nothing of it has left: the connection was closing already.
     let (response, stream) = sent.map_err(|_| Broken {
@@ -172,7 +175,7 @@ async fn capacity(stream: &mut SendStream<Bytes>, wanted: usize) -> Option<usize
 
 impl RequestSink for H2Request {
     async fn open(&mut self, held: Bytes, ends: bool) -> Result<bool, ErrorCode> {
-        self.send(held, ends).await
+        Ok(self.send(held, ends).await? && (!ends || self.end(Vec::new()).await?))
     }
 
     async fn data(&mut self, piece: Bytes) -> Result<bool, ErrorCode> {

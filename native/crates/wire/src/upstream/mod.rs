@@ -97,3 +97,7 @@ pub trait ResponseSource {
     /// The validated trailers, after `piece` returned `None`.
     fn trailers(&mut self) -> Vec<Field>;
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
