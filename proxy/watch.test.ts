@@ -9,8 +9,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { until } from '../test/harness/wait.ts'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { FileWatch } from './watch.ts'
 
 let folder = ''
@@ -31,7 +30,8 @@ function watching(files: readonly string[], pollMs = 60_000): FileWatch {
   return watch
 }
 
-const change = (): Promise<void> => until('a change', () => changes > 0, 5_000)
+const change = (): Promise<void> =>
+  vi.waitFor(() => expect(changes).toBeGreaterThan(0), { timeout: 5_000, interval: 10 })
 
 test('a file written in place, replaced, removed or made is a change', async () => {
   const file = join(folder, 'edge.yaml')

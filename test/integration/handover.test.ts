@@ -75,6 +75,7 @@ test(`${handovers} handovers under load lose no request and no connection`, asyn
     await until('requests go on', () => load.succeeded > before + 20)
   }
   const result = await load.stop()
+  console.info(`${handovers} handovers, ${result.started} requests started`)
   expect(result.failures).toEqual([])
   expect(result.succeeded).toBe(result.started)
   expect(result.started).toBeGreaterThan(100)

@@ -133,7 +133,7 @@ test(`${rounds} reloads, half of them broken, lose no request`, async () => {
   expect(result.succeeded).toBe(result.started)
   expect(await metric(edge.statusPort, 'edge_config_generation')).toBe(taken + 1)
   expect(await metric(edge.statusPort, 'edge_waf_worker_restarts_total')).toBe(0)
-}, 120_000)
+}, 400_000)
 
 test('a refused reload says why, with the place, and readiness stays', async () => {
   const url = await named('one')
@@ -252,4 +252,4 @@ test(`${rounds} changes of certificates, some broken, fail no handshake`, async 
   const result = await load.stop()
   expect(result.failures).toEqual([])
   expect(result.succeeded).toBe(result.started)
-}, 180_000)
+}, 400_000)
