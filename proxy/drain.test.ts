@@ -1,27 +1,52 @@
 import { expect, test } from 'vitest'
-import { drain } from './drain.ts'
+import { type DrainOptions, drain } from './drain.ts'
 
-function wireWith(active: number[]) {
+function wireWith(active: number[], open: number[] = []) {
   const calls: string[] = []
   return {
     calls,
     setHealth: (state: number) => calls.push(`health ${state}`),
     drain: () => calls.push('drain'),
+    stopAccepting: () => calls.push('stop accepting'),
     activeExchanges: () => {
       calls.push('look')
       return active.shift() ?? 0
     },
+    stats: () => JSON.stringify({ connectionsOpen: open.shift() ?? 0 }),
   }
 }
 
-test('health turns before connections are told, then exchanges are waited for', async () => {
+const options: DrainOptions = {
+  mode: 'withdraw',
+  delayMs: 0,
+  timeoutMs: 5_000,
+  idleGraceMs: 1_000,
+}
+
+test('withdraw: health turns, connections are told, the listeners close last', async () => {
   const wire = wireWith([2, 1, 0])
-  await drain(wire, { delayMs: 0, timeoutMs: 5_000 })
-  expect(wire.calls).toEqual(['health 2', 'drain', 'look', 'look', 'look'])
+  await drain(wire, options)
+  const { calls } = wire
+  expect(calls).toEqual(['health 2', 'drain', 'look', 'look', 'look', 'stop accepting', 'look'])
+})
+
+test('handover: no new connections, and health is the business of the successor', async () => {
+  const wire = wireWith([1, 0])
+  await drain(wire, { ...options, mode: 'handover' })
+  expect(wire.calls).toEqual(['stop accepting', 'drain', 'look', 'look'])
 })
 
 test('the timeout ends the wait', async () => {
   const wire = wireWith([1, 1, 1, 1])
-  await drain(wire, { delayMs: 0, timeoutMs: 0 })
-  expect(wire.calls).toEqual(['health 2', 'drain', 'look'])
+  await drain(wire, { ...options, timeoutMs: 0 })
+  expect(wire.calls).toEqual(['health 2', 'drain', 'stop accepting'])
+})
+
+test('idle connections may bring a last request for a while, not for ever', async () => {
+  const wire = wireWith([], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+  const begun = performance.now()
+  await drain(wire, { ...options, mode: 'handover', idleGraceMs: 200 })
+  expect(performance.now() - begun).toBeGreaterThanOrEqual(199)
+  const gone = wireWith([], [1, 0])
+  await drain(gone, { ...options, mode: 'handover', idleGraceMs: 60_000 })
 })

@@ -3,21 +3,55 @@ import { pause } from './supervisor.ts'
 import { type Wire, health } from './wire.ts'
 
 export interface DrainOptions {
-  /** Health says draining, everything is still served: balancers need time to look. */
+  /**
+   * `withdraw`: balancers are told by the health path and have time to look elsewhere; whoever
+   * still comes is served. `handover`: a successor has the same ports, so nobody comes any more,
+   * and health stays what it is: the node serves on.
+   */
+  readonly mode: 'withdraw' | 'handover'
   readonly delayMs: number
   readonly timeoutMs: number
+  /** How long idle connections may still bring a request, and hear that they are to close. */
+  readonly idleGraceMs: number
 }
 
 const pollMs = 50
 
+type DrainedWire = Pick<Wire, 'setHealth' | 'drain' | 'stopAccepting' | 'activeExchanges' | 'stats'>
+
 /** Ends when no exchange is left, or at the timeout: what is then still running is cut off. */
-export async function drain(
-  wire: Pick<Wire, 'setHealth' | 'drain' | 'activeExchanges'>,
-  { delayMs, timeoutMs }: DrainOptions,
-): Promise<void> {
-  wire.setHealth(health.draining)
-  if (delayMs > 0) await pause(delayMs)
+export async function drain(wire: DrainedWire, options: DrainOptions): Promise<void> {
+  if (options.mode === 'withdraw') wire.setHealth(health.draining)
+  if (options.delayMs > 0) await pause(options.delayMs)
+  if (options.mode === 'handover') wire.stopAccepting()
   wire.drain()
-  const end = performance.now() + timeoutMs
-  while (wire.activeExchanges() > 0 && performance.now() < end) await pause(pollMs)
+  await quiet(wire, options)
+  // What waits to be accepted still gets its answer.
+  if (options.mode === 'withdraw') {
+    wire.stopAccepting()
+    await quiet(wire, { ...options, idleGraceMs: Math.min(options.idleGraceMs, lastCallMs) })
+  }
+}
+
+// Connections that came in the last moment: enough for their request to be read.
+const lastCallMs = 100
+
+/** No exchange is left, and connections without one had their time. */
+async function quiet(
+  wire: Pick<Wire, 'activeExchanges' | 'stats'>,
+  { timeoutMs, idleGraceMs }: Pick<DrainOptions, 'timeoutMs' | 'idleGraceMs'>,
+): Promise<void> {
+  const begun = performance.now()
+  for (;;) {
+    const waitedMs = performance.now() - begun
+    if (waitedMs >= timeoutMs) return
+    const isIdle = wire.activeExchanges() === 0
+    if (isIdle && (waitedMs >= idleGraceMs || openConnections(wire) === 0)) return
+    await pause(pollMs)
+  }
+}
+
+function openConnections(wire: Pick<Wire, 'stats'>): number {
+  const { connectionsOpen }: { connectionsOpen: number } = JSON.parse(wire.stats())
+  return connectionsOpen
 }

@@ -1,4 +1,5 @@
-/** Builds the snapshot by which a worker decides: from the configuration, the program, the port. */
+/** The snapshots by which a worker decides: made of the configuration, the program, the port. */
+import assert from 'node:assert'
 import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
 import { AddonScanner } from '../waf/scanner.ts'
@@ -10,44 +11,125 @@ import type { Edge } from './serve.ts'
 import { TrustedProxies } from './trust.ts'
 import { Balancer } from './upstream/balancer.ts'
 import type { EndpointLoads } from './upstream/endpoint-load.ts'
+import type { UpstreamState } from './upstream/endpoint-state.ts'
 import { type WorkerPort, wireErrorCodes } from './wire.ts'
 import { listenersOf, portOf } from './wire-settings.ts'
-import type { WorkerSetup } from './worker-messages.ts'
+import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
 
-/** One frozen snapshot; `loads` outlives it, because exchanges do. */
-export function createEdge(setup: WorkerSetup, port: WorkerPort, loads: EndpointLoads): Edge {
-  const { config, program } = setup
-  const { listen } = config
-  return Object.freeze({
-    listeners: listenersOf(config).map(({ name }) => name),
-    redirect: {
-      enabled: listen.redirect && listen.https !== null,
-      httpsPort: listen.advertiseHttpsPort ?? (listen.https === null ? 0 : portOf(listen.https)),
-    },
-    router: new Router(routesOf(config)),
-    unrouted: unroutedInspection(config),
-    waf: program === null ? null : createWaf(config, program, port),
-    onFailure: config.waf.onFailure,
-    responseInspectMaxBytes: program?.settings.responseBodyLimitBytes ?? 0,
-    policy: { refuse: config.policy.refuse, certificateNames: setup.certificateNames },
-    trusted: new TrustedProxies(config.trustedProxies),
-    balancer: new Balancer(config.upstreams, setup.upstreams, {
-      offset: setup.slot,
-      workers: config.waf.workers,
-      loads,
-      clock: () => performance.now(),
-      random: () => Math.random(),
-    }),
-    errorCodes: wireErrorCodes(),
-  })
+/** The generations of one worker: the newest snapshot, and which one is which. */
+export class Generations {
+  readonly #builder: EdgeBuilder
+  readonly #known = new Map<Edge, number>()
+  readonly #loads: EndpointLoads
+  #setup: WorkerSetup
+  #edge: Edge
+
+  constructor(setup: WorkerSetup, port: WorkerPort, loads: EndpointLoads) {
+    this.#builder = new EdgeBuilder(port, loads)
+    this.#loads = loads
+    this.#setup = setup
+    this.#edge = this.#builder.build(setup)
+    this.#known.set(this.#edge, setup.generation)
+  }
+
+  /** The newest snapshot. */
+  get edge(): Edge {
+    return this.#edge
+  }
+
+  /** Takes a reload over; false for one that this worker was born with. */
+  take({ setup, program }: SwapOrder): boolean {
+    const { slot, generation, program: before } = this.#setup
+    if (setup.generation <= generation) return false
+    this.#setup = { ...setup, slot, program: program === undefined ? before : program }
+    this.#edge = this.#builder.build(this.#setup)
+    this.#known.set(this.#edge, setup.generation)
+    this.update(setup.upstreams)
+    return true
+  }
+
+  /** Exchanges of older generations, too, go where their upstream is now. */
+  update(states: readonly UpstreamState[]): void {
+    for (const { balancer } of this.#known.keys()) balancer.update(states)
+    this.#retainLoads()
+  }
+
+  /** The generation of a snapshot that nobody uses any more. */
+  forget(edge: Edge): number {
+    const generation = this.#known.get(edge)
+    assert(generation !== undefined, 'a snapshot is released once')
+    this.#known.delete(edge)
+    this.#retainLoads()
+    return generation
+  }
+
+  #retainLoads(): void {
+    const current = [...this.#known.keys()].flatMap(({ balancer }) => balancer.endpoints)
+    this.#loads.retain(new Set(current))
+  }
 }
 
-function createWaf(config: EdgeConfig, program: Program, port: WorkerPort): Waf {
-  const { logFile, auditLogFile } = config.waf
-  return new Waf({
-    program,
-    scanner: new AddonScanner(port),
-    log: logFile === null ? null : new LogFile(logFile),
-    audit: auditLogFile === null ? null : new LogFile(auditLogFile),
-  })
+/** Makes one snapshot after the other; what did not change is used again. */
+class EdgeBuilder {
+  readonly #port: WorkerPort
+  /** Outlive every snapshot, because exchanges do. */
+  readonly #loads: EndpointLoads
+  /** By path: a reload opens them anew, because that is when logs are rotated. */
+  readonly #logs = new Map<string, LogFile>()
+  #waf: { readonly waf: Waf; readonly program: Program; readonly paths: string } | null = null
+
+  constructor(port: WorkerPort, loads: EndpointLoads) {
+    this.#port = port
+    this.#loads = loads
+  }
+
+  /** One frozen snapshot. */
+  build(setup: WorkerSetup): Edge {
+    const { config, program } = setup
+    const { listen } = config
+    for (const log of this.#logs.values()) log.reopen()
+    return Object.freeze({
+      listeners: listenersOf(config).map(({ name }) => name),
+      redirect: {
+        enabled: listen.redirect && listen.https !== null,
+        httpsPort: listen.advertiseHttpsPort ?? (listen.https === null ? 0 : portOf(listen.https)),
+      },
+      router: new Router(routesOf(config)),
+      unrouted: unroutedInspection(config),
+      waf: program === null ? null : this.#wafOf(config, program),
+      onFailure: config.waf.onFailure,
+      responseInspectMaxBytes: program?.settings.responseBodyLimitBytes ?? 0,
+      policy: { refuse: config.policy.refuse, certificateNames: setup.certificateNames },
+      trusted: new TrustedProxies(config.trustedProxies),
+      balancer: new Balancer(config.upstreams, setup.upstreams, {
+        offset: setup.slot,
+        workers: config.waf.workers,
+        loads: this.#loads,
+        clock: () => performance.now(),
+        random: () => Math.random(),
+      }),
+      errorCodes: wireErrorCodes(),
+    })
+  }
+
+  #wafOf(config: EdgeConfig, program: Program): Waf {
+    const { logFile, auditLogFile } = config.waf
+    const paths = JSON.stringify([logFile, auditLogFile])
+    if (this.#waf?.program === program && this.#waf.paths === paths) return this.#waf.waf
+    const waf = new Waf({
+      program,
+      scanner: new AddonScanner(this.#port),
+      log: this.#logAt(logFile),
+      audit: this.#logAt(auditLogFile),
+    })
+    this.#waf = { waf, program, paths }
+    return waf
+  }
+
+  #logAt(path: string | null): LogFile | null {
+    if (path === null) return null
+    const log = this.#logs.get(path) ?? new LogFile(path)
+    this.#logs.set(path, log)
+    return log
+  }
 }

@@ -13,14 +13,15 @@ export interface Around {
 /** What the outcome says about the endpoints that it names. */
 export function learn(exchange: Exchange, outcome: Outcome, around: Around): void {
   const { balancer, errorCodes } = around
-  const { endpoint, error, failedFirst, attempts, clientAborted, status } = outcome
+  const { endpoint, error, failedFirst, clientAborted, status } = outcome
   const isFault = (index: number): boolean => endpointFaults.has(errorCodes[index] ?? 'INTERNAL')
   if (failedFirst !== null && isFault(failedFirst.error)) {
     balancer.learn(failedFirst.endpoint, 'failure')
   }
   if (endpoint === null || exchange.route === null) return
   const { name } = exchange.route.upstream
-  if (attempts > 1) balancer.retried(name)
+  // A second attempt because a kept connection had gone is no new load, and not of the budget.
+  if (failedFirst !== null) balancer.retried(name)
   if (error !== null) {
     if (isFault(error)) balancer.learn(endpoint, 'failure')
   } else if (!clientAborted) balancer.learn(endpoint, balancer.resultOf(name, status))

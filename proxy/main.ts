@@ -1,15 +1,16 @@
 /** The program's entry: picks the command, makes exit codes of errors. `run.ts` composes. */
 import { readFileSync } from 'node:fs'
 import { exitCodes } from './cli/exit-codes.ts'
-import { loadConfig } from './cli/load-config.ts'
+import { configFileOf, loadConfig } from './cli/load-config.ts'
 import { rules } from './cli/rules.ts'
 import type { Terminal } from './cli/terminal.ts'
 import { usage } from './cli/usage.ts'
 import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
+import { readFlags } from './config/flags.ts'
 import { printConfig } from './config/print.ts'
-import { rulesetOptions } from './rules.ts'
-import { loadCertificates } from './tls/certificates.ts'
-import { readUpstreamFiles } from './upstream/upstream-files.ts'
+import { readLastGood, saveLastGood } from './last-good.ts'
+import { type Loaded, load } from './load.ts'
+import { listenToSignals } from './signals.ts'
 
 type Command = (args: readonly string[], terminal: Terminal) => number | Promise<number>
 
@@ -35,23 +36,61 @@ function showVersion(_args: readonly string[], terminal: Terminal): number {
 }
 
 async function runCommand(args: readonly string[], terminal: Terminal): Promise<number> {
-  const loaded = loadConfig(args, terminal.env)
-  if (loaded.flags.printConfig) {
-    terminal.print(printConfig(loaded).trimEnd())
+  if (readFlags(args).printConfig) {
+    terminal.print(printConfig(loadConfig(args, terminal.env)).trimEnd())
     return exitCodes.fine
   }
-  const { config, origins } = loaded
-  const sources = { config, origins, env: terminal.env, now: new Date() }
-  const { set, caFile, notices } = await loadCertificates(sources)
-  const upstreamFiles = readUpstreamFiles(config, origins)
+  const signals = listenToSignals()
+  const { loaded, replaced } = await loadFirst(args, terminal)
+  const { caFile } = loaded
   if (caFile !== null) terminal.error(`edge: the certificate is from the local CA ${caFile}`)
   // Loaded here and not above: the other commands need no addon.
   const { run } = await import('./run.ts')
-  const { setupFiles } = rulesetOptions(config)
-  return run(
-    { ...config, waf: { ...config.waf, setupFiles } },
-    { certificates: set, upstreamFiles, notices: [...loaded.notices, ...notices] },
-  )
+  return run(loaded, {
+    env: terminal.env,
+    signals,
+    replaced,
+    load: () => load(args, terminal.env),
+    onTaken: (taken) => keep(taken, terminal),
+  })
+}
+
+/** The configuration; with `--last-good`, the last good one where this one is broken. */
+async function loadFirst(args: readonly string[], terminal: Terminal) {
+  try {
+    const loaded = await load(args, terminal.env)
+    // Without `--last-good` the rules are judged where they are compiled.
+    if (loaded.flags.lastGood) await judgeRules(loaded)
+    return { loaded, replaced: [] }
+  } catch (error) {
+    const flags = readFlags(args)
+    const file = configFileOf(flags, terminal.env)
+    if (!(error instanceof ConfigError) || !flags.lastGood || file === null) throw error
+    const text = readLastGood(file, terminal.env)
+    if (text === null) throw error
+    const loaded = await load(args, terminal.env, text)
+    const replaced = error.faults.map(faultText)
+    for (const text of replaced) terminal.error(text)
+    terminal.error('edge: starting with the last good configuration instead')
+    return { loaded, replaced }
+  }
+}
+
+async function judgeRules(loaded: Loaded): Promise<void> {
+  const { ruleFaults } = await import('./cli/validate.ts')
+  const faults = ruleFaults(loaded)
+  if (faults.length > 0) throw new ConfigError(faults)
+}
+
+/** Only what came from a file can break without anybody at hand. */
+function keep({ file }: Loaded, terminal: Terminal): void {
+  if (file === null) return
+  try {
+    saveLastGood(file.path, file.text, terminal.env)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    terminal.error(`edge: the last good configuration is not kept: ${reason}`)
+  }
 }
 
 async function validateCommand(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -1,51 +1,55 @@
 /** `edge run`: puts the program together, runs it until a signal, and takes it apart. */
 import { createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
-import { compileOnThread } from '../waf/compile/compile-on-thread.ts'
-import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { exitCodes } from './cli/exit-codes.ts'
-import { ConfigError, type Fault } from './config/faults.ts'
+import type { Environment } from './config/environment.ts'
+import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
+import { Identities } from './identities.ts'
+import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
 import { startOperatorServers } from './operator.ts'
+import { Reloader, certificateSetOf } from './reload.ts'
+import type { Signals } from './signals.ts'
+import { type Snapshot, numbered, prepare } from './snapshot.ts'
 import { type Supervisor, superviseWorkers } from './supervisor.ts'
+import { ServiceManager } from './systemd.ts'
 import { systemLookup } from './upstream/names.ts'
 import { probe } from './upstream/probe.ts'
-import type { UpstreamFiles } from './upstream/upstream-files.ts'
 import { Upstreams } from './upstream/upstreams.ts'
-import { type Wire, createWire, health } from './wire.ts'
-import type { CertificateSet } from './wire-config.ts'
+import { FileWatch } from './watch.ts'
+import { type Wire, createWire, health, notify } from './wire.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
 
 /** What `run` needs besides the configuration. */
 export interface RunOptions {
-  /** Empty when there is no https listener. */
-  readonly certificates: CertificateSet
-  /** In the order of the configuration's upstreams. */
-  readonly upstreamFiles: readonly UpstreamFiles[]
-  /** What the configuration wants the operator to know. */
-  readonly notices: readonly string[]
+  readonly env: Environment
+  readonly signals: Signals
+  /** Reads everything anew, from the same command line. */
+  readonly load: () => Promise<Loaded>
+  /** Told of every configuration that was taken. */
+  readonly onTaken: (loaded: Loaded) => void
+  /** Why the program begins with the last good configuration; empty when it does not. */
+  readonly replaced: readonly string[]
 }
 
 // For what workers still have to write when nothing more comes in.
 const flushMs = 1_000
 
 /** Runs until SIGTERM or SIGINT; the exit code. A `ConfigError` is the caller's to show. */
-export async function run(given: EdgeConfig, options: RunOptions): Promise<number> {
-  const { log, flush } = operationLog(given.log.level)
-  const signal = nextSignal()
-  for (const notice of options.notices) log.warn(notice)
+export async function run(given: Loaded, options: RunOptions): Promise<number> {
+  const { log, flush } = operationLog(given.config.log.level)
+  for (const notice of given.notices) log.warn(notice)
+  const manager = new ServiceManager(options.env, notify)
   try {
-    const config = await withFixedPort(given)
+    const loaded = { ...given, config: await withFixedPort(given.config) }
     // First of all, because the main thread must hold the addon before any other thread loads it.
-    const wire = createWire(wireConfigOf(config))
+    const wire = createWire(wireConfigOf(loaded.config))
     try {
-      const { certificates, upstreamFiles } = options
-      return await serveUntil(signal, { config, wire, log, certificates, upstreamFiles })
+      return await serveUntilEnd(loaded, { given, options, wire, log, manager })
     } finally {
       wire.stop()
     }
@@ -53,57 +57,115 @@ export async function run(given: EdgeConfig, options: RunOptions): Promise<numbe
     if (error instanceof ConfigError) throw error
     return reportFailure(error)
   } finally {
+    manager.close()
     flush()
   }
 }
 
 interface Parts {
-  readonly config: EdgeConfig
+  readonly given: Loaded
+  readonly options: RunOptions
   readonly wire: Wire
   readonly log: Logger
-  readonly certificates: CertificateSet
-  readonly upstreamFiles: readonly UpstreamFiles[]
+  readonly manager: ServiceManager
 }
 
-async function serveUntil(signal: Promise<string>, parts: Parts): Promise<number> {
-  const { config, wire, log } = parts
-  if (config.listen.https !== null) wire.setCertificates(JSON.stringify(parts.certificates))
-  checkLogFiles(config)
-  const compiling = compileRules(config)
+async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
+  const { options, wire, log, manager } = parts
+  const { config } = loaded
+  const identities = new Identities()
+  const certificates = numbered(loaded.certificates, identities)
+  if (certificates.length > 0) wire.setCertificates(certificateSetOf(certificates))
+  const watch = config.reload.watch
+    ? new FileWatch({ onChange: () => void reloader.request('files') })
+    : null
+  watch?.note(loaded.files)
+  const preparing = prepare(loaded, null, identities)
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
-  const addresses = listen(wire, compiling)
-  const program = await compiling
-  const { certificates } = parts.certificates
-  const certificateNames = certificates.map(({ names }) => names)
+  // Beside a program that serves these ports, not before all is ready: clients are in its hands.
+  let addresses = config.listen.shared ? null : listen(wire, preparing)
+  const first = await preparing
   let supervisor: Supervisor | null = null
   const upstreams = new Upstreams({
     setEndpoints: (table) => wire.setEndpoints(JSON.stringify(table)),
-    tell: (states) => supervisor?.pool.broadcast({ kind: 'upstreams', upstreams: states }),
+    tell: (states) => supervisor?.tellUpstreams(states),
+    inUse: () => reloader.generations > 1,
     log,
     lookup: systemLookup,
     probe,
     clock: () => performance.now(),
   })
-  await upstreams.configure(config, parts.upstreamFiles)
-  supervisor = superviseWorkers({ config, program, certificateNames, upstreams }, wire, log)
+  await upstreams.configure(loaded)
+  supervisor = superviseWorkers({
+    setup: first.setup,
+    upstreams,
+    wire,
+    log,
+    onRetired: (generation) => reloader.retire(generation),
+  })
+  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    const running = { config, program, certificates, wire, supervisor, upstreams }
-    servers = await startOperatorServers(running)
+    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams })
+    addresses ??= wire.listen()
     wire.setHealth(health.ok)
-    announce(config, addresses, program)
-    const reason = await Promise.race([signal, supervisor.stuck])
+    announce(config, addresses, first.rules.program)
+    manager.ready(statusOf(reloader))
+    if (options.replaced.length === 0) options.onTaken(parts.given)
+    else reloader.startedWithout(options.replaced)
+    options.signals.onHangup(() => void reloader.request('SIGHUP'))
+    watch?.set(first.inputs)
+    const reason = await Promise.race([options.signals.end, supervisor.stuck])
     log.info({ reason }, 'draining')
     supervisor.draining = true
-    await drain(wire, config.drain)
+    watch?.close()
+    options.signals.onHangup(() => undefined)
+    manager.stopping()
+    await drain(wire, reloader.snapshot.config.drain)
     await supervisor.flush(flushMs)
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
   } finally {
+    watch?.close()
     upstreams.stop()
     await supervisor.pool.stop()
     await Promise.all(servers.map((server) => server.close()))
   }
+}
+
+function reloaderOf(
+  first: Snapshot,
+  supervisor: Supervisor,
+  parts: Parts & {
+    readonly identities: Identities
+    readonly upstreams: Upstreams
+    readonly watch: FileWatch | null
+  },
+): Reloader {
+  const { given, options, manager, watch } = parts
+  const reloader: Reloader = new Reloader({
+    ...parts,
+    given: given.config,
+    load: options.load,
+    first,
+    supervisor,
+    onBegin: () => {
+      watch?.mark()
+      manager.reloading()
+    },
+    onEnd: (files, taken) => {
+      watch?.set(files)
+      manager.ready(statusOf(reloader))
+      if (taken !== null) options.onTaken(taken)
+    },
+  })
+  return reloader
+}
+
+function statusOf({ state }: Reloader): string {
+  const reason =
+    state.last?.ok === false ? `, a newer one was refused: ${state.last.faults[0]}` : ''
+  return `serving generation ${state.generation}${reason}`.replaceAll('\n', ' ')
 }
 
 function reportFailure(error: unknown): number {
@@ -113,34 +175,6 @@ function reportFailure(error: unknown): number {
   }
   process.stderr.write(`edge: ${error instanceof Error ? error.message : String(error)}\n`)
   return exitCodes.failure
-}
-
-/** The workers open these files; a fault in their names is told here, once and with its place. */
-function checkLogFiles({ waf }: EdgeConfig): void {
-  const faults: Fault[] = []
-  for (const key of ['logFile', 'auditLogFile'] as const) {
-    const path = waf[key]
-    if (path === null) continue
-    try {
-      new LogFile(path).close()
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
-      faults.push({ where: `waf.${key}`, message, mend: 'name a file that this user can write' })
-    }
-  }
-  if (faults.length > 0) throw new ConfigError(faults)
-}
-
-/** Null when nothing is ever inspected. */
-async function compileRules({ waf, routes }: EdgeConfig): Promise<Program | null> {
-  if (waf.mode === 'off' || routes.every((route) => route.waf.mode === 'off')) return null
-  return compileOnThread({
-    baseFile: waf.baseFile ?? fileURLToPath(new URL('../waf/base.conf', import.meta.url)),
-    crsDirectory: waf.rules,
-    paranoia: waf.paranoia,
-    setupFiles: waf.setupFiles,
-    scanBudgetMs: waf.budgetMs,
-  })
 }
 
 function listen(wire: Wire, compiling: Promise<unknown>): string[] {
@@ -164,20 +198,6 @@ function announce({ listen: wanted }: EdgeConfig, bound: string[], program: Prog
 /** The rule sets by their own names, or what stands in for them. */
 export function rulesName({ components }: Program): string {
   return components.length === 0 ? 'base' : components.join(',').replaceAll(' ', '_')
-}
-
-/** The first signal drains; the second one ends the process at once. */
-function nextSignal(): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>()
-  let asked = false
-  for (const name of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(name, () => {
-      if (asked) process.exit(exitCodes.failure)
-      asked = true
-      resolve(name)
-    })
-  }
-  return promise
 }
 
 /**

@@ -10,6 +10,7 @@ import { flagBits } from './request.ts'
 import { Router } from './router.ts'
 import { conclude, serve, serveBody, serveUninspected } from './serve.ts'
 import { balancer, endpointState } from './upstream/balancer.fixture.ts'
+import { EndpointLoads } from './upstream/endpoint-load.ts'
 
 const code = (name: ErrorCode): number => errorCodes.indexOf(name)
 
@@ -158,13 +159,14 @@ const lessons: readonly (readonly [string, Partial<Outcome>, readonly number[]])
 
 for (const [name, changes, expected] of lessons) {
   test(`${name}, five times: ${expected.length === 0 ? 'nobody' : 'it'} is told of`, () => {
-    const it = edge()
+    const loads = new EndpointLoads()
+    const it = edge({ balancer: balancer({}, undefined, { loads }) })
     for (let turn = 0; turn < 5; turn += 1) {
       const one = exchange()
       serve(one, it)
       conclude(one, { ...outcome, ...changes }, it)
     }
-    expect(it.balancer.takeFailing()).toEqual(expected)
+    expect(loads.takeFailing()).toEqual(expected)
   })
 }
 

@@ -125,7 +125,7 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
   if (refused !== null) return exchange.fail(refused)
   if (exchange.route === null) return exchange.fail('NO_ROUTE')
   const { upstream, bodyBytesMax, websocket } = exchange.route
-  const { transaction, request, requestId } = exchange
+  const { transaction, request } = exchange
   if (request.websocket && !websocket) return exchange.fail('UPGRADE_NOT_SUPPORTED')
   // A plan that could not be written may have taken one before.
   if (exchange.endpoint !== null) edge.balancer.ended(exchange.endpoint)

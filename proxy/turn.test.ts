@@ -14,7 +14,13 @@ interface Played {
   readonly failures: string[]
 }
 
-function play(batches: readonly (readonly EncodedRecord[])[], changes: Partial<Edge> = {}): Played {
+/** `between` runs before each batch is taken, from the second one on. */
+function play(
+  batches: readonly (readonly EncodedRecord[])[],
+  changes: Partial<Edge> = {},
+  between: (turn: Turn) => void = () => undefined,
+  onReleased: (edge: Edge) => void = () => undefined,
+): Played {
   const waiting = batches.map((records) => encodeBatch(records))
   const played: Played = { answers: [], entries: [], failures: [] }
   const turn = new Turn({
@@ -24,6 +30,7 @@ function play(batches: readonly (readonly EncodedRecord[])[], changes: Partial<E
         if (next === undefined) return 0
         if (next.length > out.length) return -next.length
         out.set(next)
+        if (waiting.length < batches.length) between(turn)
         waiting.shift()
         return next.length
       },
@@ -36,6 +43,7 @@ function play(batches: readonly (readonly EncodedRecord[])[], changes: Partial<E
     onHead: () => undefined,
     onEntry: (entry) => played.entries.push(entry),
     onInspected: () => undefined,
+    onReleased,
     onFailure: (error) => played.failures.push(String(error)),
   })
   turn.run()
@@ -118,3 +126,20 @@ test('a batch larger than the buffer is taken with a larger one', () => {
 
 test('a record for an exchange that is gone is passed over', () =>
   expect(play([[[[2, 9, 0, 1], '']]]).answers).toEqual([]))
+
+test('an exchange is concluded by the snapshot it began with, which is released then', () => {
+  const released: (readonly string[])[] = []
+  const played = play(
+    [
+      [headRecord({ id: 1 }), headRecord({ id: 2 })],
+      [headRecord({ id: 3 }), outcomeOf(1), outcomeOf(3)],
+      [outcomeOf(2)],
+    ],
+    { listeners: ['old'] },
+    (turn) => turn.swap(edge({ router: new Router<Route>([]), listeners: ['new'] })),
+    ({ listeners }) => released.push(listeners),
+  )
+  expect(played.entries.map(({ listener }) => listener)).toEqual(['old', 'new', 'old'])
+  // The second snapshot was replaced when it had no exchange left; the third one is in force.
+  expect(released).toEqual([['new'], ['old']])
+})

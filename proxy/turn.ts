@@ -22,6 +22,7 @@ import type { WorkerPort } from './wire.ts'
 export interface TurnOptions {
   readonly port: Pick<WorkerPort, 'take' | 'answer'>
   readonly known: KnownHeaders
+  /** The first snapshot; `swap` replaces it. */
   readonly edge: Edge
   /** Milliseconds since the epoch. */
   readonly now: () => number
@@ -31,6 +32,8 @@ export interface TurnOptions {
   readonly onHead: (request: RequestHead) => void
   readonly onEntry: (entry: AccessEntry) => void
   readonly onInspected: (phase: number, milliseconds: number) => void
+  /** The last exchange of a snapshot that was replaced is over. */
+  readonly onReleased?: (edge: Edge) => void
   /** An exchange that could not be inspected because the code failed, not the request. */
   readonly onFailure: (error: unknown, exchange: Exchange) => void
 }
@@ -39,15 +42,32 @@ type Step = Exclude<Received, { kind: 'head' | 'refusal' | 'outcome' }>
 
 const initialBytes = 256 * 1024
 
+/** An exchange, and the snapshot that it keeps from its head to its outcome. */
+interface Pinned {
+  readonly exchange: Exchange
+  readonly edge: Edge
+}
+
 /** The exchanges of one worker. */
 export class Turn {
   readonly #options: TurnOptions
-  readonly #exchanges = new Map<number, Exchange>()
+  readonly #exchanges = new Map<number, Pinned>()
+  /** Exchanges under way, by the snapshot they began with. */
+  readonly #pins = new Map<Edge, number>()
+  #edge: Edge
   readonly #plans = new PlanWriter()
   #buffer = Buffer.from(new ArrayBuffer(initialBytes))
 
   constructor(options: TurnOptions) {
     this.#options = options
+    this.#edge = options.edge
+  }
+
+  /** Exchanges that begin from now on are decided by `edge`. */
+  swap(edge: Edge): void {
+    const before = this.#edge
+    this.#edge = edge
+    if (before !== edge && !this.#pins.has(before)) this.#options.onReleased?.(before)
   }
 
   /** Runs until the wire has nothing more; each round ends with one answer. */
@@ -81,16 +101,17 @@ export class Turn {
       case 'body':
       case 'response':
       case 'response-body': {
-        const exchange = this.#exchanges.get(received.id)
+        const pinned = this.#exchanges.get(received.id)
         // Its outcome came first: the client went away while the wire collected the body.
-        if (exchange === undefined) return
-        return this.#plan(exchange, phases[received.kind], () => this.#step(exchange, received))
+        if (pinned === undefined) return
+        return this.#plan(pinned, phases[received.kind], () => step(pinned, received))
       }
     }
   }
 
   #head(id: number, request: RequestHead): void {
-    const { edge, now, onHead } = this.#options
+    const { now, onHead } = this.#options
+    const edge = this.#edge
     onHead(request)
     const exchange = new Exchange({
       id,
@@ -99,57 +120,57 @@ export class Turn {
       clientAddress: edge.trusted.clientOf(request),
       timeMs: now(),
     })
-    this.#exchanges.set(id, exchange)
+    const pinned = { exchange, edge }
+    this.#exchanges.set(id, pinned)
+    this.#pins.set(edge, (this.#pins.get(edge) ?? 0) + 1)
     if (request.orphan) exchange.route = edge.router.match(request)
-    else this.#plan(exchange, 1, () => serve(exchange, edge))
-  }
-
-  #step(exchange: Exchange, received: Step): Plan {
-    const { edge } = this.#options
-    if (received.kind === 'body') return serveBody(exchange, received.status, edge)
-    if (received.kind === 'response') return serveResponse(exchange, received, edge)
-    return serveResponseBody(exchange, edge)
+    else this.#plan(pinned, 1, () => serve(exchange, edge))
   }
 
   /**
    * Writes the plan of one moment. A failure there costs this exchange alone; what it leaves
    * undecided follows `waf.onFailure`, and after the forwarding it is always a refusal.
    */
-  #plan(exchange: Exchange, phase: number, step: () => Plan): void {
+  #plan({ exchange, edge }: Pinned, phase: number, decide: () => Plan): void {
     const { clock, onFailure, onInspected } = this.#options
     const started = clock()
     try {
-      this.#plans.write(exchange.id, step())
+      this.#plans.write(exchange.id, decide())
       if (exchange.transaction !== null) onInspected(phase, clock() - started)
     } catch (error) {
       onFailure(error, exchange)
-      const plan = phase < 3 ? this.#uninspected(exchange) : exchange.fail('WAF_UNAVAILABLE')
+      const plan = phase < 3 ? uninspected(exchange, edge) : exchange.fail('WAF_UNAVAILABLE')
       this.#plans.write(exchange.id, plan)
     }
   }
 
-  #uninspected(exchange: Exchange): Plan {
-    try {
-      return serveUninspected(exchange, this.#options.edge)
-    } catch {
-      return exchange.fail('INTERNAL')
-    }
-  }
-
   #conclude({ id, outcome }: Extract<Received, { kind: 'outcome' }>): void {
-    const exchange = this.#exchanges.get(id)
+    const pinned = this.#exchanges.get(id)
     this.#plans.write(id, donePlan)
-    if (exchange === undefined) return
+    if (pinned === undefined) return
+    const { exchange, edge } = pinned
     this.#exchanges.delete(id)
     try {
-      this.#options.onEntry(conclude(exchange, outcome, this.#options.edge))
+      this.#options.onEntry(conclude(exchange, outcome, edge))
     } catch (error) {
       this.#options.onFailure(error, exchange)
     }
+    this.#unpin(edge)
+  }
+
+  #unpin(edge: Edge): void {
+    const left = (this.#pins.get(edge) ?? 0) - 1
+    if (left > 0) {
+      this.#pins.set(edge, left)
+      return
+    }
+    this.#pins.delete(edge)
+    if (edge !== this.#edge) this.#options.onReleased?.(edge)
   }
 
   #refused(refusal: WireRefusal): void {
-    const { edge, now, onEntry } = this.#options
+    const { now, onEntry } = this.#options
+    const edge = this.#edge
     const listener = edge.listeners[refusal.listener] ?? ''
     const error = edge.errorCodes[refusal.error] ?? 'INTERNAL'
     const known = { listener, error, requestId: randomUUIDv7() }
@@ -159,3 +180,17 @@ export class Turn {
 
 /** The WAF phase with which each moment begins. */
 const phases = { body: 2, response: 3, 'response-body': 4 } as const
+
+function step({ exchange, edge }: Pinned, received: Step): Plan {
+  if (received.kind === 'body') return serveBody(exchange, received.status, edge)
+  if (received.kind === 'response') return serveResponse(exchange, received, edge)
+  return serveResponseBody(exchange, edge)
+}
+
+function uninspected(exchange: Exchange, edge: Edge): Plan {
+  try {
+    return serveUninspected(exchange, edge)
+  } catch {
+    return exchange.fail('INTERNAL')
+  }
+}

@@ -73,6 +73,8 @@ export interface WireConfig {
   readonly threads: number
   readonly workers: number
   readonly listeners: readonly WireListener[]
+  /** Whether a second program may take over or join the ports. */
+  readonly sharedPorts: boolean
   readonly healthPath: string
   readonly limits: WireLimits
   readonly errors: readonly ErrorAnswer[]
@@ -82,6 +84,8 @@ export interface WireConfig {
 
 export interface CertificateSet {
   readonly certificates: readonly {
+    /** What records call it; connections outlive sets, so equal names keep their id. */
+    readonly id: number
     /** PEM chain and key. */
     readonly chain: string
     readonly key: string

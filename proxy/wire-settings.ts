@@ -13,6 +13,7 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     threads: config.wireThreads,
     workers: config.waf.workers,
     listeners: listenersOf(config),
+    sharedPorts: config.listen.shared,
     healthPath,
     limits: config.limits,
     errors: errorAnswers(),

@@ -23,6 +23,11 @@ export function createPort(slot: number, wake: () => void): WorkerPort {
   return new AddonPort(slot, wake)
 }
 
+/** Tells the service manager at `socket`; throws when it cannot be told. */
+export function notify(socket: string, message: string): void {
+  loadAddon().notify(socket, message)
+}
+
 /** The names by which head records refer to headers. */
 export function knownHeaders(): KnownHeaders {
   return new KnownHeaders(loadAddon().knownHeaders())

@@ -8,13 +8,23 @@ import type { UpstreamState } from './upstream/endpoint-state.ts'
 /** What a worker is born with: plain data. */
 export interface WorkerSetup {
   readonly slot: number
+  /** Grows with each reload. */
+  readonly generation: number
   readonly config: EdgeConfig
   /** Null where the WAF is off for the whole program. */
   readonly program: Program | null
-  /** Names of each certificate, in the order of the wire's set. */
+  /** Names of each certificate, by the id that the wire reports. */
   readonly certificateNames: readonly (readonly string[])[]
   /** The endpoints at this moment; changes come as messages. */
   readonly upstreams: readonly UpstreamState[]
+}
+
+/** A reload: what begins from now on is decided by this. */
+export interface SwapOrder {
+  readonly kind: 'swap'
+  readonly setup: Omit<WorkerSetup, 'slot' | 'program'>
+  /** Absent: the program stays, and is not copied to every worker again. */
+  readonly program?: Program | null
 }
 
 /** Report now. */
@@ -24,6 +34,7 @@ export interface ReportRequest {
 
 export type ToWorker =
   | ReportRequest
+  | SwapOrder
   | { readonly kind: 'stop' }
   /** Something about the endpoints of these upstreams changed. */
   | { readonly kind: 'upstreams'; readonly upstreams: readonly UpstreamState[] }
@@ -41,5 +52,7 @@ export type ToMain =
   | WorkerReport
   /** Requests failed at these endpoints, as often in a row as the configuration bears. */
   | { readonly kind: 'failing'; readonly endpoints: readonly number[] }
+  /** No exchange of that generation is left in this worker. */
+  | { readonly kind: 'released'; readonly generation: number }
   /** Every line is written. */
   | { readonly kind: 'stopped' }

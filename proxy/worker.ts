@@ -3,7 +3,7 @@ import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
 import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
-import { createEdge } from './edge.ts'
+import { Generations } from './edge.ts'
 import { LogSink, descriptorTarget, logDelayMs } from './log-sink.ts'
 import { operationLog } from './log.ts'
 import { WorkerMetrics } from './metrics.ts'
@@ -32,8 +32,8 @@ function start(): void {
   let events: EdgeEvent[] = []
   let reportDue = false
 
-  // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
   const loads = new EndpointLoads()
+  // oxlint-disable-next-line require-post-message-target-origin -- a thread has no origin
   const post = (message: ToMain): void => main.postMessage(message)
   const report = (): void => {
     if (access !== null) metrics.accessLogDropped(access.dropped)
@@ -44,7 +44,7 @@ function start(): void {
   }
   const wake = (): void => {
     turn.run()
-    const endpoints = edge.balancer.takeFailing()
+    const endpoints = loads.takeFailing()
     if (endpoints.length > 0) post({ kind: 'failing', endpoints })
     access?.flush()
     if (reportDue) return
@@ -55,11 +55,11 @@ function start(): void {
   }
 
   const port = createPort(setup.slot, () => wake())
-  const edge = createEdge(setup, port, loads)
+  const generations = new Generations(setup, port, loads)
   const turn = new Turn({
     port,
     known: knownHeaders(),
-    edge,
+    edge: generations.edge,
     now: () => Date.now(),
     clock: () => performance.now(),
     onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
@@ -69,18 +69,22 @@ function start(): void {
       if (isEvent(entry) && events.length < eventsPerReportMax) events.push(eventOf(entry))
     },
     onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
+    onReleased: (edge) => post({ kind: 'released', generation: generations.forget(edge) }),
     onFailure: (error, exchange) =>
       log.error({ err: error, exchange: exchange.requestId }, 'an exchange was not inspected'),
   })
 
   main.on('message', (request: ToWorker) => {
     if (request.kind === 'report') return report()
-    if (request.kind === 'upstreams') return edge.balancer.update(request.upstreams)
+    if (request.kind === 'upstreams') return generations.update(request.upstreams)
+    if (request.kind === 'swap') {
+      if (generations.take(request)) log.level = request.setup.config.log.level
+      return turn.swap(generations.edge)
+    }
     // The last outcomes may have come together with this order.
     wake()
     report()
-    const drained = access?.drained() ?? Promise.resolve()
-    void drained.then(() => post({ kind: 'stopped' }))
+    void (access?.drained() ?? Promise.resolve()).then(() => post({ kind: 'stopped' }))
   })
   post({ type: 'ready', generation: port.generation })
   // Exchanges may have come before the port had anyone to wake.

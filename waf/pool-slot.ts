@@ -93,9 +93,11 @@ export class PoolSlot {
     worker.on('exit', (code) => this.#ended(life, code))
   }
 
-  post(message: unknown): void {
+  /** False when no worker runs. */
+  post(message: unknown): boolean {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, no window
     this.#life?.worker.postMessage(message)
+    return this.#life !== null
   }
 
   /** Ends the worker; the next one starts when it is gone. */

@@ -94,9 +94,9 @@ export class WorkerPool {
     return this.#started.promise
   }
 
-  /** Sends a message to every worker that runs. */
-  broadcast(message: unknown): void {
-    for (const slot of this.#slots) slot.post(message)
+  /** Sends a message to every worker that runs; the slots of those. */
+  broadcast(message: unknown): number[] {
+    return this.#slots.flatMap((slot, index) => (slot.post(message) ? [index] : []))
   }
 
   /** Ends all workers for good. */

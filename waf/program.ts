@@ -49,6 +49,8 @@ export interface Program {
   readonly scans: readonly boolean[]
   /** `OWASP_CRS/4.28.0`… from SecComponentSignature. */
   readonly components: readonly string[]
+  /** Every SecLang file that was read. */
+  readonly files?: readonly string[]
   /** What the rules ask for and does nothing here; to be logged once at start. */
   readonly notices?: readonly SecLangFault[]
 }

@@ -42,6 +42,11 @@ export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)
 }
 
+/** Gives a compiled plan back; no exchange may use it any more. */
+export function dropScanPlan(plan: number): void {
+  loadAddon().dropPlan(plan)
+}
+
 const noHits: readonly Hit[] = []
 const initialBytes = 64 * 1024
 /** A result beyond this gets a buffer of its own, so that one request cannot pin memory. */

@@ -16,6 +16,8 @@ export class Wire {
   setHealth(state: number): void
   /** Announces close on every connection (Connection: close, GOAWAY); accepts on until `activeExchanges` falls to 0. */
   drain(): void
+  /** Takes no more TCP connections: accepts those that wait, closes the listeners. QUIC goes on. */
+  stopAccepting(): void
   /** Closes the listeners and all connections and ends the threads. */
   stop(): void
   /** Exchanges begun and not finished, over all threads. */
@@ -65,5 +67,7 @@ export function transformationNames(): string[]
 export function errorNames(): string[]
 /** Known header names by index, as used in head records. */
 export function knownHeaders(): string[]
+/** Sends a datagram to the service manager; `socket` is the value of NOTIFY_SOCKET. Throws when it cannot be sent. */
+export function notify(socket: string, message: string): void
 /** Test hook: makes the calling thread panic inside native code; proves that a panic is caught. */
 export function panicForTest(): void

@@ -66,7 +66,13 @@ test("the wire's and the program's numbers are exposed", async () => {
     rules: 'OWASP_CRS/4.28.0',
     startTimeMs: 0,
     workerRestarts: 6,
-    configLoaded: true,
+    reloads: {
+      generation: 3,
+      accepted: 2,
+      refused: 1,
+      certificateFailures: 1,
+      last: { ok: false, timeMs: 0 },
+    },
     certificates: [{ san: 'example.org', notAfterMs: 1_000 }],
   }
   const lines = (await expose([], samplesOf(stats, state))).split('\n')
@@ -77,7 +83,11 @@ test("the wire's and the program's numbers are exposed", async () => {
     'edge_quic_handshakes_total 4',
     'edge_quic_packets_lost_total 5',
     'edge_waf_worker_restarts_total 6',
-    'edge_config_last_reload_successful 1',
+    'edge_config_last_reload_successful 0',
+    'edge_config_reloads_total{result="accepted"} 2',
+    'edge_config_reloads_total{result="refused"} 1',
+    'edge_config_generation 3',
+    'edge_certificate_reload_failures_total 1',
     'edge_tls_certificate_not_after_timestamp_seconds{san="example.org"} 1',
   ]) {
     expect(lines).toContain(line)
@@ -116,6 +126,7 @@ test('the ring keeps the newest events, without secrets', () => {
 
 const source: AdminSource = {
   config: () => ({ waf: 'block' }),
+  reloads: () => ({ generation: 3 }),
   events: async (limit) => [entry].slice(0, limit),
   metrics: async () => 'm 1\n',
   upstreams: async () => [{ name: 'u' }],
@@ -146,6 +157,7 @@ test('the admin API shows configuration and events, up to a limit', async () => 
   const server = adminServer(source)
   expect((await server.inject('/config')).json()).toEqual({ waf: 'block' })
   expect((await server.inject('/upstreams')).json()).toEqual({ upstreams: [{ name: 'u' }] })
+  expect((await server.inject('/reloads')).json()).toEqual({ generation: 3 })
   const { events } = (await server.inject('/events')).json<{ events: unknown[] }>()
   expect(events).toHaveLength(1)
   expect((await server.inject('/events?limit=0')).statusCode).toBe(400)

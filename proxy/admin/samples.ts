@@ -4,13 +4,22 @@ import type { Sample } from './exposition.ts'
 /** `Wire.stats()`: numbers, or one level of groups of numbers. */
 export type WireStats = Readonly<Record<string, number | Readonly<Record<string, number>>>>
 
+/** How reloads went so far. */
+interface ReloadCounts {
+  readonly generation: number
+  readonly accepted: number
+  readonly refused: number
+  readonly certificateFailures: number
+  readonly last: { readonly ok: boolean; readonly timeMs: number } | null
+}
+
 /** What else the main thread knows. */
 export interface ProgramState {
   readonly version: string
   readonly rules: string
   readonly startTimeMs: number
   readonly workerRestarts: number
-  readonly configLoaded: boolean
+  readonly reloads: ReloadCounts
   readonly certificates: readonly { readonly san: string; readonly notAfterMs: number }[]
 }
 
@@ -76,11 +85,7 @@ function programSamples(state: ProgramState): Sample[] {
     },
     sample('edge_start_time_seconds', 'Start, as a Unix time.', state.startTimeMs / 1_000),
     sample('edge_waf_worker_restarts_total', 'WAF workers replaced.', state.workerRestarts),
-    sample(
-      'edge_config_last_reload_successful',
-      'Whether the newest configuration was taken.',
-      state.configLoaded ? 1 : 0,
-    ),
+    ...reloadSamples(state.reloads),
     {
       name: 'edge_tls_certificate_not_after_timestamp_seconds',
       help: 'When a certificate ends, as a Unix time.',
@@ -92,6 +97,32 @@ function programSamples(state: ProgramState): Sample[] {
     },
     sample('process_resident_memory_bytes', 'Memory in use.', process.memoryUsage.rss()),
     sample('process_cpu_seconds_total', 'CPU time of all threads.', cpuSeconds()),
+  ]
+}
+
+function reloadSamples(reloads: ReloadCounts): Sample[] {
+  const { generation, accepted, refused, certificateFailures, last } = reloads
+  return [
+    {
+      name: 'edge_config_reloads_total',
+      help: 'Reloads by how they ended.',
+      type: 'counter',
+      values: [
+        { labels: { result: 'accepted' }, value: accepted },
+        { labels: { result: 'refused' }, value: refused },
+      ],
+    },
+    sample('edge_config_generation', 'Configurations taken since start.', generation),
+    sample(
+      'edge_config_last_reload_successful',
+      'Whether the newest configuration was taken.',
+      last?.ok === false ? 0 : 1,
+    ),
+    sample(
+      'edge_certificate_reload_failures_total',
+      'Reloads refused because of a certificate.',
+      certificateFailures,
+    ),
   ]
 }
 

@@ -1,5 +1,5 @@
 /** The two HTTP servers for operators. Neither sees a client's bytes. */
-import { unlink } from 'node:fs/promises'
+import { rename, unlink } from 'node:fs/promises'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { EdgeEvent } from './events.ts'
 import { expositionType } from './exposition.ts'
@@ -14,6 +14,8 @@ export interface Check {
 export interface AdminSource {
   /** The configuration in force, without secrets. */
   config(): unknown
+  /** How reloads went, with the faults of the newest one. */
+  reloads(): unknown
   events(limit: number): Promise<readonly EdgeEvent[]>
   metrics(): Promise<string>
   /** Every endpoint and whether it is used. */
@@ -30,6 +32,7 @@ export function adminServer(source: AdminSource): FastifyInstance {
   const server = statusServer(source)
   server.get('/config', () => source.config())
   server.get('/upstreams', () => source.upstreams().then((upstreams) => ({ upstreams })))
+  server.get('/reloads', () => source.reloads())
   server.get<{ Querystring: { limit: number } }>(
     '/events',
     { schema: { querystring: limitSchema } },
@@ -65,17 +68,29 @@ export function statusServer(source: AdminSource): FastifyInstance {
   return server
 }
 
-/** Listens on `ADDR:PORT` or `unix:PATH`; the bound address. */
-export async function listenOn(server: FastifyInstance, address: string): Promise<string> {
+/**
+ * Listens on `ADDR:PORT` or `unix:PATH`; the bound address. `shared`: beside a program that listens
+ * there, too.
+ */
+export async function listenOn(
+  server: FastifyInstance,
+  address: string,
+  shared = false,
+): Promise<string> {
   if (address.startsWith('unix:')) {
     const path = address.slice('unix:'.length)
-    // A socket file outlives its program; binding to a stale one fails.
-    await unlink(path).catch(() => undefined)
-    return server.listen({ path })
+    // Put in place of what is there: a stale file of a program that died, or that of the running
+    // one, whose clients lose nothing. Node removes the name it knows at the end, and not this.
+    const fresh = `${path}.${process.pid}`
+    await unlink(fresh).catch(() => undefined)
+    await server.listen({ path: fresh })
+    await rename(fresh, path)
+    return path
   }
   const colon = address.lastIndexOf(':')
   const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
-  return server.listen({ host, port: Number(address.slice(colon + 1)) })
+  const options = { host, port: Number(address.slice(colon + 1)), reusePort: shared }
+  return server.listen(options)
 }
 
 const limitSchema = {

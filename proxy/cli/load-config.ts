@@ -12,14 +12,23 @@ import { installedRules } from '../rules.ts'
 /** A valid configuration and the flags that are no settings. */
 export interface LoadedConfig extends ParsedConfig {
   readonly flags: Flags
+  /** The configuration file; null for none. */
+  readonly file: ConfigFile | null
 }
 
-/** Reads and judges everything; throws `UsageError` or `ConfigError`. */
-export function loadConfig(args: readonly string[], env: Environment): LoadedConfig {
+/**
+ * Reads and judges everything; throws `UsageError` or `ConfigError`. `lastGood` takes the place of
+ * the file's text.
+ */
+export function loadConfig(
+  args: readonly string[],
+  env: Environment,
+  lastGood: string | null = null,
+): LoadedConfig {
   const flags = readFlags(args)
-  const named = flags.configFile ?? env['EDGE_CONFIG'] ?? ''
+  const file = readConfigFile(flags, env, lastGood)
   const parsed = parseConfig({
-    file: named === '' ? null : readConfigFile(named, flags.configFile !== null),
+    file,
     env,
     flags: flags.settings,
     folder: process.cwd(),
@@ -27,16 +36,33 @@ export function loadConfig(args: readonly string[], env: Environment): LoadedCon
     installedRules: installedRules(env),
   })
   if (parsed instanceof ConfigError) throw parsed
-  return { ...parsed, flags }
+  return { ...parsed, flags, file }
 }
 
-function readConfigFile(name: string, isFlag: boolean): ConfigFile {
+/** The path of the configuration file; null for none. */
+export function configFileOf({ configFile }: Flags, env: Environment): string | null {
+  const name = nameOf(configFile, env)
+  return name === '' ? null : resolve(name)
+}
+
+function nameOf(configFile: string | null, env: Environment): string {
+  return configFile ?? env['EDGE_CONFIG'] ?? ''
+}
+
+function readConfigFile(
+  { configFile }: Flags,
+  env: Environment,
+  lastGood: string | null,
+): ConfigFile | null {
+  const name = nameOf(configFile, env)
+  if (name === '') return null
   const path = resolve(name)
+  if (lastGood !== null) return { path, name: `${name} (last good)`, text: lastGood }
   try {
     return { path, name, text: readFileSync(path, 'utf8') }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    const where = isFlag ? '--config' : 'env EDGE_CONFIG'
+    const where = configFile !== null ? '--config' : 'env EDGE_CONFIG'
     const mend = 'name a file that this user can read'
     throw new ConfigError([{ where, message: reason, mend }])
   }

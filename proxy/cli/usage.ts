@@ -28,8 +28,13 @@ Flags of run and validate:
   --advertise-https-port N      the port that clients see
   --workers N                   WAF workers (default: one per processor)
   --wire-threads N              connection threads (default: one per processor)
+  --shared-ports                a second edge may serve the same ports: for a handover
+  --drain-mode withdraw|handover
+                                the end on SIGTERM (default withdraw)
+  --last-good                   (run) starts with the last good configuration when this one is not
   --print-config                (run) prints the configuration with origins, and stops
 
+SIGHUP reloads; changed files do so by themselves. SIGTERM drains, a second one ends at once.
 Every single setting also has an environment name: waf.mode is EDGE_WAF_MODE.
 Exit codes: 0 fine, 1 failure, 2 usage, 3 ran and found problems, 78 configuration invalid.
 `

@@ -47,7 +47,8 @@ function upstreamFaults({ config, origins }: LoadedConfig): readonly Fault[] {
   }
 }
 
-function ruleFaults({ config }: LoadedConfig): readonly Fault[] {
+/** Every fault of the rules that the configuration names. */
+export function ruleFaults({ config }: Pick<LoadedConfig, 'config'>): readonly Fault[] {
   try {
     loadRuleset(rulesetOptions(config))
     return []

@@ -18,6 +18,7 @@ const single: Readonly<Record<string, Path>> = {
   'advertise-https-port': ['listen', 'advertiseHttpsPort'],
   workers: ['waf', 'workers'],
   'wire-threads': ['wireThreads'],
+  'drain-mode': ['drain', 'mode'],
 }
 
 const options = {
@@ -38,6 +39,9 @@ const options = {
   'advertise-https-port': { type: 'string' },
   workers: { type: 'string' },
   'wire-threads': { type: 'string' },
+  'drain-mode': { type: 'string' },
+  'shared-ports': { type: 'boolean' },
+  'last-good': { type: 'boolean' },
   'print-config': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
@@ -46,6 +50,8 @@ const options = {
 export interface Flags {
   readonly configFile: string | null
   readonly printConfig: boolean
+  /** A configuration that is not valid is replaced by the last one that was. */
+  readonly lastGood: boolean
   readonly help: boolean
   readonly settings: readonly Setting[]
 }
@@ -66,6 +72,9 @@ export function readFlags(args: readonly string[]): Flags {
   if (values['no-redirect'] === true) {
     settings.push({ path: ['listen', 'redirect'], value: false, where: '--no-redirect' })
   }
+  if (values['shared-ports'] === true) {
+    settings.push({ path: ['listen', 'shared'], value: true, where: '--shared-ports' })
+  }
   if (values.cert !== undefined || values.key !== undefined) {
     const certificate = { certFile: values.cert, keyFile: values.key }
     const where = values.cert === undefined ? '--key' : '--cert'
@@ -73,6 +82,7 @@ export function readFlags(args: readonly string[]): Flags {
   }
   return {
     configFile: values.config ?? null,
+    lastGood: values['last-good'] === true,
     printConfig: values['print-config'] === true,
     help: values.help === true,
     settings,

@@ -37,7 +37,7 @@ const wrong: readonly (readonly [name: string, file: string, ...expected: string
   [
     'an unknown key without a near one',
     'drain:\n  xyzzy: 1\n',
-    'edge.yaml:2:3: unknown key "xyzzy" in drain\n  mend: the keys here are delay, timeout',
+    'edge.yaml:2:3: unknown key "xyzzy" in drain\n  mend: the keys here are mode, delay, timeout, idleGrace',
   ],
   [
     'a key written twice',
@@ -169,9 +169,15 @@ test('an empty file, a section without keys and no file are the defaults', () =>
       https: '0.0.0.0:443',
       advertiseHttpsPort: null,
       redirect: true,
+      shared: false,
     })
     expect(config.limits.headerBytesMax).toBe(32_768)
-    expect(config.drain).toEqual({ delayMs: 0, timeoutMs: 25_000 })
+    expect(config.drain).toEqual({
+      mode: 'withdraw',
+      delayMs: 0,
+      timeoutMs: 25_000,
+      idleGraceMs: 1_000,
+    })
     expect(config.routes.map(({ name, upstream }) => [name, upstream])).toEqual([
       ['default', 'default'],
     ])

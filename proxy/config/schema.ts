@@ -31,6 +31,9 @@ const listen = z.strictObject({
     .prefault(null)
     .describe('Port in redirects and Alt-Svc when clients see another one; null: that of https'),
   redirect: flag().prefault(true).describe('Answer requests in clear with 308 to https'),
+  shared: flag()
+    .prefault(false)
+    .describe('A second edge of the same user may serve the same ports: for a handover'),
 })
 
 const certificate = z.strictObject({
@@ -123,10 +126,25 @@ const policy = z.strictObject({
 
 const drain = z
   .strictObject({
+    mode: choice(['withdraw', 'handover'])
+      .prefault('withdraw')
+      .describe('withdraw: health says draining, serve on; handover: a successor has the ports'),
     delay: duration().prefault('0s').describe('Health says draining, all is still served'),
     timeout: duration().prefault('25s').describe('Longest wait for exchanges to end'),
+    idleGrace: duration()
+      .prefault('1s')
+      .describe('Time in which idle connections may still send a request, which closes them'),
   })
-  .transform(({ delay, timeout }) => ({ delayMs: delay, timeoutMs: timeout }))
+  .transform(({ mode, delay, timeout, idleGrace }) => ({
+    mode,
+    delayMs: delay,
+    timeoutMs: timeout,
+    idleGraceMs: idleGrace,
+  }))
+
+const reload = z.strictObject({
+  watch: flag().prefault(true).describe('Changed files reload by themselves; SIGHUP always does'),
+})
 
 const log = z.strictObject({
   level: choice(['debug', 'info', 'warn', 'error']).prefault('info').describe('Least level'),
@@ -258,6 +276,7 @@ export const schema = z.strictObject({
     .describe('Peers whose X-Forwarded-* headers are believed'),
   wireThreads: threads().prefault('auto').describe('Threads that hold the connections'),
   drain: drain.prefault({}).describe('The end of the program'),
+  reload: reload.prefault({}).describe('Changes while the program runs'),
   admin: adminAddress().nullable().prefault(null).describe('Admin API: loopback or unix:PATH'),
   status: address().nullable().prefault(null).describe('Read-only probes and metrics'),
   log: log.prefault({}).describe('Logging'),

@@ -43,20 +43,18 @@ async function faults(args: readonly string[]): Promise<string[]> {
 test('named files become the default certificate with its names', async () => {
   const local = await localCertificate({ folder, hostname: 'edge-1', now })
   const loaded = await load(['--cert', local.certFile, '--key', local.keyFile])
-  expect(loaded.set.certificates).toMatchObject([
-    { names: ['localhost', 'edge-1'], isDefault: true },
-  ])
+  expect(loaded.certificates).toMatchObject([{ names: ['localhost', 'edge-1'], isDefault: true }])
   expect(loaded.caFile).toBeNull()
 })
 
 test('without files the local CA gives one, and says where the CA is', async () => {
-  const { caFile, set } = await load([])
+  const { caFile, certificates } = await load([])
   expect(caFile).toBe(join(folder, 'tls/ca.pem'))
-  expect(set.certificates[0]?.names).toContain('localhost')
+  expect(certificates[0]?.names).toContain('localhost')
 })
 
 test('without https there is nothing to load', async () => {
-  expect((await load(['--https', 'off'])).set.certificates).toEqual([])
+  expect((await load(['--https', 'off'])).certificates).toEqual([])
 })
 
 test('an expired certificate is told, not refused', async () => {

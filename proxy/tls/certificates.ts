@@ -7,16 +7,32 @@ import { ConfigError, type Fault } from '../config/faults.ts'
 import { Origins } from '../config/layer.ts'
 import type { EdgeConfig } from '../config/schema.ts'
 import { stateDirectory } from '../state-directory.ts'
-import type { CertificateSet } from '../wire-config.ts'
 import { localCertificate } from './local-ca.ts'
+
+/** One certificate that can be served. */
+export interface LoadedCertificate {
+  /** PEM chain and key. */
+  readonly chain: string
+  readonly key: string
+  readonly names: readonly string[]
+  readonly isDefault: boolean
+  /** For faults and logs. */
+  readonly certFile: string
+  readonly notAfterMs: number
+}
 
 /** Certificates that can be served, and what to tell about them. */
 export interface LoadedCertificates {
-  readonly set: CertificateSet
+  readonly certificates: readonly LoadedCertificate[]
   /** The local CA that clients must trust; null when the certificates come from elsewhere. */
   readonly caFile: string | null
   readonly notices: readonly string[]
+  /** Every file that was read. */
+  readonly files: readonly string[]
 }
+
+/** Faults in certificate files, which are counted apart. */
+export class CertificateError extends ConfigError {}
 
 /** What decides about the certificates. */
 export interface CertificateSources {
@@ -34,12 +50,12 @@ interface Named {
 
 /**
  * The configured certificates, else those of seed 001's paths, else one of the local CA.
- * Throws a `ConfigError` with every fault in a named file.
+ * Throws a `CertificateError` with every fault in a named file.
  */
 export async function loadCertificates(sources: CertificateSources): Promise<LoadedCertificates> {
   const { config, origins, now } = sources
   if (config.listen.https === null) {
-    return { set: { certificates: [] }, caFile: null, notices: [] }
+    return { certificates: [], caFile: null, notices: [], files: [] }
   }
   const named = config.tls.certificates
   if (named.length > 0) return { ...readAll(named, { origins, now }), caFile: null }
@@ -64,14 +80,19 @@ function readAll(
     const read = readOne(files, report)
     if (read === null) return []
     notices.push(...datesNotice(read.leaf, files.certFile, now))
+    notices.push(...chainNotice(read.chain, files.certFile))
     const names = dnsNames(read.leaf)
     if (names.length === 0 && index > 0) {
       notices.push(`${files.certFile} names no host: it is never chosen`)
     }
-    return [{ chain: read.chain, key: read.key, names, isDefault: index === 0 }]
+    const { chain, key, leaf } = read
+    const { certFile } = files
+    const notAfterMs = leaf.validToDate.getTime()
+    return [{ chain, key, names, isDefault: index === 0, certFile, notAfterMs }]
   })
-  if (faults.length > 0) throw new ConfigError(faults)
-  return { set: { certificates }, notices }
+  if (faults.length > 0) throw new CertificateError(faults)
+  const read = named.flatMap(({ certFile, keyFile }) => [certFile, keyFile])
+  return { certificates, notices, files: read }
 }
 
 type Report = (key: keyof Named, message: string, mend: string) => void
@@ -82,7 +103,7 @@ function readOne(
 ): { chain: string; key: string; leaf: X509Certificate } | null {
   const chain = readNamed('certFile', certFile, report)
   const key = readNamed('keyFile', keyFile, report)
-  const leaf = chain === null ? null : firstCertificate(chain)
+  const leaf = chain === null ? null : (certificatesIn(chain)[0] ?? null)
   if (chain !== null && leaf === null) {
     report('certFile', `${certFile} holds no PEM certificate`, 'name the file with the certificate')
   }
@@ -113,12 +134,25 @@ function readNamed(key: keyof Named, file: string, report: Report): string | nul
   }
 }
 
-function firstCertificate(chain: string): X509Certificate | null {
+/** Every certificate of a PEM text; none when one of them cannot be read or is cut off. */
+function certificatesIn(chain: string): X509Certificate[] {
+  const blocks = chain.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
+  if (blocks.length !== chain.split('-----BEGIN CERTIFICATE-----').length - 1) return []
   try {
-    return chain.includes('-----BEGIN CERTIFICATE-----') ? new X509Certificate(chain) : null
+    return blocks.map((block) => new X509Certificate(block))
   } catch {
-    return null // reported by the caller, with the file's name
+    return [] // reported by the caller, with the file's name
   }
+}
+
+/** Clients tend to mend a chain in the wrong order, but not all of them do. */
+function chainNotice(chain: string, file: string): string[] {
+  const certificates = certificatesIn(chain)
+  const isBroken = certificates.some((certificate, index) => {
+    const issuer = certificates[index + 1]
+    return issuer !== undefined && !certificate.checkIssued(issuer)
+  })
+  return isBroken ? [`${file} is no chain: a certificate in it was not issued by the next`] : []
 }
 
 function parseKey(text: string): KeyObject | null {

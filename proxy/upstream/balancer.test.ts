@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { request } from '../request.fixture.ts'
 import { balancer, endpointState } from './balancer.fixture.ts'
 import type { BalanceOptions, Balancer } from './balancer.ts'
+import { EndpointLoads } from './endpoint-load.ts'
 import type { EndpointState } from './endpoint-state.ts'
 import type { Asker } from './strategies.ts'
 
@@ -186,27 +187,37 @@ test('an endpoint that came back gets a growing share', () => {
   expect(seen).toEqual(seen.toSorted((a, b) => a - b))
 })
 
-test('failures in a row are told once, and a success ends the row', () => {
-  const one = balancer()
+test('failures in a row are told, seldom again, and a success ends the row', () => {
+  const loads = new EndpointLoads()
+  let now = 0
+  const one = balancer({}, undefined, { loads, clock: () => now })
   const fail = (count: number) => {
     for (let turn = 0; turn < count; turn += 1) one.learn(4, 'failure')
   }
   fail(4)
   one.learn(4, 'success')
   fail(4)
-  expect(one.takeFailing()).toEqual([])
+  expect(loads.takeFailing()).toEqual([])
   fail(1)
-  expect(one.takeFailing()).toEqual([4])
-  expect(one.takeFailing()).toEqual([])
+  expect(loads.takeFailing()).toEqual([4])
+  expect(loads.takeFailing()).toEqual([])
+  fail(50)
+  expect(loads.takeFailing()).toEqual([])
+  now = 1_000
+  fail(50)
+  expect(loads.takeFailing()).toEqual([4])
 })
 
-test('what is away already, and zero, tell nothing', () => {
-  const ejected = balancer({}, [endpointState(4, { health: 'ejected' }), endpointState(5)])
-  const never = balancer({ ejection: { consecutiveFailures: 0, serverErrors: false } })
-  for (const one of [ejected, never]) {
-    for (let turn = 0; turn < 20; turn += 1) one.learn(4, 'failure')
-    expect(one.takeFailing()).toEqual([])
-  }
+const ejection = { consecutiveFailures: 0, serverErrors: false }
+
+test.each([
+  ['what is away already', {}, [endpointState(4, { health: 'ejected' }), endpointState(5)]],
+  ['a threshold of zero', { ejection }, [endpointState(4), endpointState(5)]],
+] as const)('%s tells nothing', (_, changes, endpoints) => {
+  const loads = new EndpointLoads()
+  const one = balancer(changes, endpoints, { loads })
+  for (let turn = 0; turn < 20; turn += 1) one.learn(4, 'failure')
+  expect(loads.takeFailing()).toEqual([])
 })
 
 test.each([
@@ -219,14 +230,18 @@ test.each([
 })
 
 test('requests under way are counted across a change of endpoints', () => {
-  const one = balancer()
+  const loads = new EndpointLoads()
+  const one = balancer({}, undefined, { loads })
   const first = one.choose('u', asker())
+  const retain = () => loads.retain(new Set(one.endpoints))
   one.update([{ name: 'u', endpoints: [endpointState(5), endpointState(6)] }])
+  retain()
   expect(ids(one, 2)).toEqual([6, 5])
   expect(first?.endpoint.outstanding).toBe(1)
   expect(one.urlOf(4)).toBe('http://a:1')
   if (first) one.ended(first.endpoint)
   one.update([{ name: 'u', endpoints: [endpointState(5)] }])
+  retain()
   expect(one.urlOf(4)).toBe('')
 })
 

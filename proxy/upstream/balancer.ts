@@ -54,11 +54,13 @@ export interface BalancerOptions {
   readonly random: () => number
 }
 
+// An endpoint that fails all day must not keep the main thread busy.
+const tellIntervalMs = 1_000
+
 /** All upstreams of one worker. */
 export class Balancer {
   readonly #groups = new Map<string, Group>()
   readonly #options: BalancerOptions
-  #failing: number[] = []
 
   constructor(
     upstreams: readonly BalanceOptions[],
@@ -76,8 +78,11 @@ export class Balancer {
   update(states: readonly UpstreamState[]): void {
     const now = this.#options.clock()
     for (const { name, endpoints } of states) this.#groups.get(name)?.update(endpoints, now)
-    const current = new Set([...this.#groups.values()].flatMap((group) => [...group.all]))
-    this.#options.loads.retain(current)
+  }
+
+  /** Every endpoint of every upstream, used or not. */
+  get endpoints(): readonly EndpointLoad[] {
+    return [...this.#groups.values()].flatMap(({ all }) => all)
   }
 
   /** The endpoint for a request; null when none may be used. Its end is told to `ended`. */
@@ -103,9 +108,13 @@ export class Balancer {
     endpoint.failuresInRow += 1
     const threshold = this.#groups.get(endpoint.upstream)?.options.ejection.consecutiveFailures
     if (threshold === undefined || threshold === 0 || endpoint.failuresInRow < threshold) return
-    // Told once for each such row: when too many are ejected already, it is asked for again.
     endpoint.failuresInRow = 0
-    if (endpoint.health === 'healthy') this.#failing.push(id)
+    if (endpoint.health !== 'healthy') return
+    // Told again, but seldom, when too many others were ejected to eject this one.
+    const now = this.#options.clock()
+    if (now - endpoint.toldAtMs < tellIntervalMs) return
+    endpoint.toldAtMs = now
+    this.#options.loads.fails(id)
   }
 
   /** An answer of 5xx, as the upstream's configuration counts it. */
@@ -117,14 +126,6 @@ export class Balancer {
   /** A request of this upstream was sent once more. */
   retried(upstream: string): void {
     this.#groups.get(upstream)?.budget.retried(this.#options.clock())
-  }
-
-  /** Endpoints that the main thread should eject; each call empties the list. */
-  takeFailing(): readonly number[] {
-    if (this.#failing.length === 0) return this.#failing
-    const failing = this.#failing
-    this.#failing = []
-    return failing
   }
 
   /** The name of an endpoint in logs; '' for one that is long gone. */
@@ -151,7 +152,8 @@ class Group {
   readonly #around: BalancerOptions
   readonly #strategy: Strategy
   readonly #cookieName: string | null
-  readonly #byToken = new Map<string, EndpointLoad>()
+  /** Places of candidates, by what a sticky cookie calls them. */
+  #byToken: ReadonlyMap<string, number> = new Map()
   all: readonly EndpointLoad[] = []
   #candidates: Candidates = { endpoints: [], weights: null, totalWeight: 0 }
   #refreshAtMs = Infinity
@@ -175,8 +177,6 @@ class Group {
   update(states: readonly EndpointState[], now: number): void {
     const { loads } = this.#around
     this.all = states.map((state) => loads.take(state, this.options.name, now))
-    this.#byToken.clear()
-    for (const load of this.all) this.#byToken.set(load.token, load)
     this.#refresh(now)
   }
 
@@ -186,7 +186,7 @@ class Group {
     const { endpoints } = this.#candidates
     if (endpoints.length === 0) return null
     const kept = this.#kept(asker)
-    const place = kept?.place ?? this.#strategy.first(this.#candidates, asker)
+    const place = kept ?? this.#strategy.first(this.#candidates, asker)
     const endpoint = endpoints[place]
     assert(endpoint !== undefined, 'a strategy chose no candidate')
     const retry = this.budget.request(now)
@@ -203,12 +203,11 @@ class Group {
     }
   }
 
-  /** The endpoint that a sticky client's cookie names; null when it must get another one. */
-  #kept({ request }: Asker): EndpointLoad | null {
+  /** The place of the endpoint that a cookie names; null when the client must get another one. */
+  #kept({ request }: Asker): number | null {
     if (this.#cookieName === null) return null
     const token = cookieOf(request, this.#cookieName)
-    const known = token === null ? undefined : this.#byToken.get(token)
-    return known === undefined || known.place === -1 ? null : known
+    return token === null ? null : (this.#byToken.get(token) ?? null)
   }
 
   #refresh(now: number): void {
@@ -218,10 +217,9 @@ class Group {
       usable.length > 0 || !panic
         ? usable
         : this.all.filter(({ health }) => health !== 'unresolved')
-    for (const load of this.all) load.place = -1
     this.#refreshAtMs = Infinity
-    const weights = endpoints.map((load, place) => {
-      load.place = place
+    this.#byToken = new Map(endpoints.map(({ token }, place) => [token, place]))
+    const weights = endpoints.map((load) => {
       const agoMs = load.returnedAtMs === null ? slowStartMs : now - load.returnedAtMs
       if (agoMs >= slowStartMs) return load.weight
       this.#refreshAtMs = now + warmingStepMs

@@ -17,10 +17,10 @@ export class EndpointLoad {
   outstanding = 0
   /** Failures since the last success. */
   failuresInRow = 0
+  /** When the main thread was last told that it fails. */
+  toldAtMs = -Infinity
   /** What smooth weighted round robin owes it. */
   credit = 0
-  /** Its index among the candidates of its upstream; -1 while it is none. */
-  place = -1
 
   constructor(state: EndpointState, upstream: string, nowMs: number) {
     this.id = state.id
@@ -36,7 +36,10 @@ export class EndpointLoad {
   /** Takes over what the main thread says now. */
   update(state: EndpointState, nowMs: number): void {
     // What failed before it was away says nothing about it now.
-    if (state.health === 'healthy' && this.health !== 'healthy') this.failuresInRow = 0
+    if (state.health === 'healthy' && this.health !== 'healthy') {
+      this.failuresInRow = 0
+      this.toldAtMs = -Infinity
+    }
     this.weight = state.weight
     this.health = state.health
     this.returnedAtMs = state.returnedAgoMs === null ? null : nowMs - state.returnedAgoMs
@@ -46,6 +49,7 @@ export class EndpointLoad {
 /** Every endpoint that this worker ever heard of, by id: outlives a change of configuration. */
 export class EndpointLoads {
   readonly #loads = new Map<number, EndpointLoad>()
+  #failing: number[] = []
 
   get(id: number): EndpointLoad | null {
     return this.#loads.get(id) ?? null
@@ -71,9 +75,20 @@ export class EndpointLoads {
   /** Forgets what no upstream has any more, once nothing is under way there. */
   retain(current: ReadonlySet<EndpointLoad>): void {
     for (const [id, load] of this.#loads) {
-      if (current.has(load)) continue
-      load.place = -1
-      if (load.outstanding === 0) this.#loads.delete(id)
+      if (!current.has(load) && load.outstanding === 0) this.#loads.delete(id)
     }
+  }
+
+  /** This endpoint fails: the main thread should eject it. */
+  fails(id: number): void {
+    this.#failing.push(id)
+  }
+
+  /** Endpoints that fail; each call empties the list. */
+  takeFailing(): readonly number[] {
+    if (this.#failing.length === 0) return this.#failing
+    const failing = this.#failing
+    this.#failing = []
+    return failing
   }
 }

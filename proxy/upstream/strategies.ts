@@ -22,7 +22,7 @@ export interface Asker {
 export interface Strategy {
   /** The place of the endpoint for this request. */
   first(candidates: Candidates, asker: Asker): number
-  /** The place of the one to try when the first fails; there are at least two. */
+  /** The place of the one to try when that fails; asked after `first`, and of at least two. */
   second(candidates: Candidates, asker: Asker, first: number): number
 }
 
@@ -112,6 +112,8 @@ export class LeastOutstanding implements Strategy {
 export class Hash implements Strategy {
   readonly #on: HashKey
   readonly #fallback: Strategy
+  /** The second place of the ranking that `first` has just made; null when it had no key. */
+  #next: number | null = null
 
   constructor(on: HashKey, fallback: Strategy) {
     this.#on = on
@@ -120,14 +122,15 @@ export class Hash implements Strategy {
 
   first(candidates: Candidates, asker: Asker): number {
     const key = this.#key(asker)
+    this.#next = null
     if (key === null) return this.#fallback.first(candidates, asker)
-    return rank(hashOf(key), candidates.endpoints, candidates.weights)[0]
+    const [first, second] = rank(hashOf(key), candidates.endpoints, candidates.weights)
+    this.#next = second
+    return first
   }
 
   second(candidates: Candidates, asker: Asker, first: number): number {
-    const key = this.#key(asker)
-    if (key === null) return this.#fallback.second(candidates, asker, first)
-    return rank(hashOf(key), candidates.endpoints, candidates.weights)[1]
+    return this.#next ?? this.#fallback.second(candidates, asker, first)
   }
 
   #key({ request, clientAddress }: Asker): string | null {

@@ -41,6 +41,18 @@ export function readUpstreamFiles(config: EdgeConfig, origins: Origins): Upstrea
   return files
 }
 
+/** The names of all those files. */
+export function upstreamFileNames({ upstreams }: EdgeConfig): string[] {
+  return upstreams
+    .flatMap(({ tls, sticky }) => [
+      tls.caFile,
+      tls.clientCertFile,
+      tls.clientKeyFile,
+      sticky.keyFile,
+    ])
+    .filter((file) => file !== null)
+}
+
 /** The machine's trusted authorities; those of Node where the machine has none (small images). */
 function machineAuthorities(): string {
   const own = new Set([...getCACertificates('system'), ...getCACertificates('extra')])

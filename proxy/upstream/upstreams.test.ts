@@ -39,6 +39,8 @@ interface Scene {
   table: readonly EndpointConfig[]
   /** How often workers were told. */
   told: number
+  /** Whether a former configuration still decides about exchanges. */
+  inUse: boolean
   /** What names resolve to; a name that is not there fails. */
   readonly names: Map<string, Found>
   /** Why probes fail, by URL. */
@@ -73,11 +75,22 @@ function scene(): Scene {
       probed.push(target)
       return sick.get(target.url) ?? null
     },
+    inUse: () => made.inUse,
     clock: () => Date.now(),
   })
   started.push(upstreams)
   const health = () => upstreams.states().flatMap((u) => u.endpoints.map((one) => one.health))
-  const made: Scene = { upstreams, table: [], told: 0, names, sick, probed, warnings, health }
+  const made: Scene = {
+    upstreams,
+    table: [],
+    told: 0,
+    inUse: true,
+    names,
+    sick,
+    probed,
+    warnings,
+    health,
+  }
   return made
 }
 
@@ -87,37 +100,42 @@ const two = 'endpoints: [{ url: "http://127.0.0.1:1" }, { url: "http://[::1]:2" 
 test('the table has every address of each endpoint', async () => {
   const it = scene()
   it.names.set('h', { addresses: ['10.0.0.1', 'fd00::1'], ttlMs: null })
-  await it.upstreams.configure(
-    configOf('endpoints: [{ url: "http://h" }, { url: "http://10.0.0.2" }], protocol: http2'),
-    files,
-  )
+  await it.upstreams.configure({
+    config: configOf(
+      'endpoints: [{ url: "http://h" }, { url: "http://10.0.0.2" }], protocol: http2',
+    ),
+    upstreamFiles: files,
+  })
   expect(it.table).toEqual([
     { id: 0, addresses: ['10.0.0.1:80', '[fd00::1]:80'], protocol: 'http2', tls: null },
     { id: 1, addresses: ['10.0.0.2:80'], protocol: 'http2', tls: null },
   ])
 })
 
-test('endpoints over https are verified by their own name, or by the one that is written', async () => {
+test('over https an endpoint is verified by its own name, or by the one written', async () => {
   const it = scene()
   const https = 'endpoints: [{ url: "https://10.0.0.1" }]'
-  await it.upstreams.configure(configOf(https), files)
+  await it.upstreams.configure({ config: configOf(https), upstreamFiles: files })
   const tls = { serverName: '10.0.0.1', verify: true, trusted: 'CA', clientChain: '' }
   expect(it.table).toEqual([
     { id: 0, addresses: ['10.0.0.1:443'], protocol: 'auto', tls: { ...tls, clientKey: '' } },
   ])
-  await it.upstreams.configure(configOf(`${https}, tls: { serverName: shop }`), files)
+  await it.upstreams.configure({
+    config: configOf(`${https}, tls: { serverName: shop }`),
+    upstreamFiles: files,
+  })
   expect(it.table[0]?.tls?.serverName).toBe('shop')
 })
 
 test('an id is never used for another endpoint, and a reload keeps what is known', async () => {
   const it = scene()
-  await it.upstreams.configure(configOf(two), files)
+  await it.upstreams.configure({ config: configOf(two), upstreamFiles: files })
   it.upstreams.failing([1])
   expect(it.health()).toEqual(['healthy', 'ejected'])
-  await it.upstreams.configure(
-    configOf('endpoints: [{ url: "http://[::1]:2" }, { url: "http://127.0.0.1:3" }]'),
-    files,
-  )
+  await it.upstreams.configure({
+    config: configOf('endpoints: [{ url: "http://[::1]:2" }, { url: "http://127.0.0.1:3" }]'),
+    upstreamFiles: files,
+  })
   const states = it.upstreams.states().flatMap(({ endpoints }) => endpoints)
   expect(states.map(({ id, health }) => [id, health])).toEqual([
     [1, 'ejected'],
@@ -126,12 +144,15 @@ test('an id is never used for another endpoint, and a reload keeps what is known
   // What was planned before the reload still finds its endpoint.
   expect(it.table.map(({ id }) => id)).toEqual([1, 2, 0])
   await vi.advanceTimersByTimeAsync(61_000)
+  expect(it.table.map(({ id }) => id)).toEqual([1, 2, 0])
+  it.inUse = false
+  await vi.advanceTimersByTimeAsync(61_000)
   expect(it.table.map(({ id }) => id)).toEqual([1, 2])
 })
 
 test('an ejected endpoint comes back, warms up, and is away longer the next time', async () => {
   const it = scene()
-  await it.upstreams.configure(configOf(two), files)
+  await it.upstreams.configure({ config: configOf(two), upstreamFiles: files })
   it.upstreams.failing([0])
   await vi.advanceTimersByTimeAsync(9_999)
   expect(it.health()).toEqual(['ejected', 'healthy'])
@@ -147,16 +168,18 @@ test('an ejected endpoint comes back, warms up, and is away longer the next time
 
 test('not more than maxPercent are ejected, and never the last', async () => {
   const it = scene()
-  await it.upstreams.configure(configOf(two), files)
+  await it.upstreams.configure({ config: configOf(two), upstreamFiles: files })
   it.upstreams.failing([0, 1])
   expect(it.health()).toEqual(['ejected', 'healthy'])
-  expect(it.warnings).toContain('an endpoint fails and stays: too many are ejected')
+  it.upstreams.failing([1])
+  const text = 'an endpoint fails and stays: it is the last, or too many are ejected'
+  expect(it.warnings.filter((warning) => warning === text)).toHaveLength(1)
 })
 
 test('probes take an endpoint out and back in', async () => {
   const it = scene()
   const rules = 'health: { interval: 1s, timeout: 1s, path: /up?x=1, host: shop.internal }'
-  await it.upstreams.configure(configOf(`${two}, ${rules}`), files)
+  await it.upstreams.configure({ config: configOf(`${two}, ${rules}`), upstreamFiles: files })
   await vi.advanceTimersByTimeAsync(1_200)
   expect(it.health()).toEqual(['healthy', 'healthy'])
   expect(it.probed[0]).toMatchObject({ path: '/up?x=1', host: 'shop.internal', timeoutMs: 1_000 })
@@ -170,7 +193,7 @@ test('probes take an endpoint out and back in', async () => {
   await vi.advanceTimersByTimeAsync(2_500)
   expect(it.health()).toEqual(['healthy', 'healthy'])
   expect(it.upstreams.states()[0]?.endpoints[0]?.returnedAgoMs).not.toBeNull()
-  await it.upstreams.configure(configOf(two), files)
+  await it.upstreams.configure({ config: configOf(two), upstreamFiles: files })
   const { length } = it.probed
   await vi.advanceTimersByTimeAsync(5_000)
   expect(it.probed.length).toBe(length)
@@ -181,7 +204,7 @@ const addressesOf = (it: Scene) => it.table.flatMap(({ addresses }) => addresses
 
 test('a name that does not resolve is told, and used as soon as it does', async () => {
   const it = scene()
-  await it.upstreams.configure(configOf(named), files)
+  await it.upstreams.configure({ config: configOf(named), upstreamFiles: files })
   expect(it.health()).toEqual(['unresolved'])
   expect(it.warnings).toEqual(['a name of an endpoint does not resolve'])
   it.names.set('app', { addresses: ['10.0.0.1'], ttlMs: null })
@@ -192,7 +215,7 @@ test('a name that does not resolve is told, and used as soon as it does', async 
 test('new addresses are used under the same id; a failed look-up takes none away', async () => {
   const it = scene()
   it.names.set('app', { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: null })
-  await it.upstreams.configure(configOf(named), files)
+  await it.upstreams.configure({ config: configOf(named), upstreamFiles: files })
   const { told } = it
   it.names.set('app', { addresses: ['10.0.0.2', '10.0.0.1'], ttlMs: null })
   await vi.advanceTimersByTimeAsync(34_000)
@@ -211,7 +234,7 @@ test('new addresses are used under the same id; a failed look-up takes none away
 test('a short TTL is heeded, within reason', async () => {
   const it = scene()
   it.names.set('app', { addresses: ['10.0.0.1'], ttlMs: 0 })
-  await it.upstreams.configure(configOf(named), files)
+  await it.upstreams.configure({ config: configOf(named), upstreamFiles: files })
   await vi.advanceTimersByTimeAsync(11_500)
   expect(it.upstreams.lookups.found).toBeGreaterThanOrEqual(9)
   expect(it.upstreams.lookups.found).toBeLessThanOrEqual(13)
@@ -221,7 +244,7 @@ test('with eachAddress every address is an endpoint, for as long as it is there'
   const it = scene()
   it.names.set('app', { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: null })
   const each = 'endpoints: [{ url: "http://app:80", eachAddress: true }]'
-  await it.upstreams.configure(configOf(each), files)
+  await it.upstreams.configure({ config: configOf(each), upstreamFiles: files })
   it.upstreams.failing([0])
   it.names.set('app', { addresses: ['10.0.0.3', '10.0.0.1'], ttlMs: null })
   await vi.advanceTimersByTimeAsync(34_000)
@@ -234,6 +257,17 @@ test('with eachAddress every address is an endpoint, for as long as it is there'
   expect(it.table.map(({ id }) => id)).toEqual([2, 0, 1])
 })
 
+test('a reload learns which upstreams its new names would leave without any address', async () => {
+  const it = scene()
+  await it.upstreams.configure({ config: configOf(named), upstreamFiles: files })
+  const lost = (upstream: string) => it.upstreams.prepare({ config: configOf(upstream) })
+  expect(await lost(named)).toEqual([])
+  for (const _ of ['once', 'and again']) {
+    expect(await lost('endpoints: [{ url: "http://other:80" }]')).toEqual(['u'])
+  }
+  expect(await lost('endpoints: [{ url: "http://third:80" }, { url: "http://[::1]" }]')).toEqual([])
+})
+
 test('a silent name server does not hold up the start', async () => {
   const upstreams = new Upstreams({
     setEndpoints: () => undefined,
@@ -241,10 +275,11 @@ test('a silent name server does not hold up the start', async () => {
     log: { warn: () => undefined, info: () => undefined },
     lookup: () => Promise.withResolvers<Found>().promise,
     probe: async () => null,
+    inUse: () => false,
     clock: () => Date.now(),
   })
   started.push(upstreams)
-  const configured = upstreams.configure(configOf(named), files)
+  const configured = upstreams.configure({ config: configOf(named), upstreamFiles: files })
   await vi.advanceTimersByTimeAsync(5_001)
   await configured
   expect(upstreams.states()[0]?.endpoints[0]?.health).toBe('unresolved')
@@ -254,7 +289,7 @@ test('sticky tokens say nothing, and are the same wherever the key is', async ()
   const tokens = async (stickyKey: string): Promise<(string | undefined)[]> => {
     const it = scene()
     const sealed = files.map((file) => ({ ...file, stickyKey }))
-    await it.upstreams.configure(configOf(two), sealed)
+    await it.upstreams.configure({ config: configOf(two), upstreamFiles: sealed })
     return it.upstreams.states().flatMap((u) => u.endpoints.map(({ token }) => token))
   }
   const [one, other] = await tokens('k1')

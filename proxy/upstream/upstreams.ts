@@ -24,8 +24,17 @@ export interface UpstreamsOptions {
   readonly log: Pick<Logger, 'warn' | 'info'>
   readonly lookup: Lookup
   readonly probe: Probe
+  /** Whether exchanges are under way that a former configuration decides about. */
+  readonly inUse: () => boolean
   /** Milliseconds that only grow. */
   readonly clock: () => number
+}
+
+/** What a configuration says about upstreams. */
+export interface UpstreamsConfig {
+  readonly config: Pick<EdgeConfig, 'upstreams'>
+  /** In the order of its upstreams. */
+  readonly upstreamFiles: readonly UpstreamFiles[]
 }
 
 /** One endpoint as operators see it. */
@@ -58,6 +67,7 @@ interface Endpoint {
   readonly probes: ProbeHistory
   readonly ejections: EjectionHistory
   probeFailure: string | null
+  warnedAtMs: number
   returnedAtMs: number | null
   probing: NodeJS.Timeout | null
   returning: NodeJS.Timeout | null
@@ -73,6 +83,8 @@ interface Upstream {
 const firstLookupMs = 5_000
 // What workers planned just before a change must still find its endpoint in the wire.
 const retiredMs = 60_000
+// Of one endpoint that fails and cannot be ejected.
+const warnIntervalMs = 60_000
 
 export class Upstreams {
   readonly #options: UpstreamsOptions
@@ -100,22 +112,37 @@ export class Upstreams {
     })
   }
 
+  /** Prepares a configuration and takes it over. */
+  async configure(wanted: UpstreamsConfig): Promise<void> {
+    await this.prepare(wanted)
+    this.take(wanted)
+  }
+
   /**
-   * Takes a configuration, at start and at each reload: endpoints that stay keep their id and what
-   * is known of their health. Never fails; a name that does not resolve is told and tried again.
+   * Looks up the names that are new. Never fails: one that does not resolve is tried again. Gives
+   * the upstreams that would have no address because of new names.
    */
-  async configure(
-    config: Pick<EdgeConfig, 'upstreams'>,
-    files: readonly UpstreamFiles[],
-  ): Promise<void> {
-    const hosts = new Map<string, number>()
-    for (const { endpoints, resolveIntervalMs } of config.upstreams) {
-      for (const { url } of endpoints) {
-        const host = hostOfUrl(url)
-        hosts.set(host, Math.min(resolveIntervalMs, hosts.get(host) ?? Infinity))
-      }
-    }
-    await within(this.#names.add(hosts), firstLookupMs)
+  async prepare({ config }: Pick<UpstreamsConfig, 'config'>): Promise<readonly string[]> {
+    // By the configuration in force: what a refused one looked up is known, but new all the same.
+    const upstreams = [...this.#upstreams.values()].map((upstream) => upstream.config)
+    const before = hostsOf({ upstreams })
+    const isNew = (host: string): boolean => !before.has(host)
+    await within(this.#names.add(hostsOf(config)), firstLookupMs)
+    return config.upstreams
+      .filter(({ endpoints }) => {
+        const hosts = endpoints.map(({ url }) => hostOfUrl(url))
+        return (
+          hosts.some(isNew) && hosts.every((host) => this.#names.get(host).addresses.length === 0)
+        )
+      })
+      .map(({ name }) => name)
+  }
+
+  /**
+   * Takes a configuration over, at start and at each reload: endpoints that stay keep their id and
+   * what is known of their health.
+   */
+  take({ config, upstreamFiles: files }: UpstreamsConfig): void {
     const before = this.#upstreams
     this.#upstreams = new Map(
       config.upstreams.map((upstream, index) => [
@@ -127,7 +154,7 @@ export class Upstreams {
         },
       ]),
     )
-    this.#names.retain(hosts)
+    this.#names.retain(hostsOf(config))
     this.#apply()
     this.#started = true
   }
@@ -227,6 +254,7 @@ export class Upstreams {
       probes: new ProbeHistory(),
       ejections: new EjectionHistory(),
       probeFailure: null,
+      warnedAtMs: -Infinity,
       returnedAtMs: null,
       probing: null,
       returning: null,
@@ -242,9 +270,14 @@ export class Upstreams {
     const last = this.#table.find(({ id }) => id === endpoint.id)
     if (last === undefined) return
     this.#retired.set(endpoint.id, last)
+    this.#forgetLater(endpoint.id)
+  }
+
+  #forgetLater(id: number): void {
     const timer = setTimeout(() => {
       this.#retiring.delete(timer)
-      this.#retired.delete(endpoint.id)
+      if (this.#options.inUse()) return this.#forgetLater(id)
+      this.#retired.delete(id)
       this.#options.setEndpoints([...this.#table, ...this.#retired.values()])
     }, retiredMs)
     timer.unref()
@@ -258,7 +291,9 @@ export class Upstreams {
     const ejected = upstream.endpoints.filter(({ ejections }) => ejections.isEjected).length
     const fields = { upstream: name, endpoint: endpoint.label }
     if (!mayEject(upstream.endpoints.length, ejected, ejection.maxPercent)) {
-      log.warn(fields, 'an endpoint fails and stays: too many are ejected')
+      if (clock() - endpoint.warnedAtMs < warnIntervalMs) return
+      endpoint.warnedAtMs = clock()
+      log.warn(fields, 'an endpoint fails and stays: it is the last, or too many are ejected')
       return
     }
     const forMs = endpoint.ejections.eject(clock(), ejection)
@@ -344,6 +379,18 @@ export class Upstreams {
       })),
     }
   }
+}
+
+/** Every name, and how often it is looked up. */
+function hostsOf({ upstreams }: UpstreamsConfig['config']): Map<string, number> {
+  const hosts = new Map<string, number>()
+  for (const { endpoints, resolveIntervalMs } of upstreams) {
+    for (const { url } of endpoints) {
+      const host = hostOfUrl(url)
+      hosts.set(host, Math.min(resolveIntervalMs, hosts.get(host) ?? Infinity))
+    }
+  }
+  return hosts
 }
 
 const noFiles: UpstreamFiles = { trusted: '', clientChain: '', clientKey: '', stickyKey: '' }

@@ -40,6 +40,7 @@ export function compile(
     plan: 0,
     scans: scansOf(table.leaves),
     components: ruleset.settings.componentSignatures,
+    files: ruleset.files,
     notices: ruleset.notices,
   }
   return planned(program, table.leaves, (leaves) =>

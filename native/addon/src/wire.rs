@@ -74,6 +74,11 @@ impl Wire {
     }
 
     #[napi]
+    pub fn stop_accepting(&self) {
+        self.inner.stop_accepting();
+    }
+
+    #[napi]
     pub fn stop(&self) {
         self.inner.stop();
     }
@@ -177,6 +182,12 @@ pub fn known_headers() -> Vec<String> {
         .iter()
         .map(|name| (*name).to_owned())
         .collect()
+}
+
+/// Tells the service manager (sd_notify(3)).
+#[napi]
+pub fn notify(socket: String, message: String) -> Result<()> {
+    edge_wire::notify(&socket, &message).map_err(|error| to_js(format!("{socket}: {error}")))
 }
 
 /// Test hook: panics inside native code; the caller gets an exception instead of an abort.

@@ -123,6 +123,9 @@ pub struct WireConfig {
     pub workers: usize,
     /// Listeners.
     pub listeners: Vec<WireListener>,
+    /// Whether a second program may take over or join the ports.
+    #[serde(default)]
+    pub shared_ports: bool,
     /// Path answered by the wire itself.
     pub health_path: String,
     /// Limits at the start; `Wire::set_limits` replaces them.
@@ -158,7 +161,7 @@ pub struct TemplateEdit {
 /// All certificates at once.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CertificateSet {
-    /// In the order that head records count.
+    /// Each with its id, or in the order that head records count.
     pub certificates: Vec<CertificateConfig>,
 }
 
@@ -166,6 +169,10 @@ pub struct CertificateSet {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateConfig {
+    /// What head records call it. The same in every later set for the same names, because
+    /// connections outlive sets. Absent: its index.
+    #[serde(default)]
+    pub id: Option<u32>,
     /// PEM chain, leaf first.
     pub chain: String,
     /// PEM key.

@@ -5,6 +5,7 @@
 #![cfg_attr(test, recursion_limit = "256")] // the configuration that tests write as JSON
 
 mod admission;
+mod bind;
 mod budget;
 mod client;
 mod config;
@@ -18,11 +19,13 @@ mod h1_io;
 mod h2;
 mod h2_io;
 mod h2_stream;
+mod handover;
 mod hub;
 #[cfg(test)]
 mod hub_tests;
 mod known_headers;
 mod mailbox;
+mod notify;
 mod outbound;
 mod outbox;
 mod plan;
@@ -52,6 +55,7 @@ pub use error_code::ErrorCode;
 pub use exchange::{ConnectionFacts, Exchange, NO_CERTIFICATE, ResponseFacts};
 pub use hub::Hub;
 pub use known_headers::KNOWN_HEADERS;
+pub use notify::notify;
 pub use port::{Port, Taken};
 pub use seam::{BodyError, BodyLength, BodySource, Field, Gone, ResponseHead, ResponseSink};
 pub use serve::serve;

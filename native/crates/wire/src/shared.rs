@@ -60,6 +60,7 @@ pub struct Shared {
     health: AtomicU32,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
+    accepting: watch::Sender<bool>,
     endpoints: Mutex<Arc<Endpoints>>,
     endpoints_version: AtomicU64,
     limits: Mutex<Arc<WireLimits>>,
@@ -94,6 +95,7 @@ impl Shared {
             health: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
+            accepting: watch::Sender::new(true),
             endpoints: Mutex::default(),
             endpoints_version: AtomicU64::new(0),
             limits: Mutex::new(Arc::new(config.limits.clone())),
@@ -169,6 +171,21 @@ impl Shared {
     /// Resolves when the drain begins (at once when it has).
     pub fn drain_begun(&self) -> impl Future<Output = ()> + 'static {
         turned_true(self.drain.subscribe())
+    }
+
+    /// Ends the taking of TCP connections.
+    pub fn stop_accepting(&self) {
+        self.accepting.send_replace(false);
+    }
+
+    /// Resolves when TCP connections are taken no more.
+    pub(crate) fn accepting_ended(&self) -> impl Future<Output = ()> + 'static {
+        let mut receiver = self.accepting.subscribe();
+        async move {
+            if receiver.wait_for(|accepting| !*accepting).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Replaces the endpoint table.

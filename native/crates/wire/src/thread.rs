@@ -3,6 +3,7 @@
 use crate::config::{ListenerKind, WireLimits};
 use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
+use crate::handover::Offer;
 use crate::outbox::{Outbox, Worklist};
 use crate::record::Refused;
 use crate::shared::Shared;
@@ -13,6 +14,7 @@ use crate::{h1, h2};
 use bytes::Bytes;
 use edge_http_policy::Version;
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,6 +153,7 @@ impl Drop for CountPanic {
 pub(crate) struct Sockets {
     pub tcp: Vec<(u32, std::net::TcpListener)>,
     pub udp: Vec<(u32, std::net::UdpSocket)>,
+    pub offers: Vec<Offer>,
 }
 
 /// The life of one wire thread; returns when `stopped` turns true, dropping all it holds.
@@ -178,6 +181,15 @@ pub(crate) fn run(
         for (listener, socket) in sockets.tcp {
             thread.spawn(accept(thread.clone(), listener, socket));
         }
+        for offer in sockets.offers {
+            let ended = thread.shared.accepting_ended();
+            thread.spawn(async move {
+                tokio::select! {
+                    () = offer.serve() => {}
+                    () = ended => {}
+                }
+            });
+        }
         for (listener, socket) in sockets.udp {
             thread.spawn(crate::quic::listen(thread.clone(), listener, socket));
         }
@@ -185,7 +197,7 @@ pub(crate) fn run(
     });
 }
 
-/// Accepts connections for as long as the thread lives.
+/// Accepts connections until the wire is told to stop: then those that wait, and no more.
 async fn accept(thread: Rc<WireThread>, listener: u32, socket: std::net::TcpListener) {
     let Ok(socket) = tokio::net::TcpListener::from_std(socket) else {
         return;
@@ -196,8 +208,15 @@ async fn accept(thread: Rc<WireThread>, listener: u32, socket: std::net::TcpList
         .listeners
         .get(listener as usize)
         .map(|found| found.kind);
+    let mut ended = pin!(thread.shared.accepting_ended());
     loop {
-        let Ok((stream, peer)) = socket.accept().await else {
+        let next = tokio::select! {
+            biased;
+            next = socket.accept() => next,
+            // Nothing waits, or this branch would not be reached.
+            () = &mut ended => return,
+        };
+        let Ok((stream, peer)) = next else {
             // Out of descriptors, most likely: trying at once would spin.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;

@@ -28,6 +28,7 @@ fn chosen_index() -> Option<Index<Ssl, u32>> {
 }
 
 struct Certificate {
+    id: u32,
     chain: Vec<X509>,
     key: PKey<Private>,
 }
@@ -57,7 +58,7 @@ impl Certificates {
         }
         for (index, config) in (0u32..).zip(&set.certificates) {
             let label = config.names.first().map_or("(no name)", |name| name);
-            let certificate = load_one(config)
+            let certificate = load_one(index, config)
                 .map_err(|reason| format!("certificate {index} ({label}): {reason}"))?;
             for name in &config.names {
                 let name = name.to_ascii_lowercase();
@@ -86,6 +87,12 @@ impl Certificates {
         found.filter(|index| *index as usize != self.default)
     }
 
+    /// What head records call a selected certificate.
+    fn id(&self, chosen: Option<u32>) -> u32 {
+        let certificate = chosen.and_then(|index| self.all.get(index as usize));
+        certificate.map_or(NO_CERTIFICATE, |certificate| certificate.id)
+    }
+
     fn apply(&self, ssl: &mut SslRef, chosen: Option<u32>) -> Result<(), ErrorStack> {
         let index = chosen.map_or(self.default, |index| index as usize);
         let Some(certificate) = self.all.get(index) else {
@@ -102,7 +109,7 @@ impl Certificates {
     }
 }
 
-fn load_one(config: &CertificateConfig) -> Result<Certificate, String> {
+fn load_one(index: u32, config: &CertificateConfig) -> Result<Certificate, String> {
     let chain = X509::stack_from_pem(config.chain.as_bytes())
         .map_err(|error| format!("the chain is not PEM certificates: {error}"))?;
     let key = PKey::private_key_from_pem(config.key.as_bytes())
@@ -114,7 +121,8 @@ fn load_one(config: &CertificateConfig) -> Result<Certificate, String> {
     if !public.public_eq(&key) {
         return Err("the key does not belong to the certificate".to_owned());
     }
-    Ok(Certificate { chain, key })
+    let id = config.id.unwrap_or(index);
+    Ok(Certificate { id, chain, key })
 }
 
 /// The current certificates, and contexts that always use the current ones.
@@ -177,9 +185,7 @@ impl Tls {
                 .servername(NameType::HOST_NAME)
                 .and_then(|name| set.select(name));
             if let Some(index) = chosen_index() {
-                hello
-                    .ssl_mut()
-                    .replace_ex_data(index, chosen.unwrap_or(NO_CERTIFICATE));
+                hello.ssl_mut().replace_ex_data(index, set.id(chosen));
             }
             set.apply(hello.ssl_mut(), chosen)
                 .map_err(|_| SelectCertError::ERROR)

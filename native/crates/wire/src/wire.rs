@@ -1,13 +1,11 @@
 //! The wire as a whole: binds, starts and ends the threads.
 
-use crate::config::{CertificateSet, EndpointConfig, ListenerKind, WireConfig, WireLimits};
+use crate::bind::bind_all;
+use crate::config::{CertificateSet, EndpointConfig, WireConfig, WireLimits};
 use crate::hub::{Hub, WORKERS_MAX};
 use crate::port::Port;
 use crate::shared::Shared;
-use crate::thread::{self, Sockets};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use crate::thread;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
@@ -36,10 +34,6 @@ pub struct Wire {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-const BACKLOG: i32 = 4096;
-/// Port 0 must be free for TCP and UDP: the kernel picks for TCP, UDP may be taken.
-const PORT_ATTEMPTS: usize = 16;
-
 impl Wire {
     /// A wire for the JSON of a `WireConfig`. Binds nothing yet.
     pub fn new(config: &str) -> Result<Wire, WireError> {
@@ -60,16 +54,12 @@ impl Wire {
 
     /// Binds all listeners for all threads, then starts the threads. The bound addresses.
     pub fn listen(&self) -> Result<Vec<String>, WireError> {
-        let config = &self.shared.config;
-        let mut sockets: Vec<Sockets> = (0..config.threads).map(|_| Sockets::default()).collect();
-        let mut bound = Vec::new();
-        for (index, listener) in (0u32..).zip(&config.listeners) {
-            let with_udp = listener.kind == ListenerKind::Https;
-            let address = bind_all(index, listener.address, with_udp, &mut sockets)
-                .map_err(|error| WireError(bind_failure(listener.address, &error)))?;
-            bound.push(address.to_string());
+        let mut bound = bind_all(&self.shared.config)?;
+        // One thread is enough to answer successors.
+        if let Some(first) = bound.threads.first_mut() {
+            first.offers = bound.offers;
         }
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        for (index, sockets) in bound.threads.into_iter().enumerate() {
             let (shared, stopped) = (self.shared.clone(), self.stopped.subscribe());
             let started = std::thread::Builder::new()
                 .name(format!("wire-{index}"))
@@ -80,7 +70,12 @@ impl Wire {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(started);
         }
-        Ok(bound)
+        Ok(bound.addresses.iter().map(ToString::to_string).collect())
+    }
+
+    /// Takes no more TCP connections: those that wait are accepted, then the listeners close.
+    pub fn stop_accepting(&self) {
+        self.shared.stop_accepting();
     }
 
     /// Replaces all certificates; keeps the old ones when the new do not load.
@@ -129,94 +124,4 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// The address, and the reason by the name that operators search for.
-fn bind_failure(address: SocketAddr, error: &std::io::Error) -> String {
-    let name = match error.kind() {
-        ErrorKind::AddrInUse => "EADDRINUSE: ",
-        ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL: ",
-        ErrorKind::PermissionDenied => "EACCES: ",
-        _ => "",
-    };
-    format!("cannot listen on {address}: {name}{error}")
-}
-
-/// Fails when anyone listens there: with SO_REUSEPORT alone, two processes would share the port
-/// without a word, and each would get some of the connections.
-fn probe(address: SocketAddr, with_udp: bool) -> std::io::Result<()> {
-    if address.port() == 0 {
-        return Ok(());
-    }
-    let tcp = socket(address, Type::STREAM, Protocol::TCP)?;
-    tcp.set_reuse_address(true)?;
-    tcp.bind(&address.into())?;
-    if with_udp {
-        socket(address, Type::DGRAM, Protocol::UDP)?.bind(&address.into())?;
-    }
-    Ok(())
-}
-
-/// Binds one listener for every thread; the address with its port.
-fn bind_all(
-    index: u32,
-    wanted: SocketAddr,
-    with_udp: bool,
-    sockets: &mut [Sockets],
-) -> std::io::Result<SocketAddr> {
-    probe(wanted, with_udp)?;
-    let attempts = if wanted.port() == 0 && with_udp {
-        PORT_ATTEMPTS
-    } else {
-        1
-    };
-    let mut last_error = std::io::Error::other("no attempt");
-    for _ in 0..attempts {
-        let first_tcp = tcp(wanted)?;
-        let address = first_tcp.local_addr()?;
-        let first_udp = match with_udp.then(|| udp(address)).transpose() {
-            Ok(socket) => socket,
-            Err(error) => {
-                last_error = error;
-                continue;
-            }
-        };
-        let mut first = Some((first_tcp, first_udp));
-        for thread in sockets {
-            let (tcp_socket, udp_socket) = match first.take() {
-                Some(pair) => pair,
-                None => (tcp(address)?, with_udp.then(|| udp(address)).transpose()?),
-            };
-            thread.tcp.push((index, tcp_socket));
-            thread.udp.extend(udp_socket.map(|socket| (index, socket)));
-        }
-        return Ok(address);
-    }
-    Err(last_error)
-}
-
-fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    if address.is_ipv6() {
-        // `[::]` serves IPv4 too, as on every Linux that was not told otherwise.
-        socket.set_only_v6(false)?;
-    }
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }

@@ -42,6 +42,7 @@ fn certificate(name: &str, is_default: bool) -> CertificateConfig {
     CertificateConfig {
         chain: String::from_utf8(builder.build().to_pem().unwrap()).unwrap(),
         key: String::from_utf8(key.private_key_to_pem_pkcs8().unwrap()).unwrap(),
+        id: None,
         names: vec![name.to_owned()],
         is_default,
     }
@@ -145,7 +146,7 @@ fn work(mut port: Port, stop: &AtomicBool) {
             at += match kind {
                 1 => 17 + 2 * word(at + 16) as usize,
                 2 => 4,
-                3 => 13,
+                3 => 15,
                 6 => 8,
                 other => panic!("record {other}"),
             };
