@@ -16,7 +16,7 @@ pub struct Outcome {
     pub error: Option<ErrorCode>,
     /// The endpoint tried last.
     pub endpoint: Option<u32>,
-    /// Requests sent upstream.
+    /// Visits to endpoints, those that found no connection included.
     pub attempts: u32,
     /// The endpoint of a first attempt that failed and was followed by another, and why.
     pub failed_first: Option<(u32, ErrorCode)>,

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn run(test: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
-    let limited = tokio::time::timeout(PATIENCE, test);
-    LocalSet::new().block_on(&runtime, limited).unwrap();
+    let limited = async { tokio::time::timeout(PATIENCE, test).await.unwrap() };
+    LocalSet::new().block_on(&runtime, limited);
 }
 
 /// A connection: the wire's side and the endpoint's.
