@@ -1,9 +1,11 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
 use crate::admission::PlaceLimits;
-use edge_http_policy::HeadLimits;
+use crate::rate::RateLimits;
+use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A listener.
 #[derive(Debug, Clone, Deserialize)]
@@ -92,6 +94,23 @@ impl WireLimits {
             bytes_max: self.header_bytes_max,
             line_bytes_max: self.header_line_bytes_max,
             count_max: self.header_count_max,
+        }
+    }
+
+    /// The limits on trailers.
+    pub fn trailers(&self) -> TrailerLimits {
+        TrailerLimits {
+            count_max: self.trailer_count_max,
+            bytes_max: self.trailer_bytes_max,
+        }
+    }
+
+    /// What bodies are held to, in either direction.
+    pub(crate) fn pace(&self) -> RateLimits {
+        RateLimits {
+            bytes_min: self.body_rate_bytes_min,
+            grace: Duration::from_millis(self.body_rate_grace_ms),
+            idle: Duration::from_millis(self.body_idle_timeout_ms),
         }
     }
 
