@@ -9,8 +9,9 @@ import (
 )
 
 var commands = map[string]func(args []string) error{
-	"backend": backend,
-	"loss":    loss,
+	"backend":     backend,
+	"certificate": certificate,
+	"loss":        loss,
 }
 
 func main() {
