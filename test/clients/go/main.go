@@ -10,8 +10,11 @@ import (
 
 var commands = map[string]func(args []string) error{
 	"backend":     backend,
+	"bomb":        bomb,
 	"certificate": certificate,
+	"frames":      frames,
 	"loss":        loss,
+	"polite":      polite,
 }
 
 func main() {
