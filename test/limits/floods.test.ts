@@ -32,7 +32,13 @@ describe.each(floods)('%s', (flood) => {
 })
 
 test('clients that cancel and ping moderately are never cut', async () => {
-  const report = await runGo<Record<string, unknown>>(["polite", "-https", stage.address, "-for", "3s"])
+  const report = await runGo<Record<string, unknown>>([
+    'polite',
+    '-https',
+    stage.address,
+    '-for',
+    '3s',
+  ])
   expect(report).toMatchObject({ failed: [], dials: 2 })
 }, 60_000)
 

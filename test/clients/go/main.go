@@ -12,9 +12,11 @@ var commands = map[string]func(args []string) error{
 	"backend":     backend,
 	"bomb":        bomb,
 	"certificate": certificate,
+	"concurrent":  concurrent,
 	"frames":      frames,
 	"loss":        loss,
 	"polite":      polite,
+	"transfer":    transfer,
 }
 
 func main() {
