@@ -14,6 +14,7 @@ var commands = map[string]func(args []string) error{
 	"certificate": certificate,
 	"concurrent":  concurrent,
 	"frames":      frames,
+	"hold":        hold,
 	"loss":        loss,
 	"polite":      polite,
 	"transfer":    transfer,
