@@ -140,6 +140,30 @@ pub struct WireConfig {
     pub limits: WireLimits,
     /// The error table.
     pub errors: Vec<ErrorAnswer>,
+    /// Header templates that forward plans name, from 1.
+    #[serde(default)]
+    pub templates: Vec<TemplateConfig>,
+}
+
+/// Edits that a forward plan can name instead of spelling them out.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TemplateConfig {
+    /// Of the request.
+    pub request: Vec<TemplateEdit>,
+    /// Of the response.
+    pub response: Vec<TemplateEdit>,
+}
+
+/// One edit; its value may hold placeholders such as `%{peer}`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TemplateEdit {
+    /// `set`, `append` or `remove`.
+    pub op: String,
+    /// Field name.
+    pub name: String,
+    /// '' for `remove`.
+    #[serde(default)]
+    pub value: String,
 }
 
 /// All certificates at once.

@@ -1,5 +1,5 @@
-//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 towards
-//! endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate carries out.
+//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 and
+//! HTTP/2 towards endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate carries out.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, recursion_limit = "256")] // the configuration that tests write as JSON
 
@@ -27,7 +27,6 @@ mod mailbox;
 mod outbound;
 mod outbox;
 mod plan;
-mod pool;
 mod port;
 pub mod quic;
 mod rate;
@@ -39,6 +38,7 @@ mod serve;
 mod shared;
 mod slot;
 mod stats;
+mod template;
 mod thread;
 mod timers;
 pub mod tls;

@@ -4,8 +4,11 @@ use crate::admission::Places;
 use crate::budget::Budget;
 use crate::config::{EndpointConfig, EndpointProtocol, EndpointTls, WireConfig, WireLimits};
 use crate::error_code::ErrorCode;
+use crate::exchange::Exchange;
 use crate::hub::Hub;
+use crate::plan::Forward;
 use crate::stats::Stats;
+use crate::template::Template;
 use crate::tls::Tls;
 use boring::ssl::SslAcceptor;
 use bytes::Bytes;
@@ -53,6 +56,7 @@ pub struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) active: AtomicUsize,
     answers: Vec<Answer>,
+    templates: Vec<Template>,
     health: AtomicU32,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
@@ -86,6 +90,7 @@ impl Shared {
                 .iter()
                 .map(|code| answer_for(&config, *code))
                 .collect(),
+            templates: Vec::new(),
             health: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -96,6 +101,21 @@ impl Shared {
             places: Places::new(config.limits.places()),
             acceptor: OnceLock::new(),
             config,
+        }
+    }
+
+    /// Reads the header templates of the configuration.
+    pub fn read_templates(&mut self) -> Result<(), String> {
+        let read = self.config.templates.iter().map(Template::read);
+        self.templates = read.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Fills in the template that a plan names.
+    pub(crate) fn fill_template(&self, exchange: &Exchange, plan: &mut Forward) {
+        let index = usize::from(plan.template).checked_sub(1);
+        if let Some(template) = index.and_then(|index| self.templates.get(index)) {
+            template.apply(exchange, plan);
         }
     }
 
