@@ -64,7 +64,7 @@ export function benign(port: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: 4 })
   const seen: Record<string, number> = {}
   let longestMs = 0
-  let going = true
+  const ending = new AbortController()
   const one = async () => {
     const begun = Date.now()
     const call = request({ host: '127.0.0.1', port, path: '/', agent, timeout: 10_000 }).end()
@@ -81,14 +81,14 @@ export function benign(port: number) {
     seen[status] = (seen[status] ?? 0) + 1
   }
   const running = (async () => {
-    while (going) {
+    while (!ending.signal.aborted) {
       await one()
       await sleep(5)
     }
   })()
   return {
     stop: async () => {
-      going = false
+      ending.abort()
       await running
       agent.destroy()
       return { seen, longestMs }

@@ -1,4 +1,4 @@
-/** Every limit of `limits:` that h1 connections meet: what is done, what comes back, what is logged. */
+/** Every limit of `limits:` that h1 connections meet: what is done, comes back and is logged. */
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { connect as connectH2 } from 'node:http2'
 import { connect, type Socket } from 'node:net'
@@ -202,26 +202,41 @@ describe('places for connections', () => {
 })
 
 describe('with a WAF', () => {
-  test('inspectedBodiesMax is one budget', async () => {
-    const rule = join(mkdtempSync(join(tmpdir(), 'edge-limits-')), 'rule.conf')
+  test('inspectedBodiesMax is one budget, and inspected bodies keep their limits', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'edge-limits-'))
+    const rule = join(directory, 'rule.conf')
+    const file = join(directory, 'edge.yaml')
     writeFileSync(rule, `SecRule ARGS:q "@streq bad" "id:1,phase:2,deny,status:403"\n`)
+    writeFileSync(
+      file,
+      `upstreams: [{ name: app, endpoints: [{ url: '${backend.url}' }] }]
+routes: [{ name: all, upstream: app, inspectMax: 1000B }]
+limits: { inspectedBodiesMax: 1000B }\n`,
+    )
     const inspecting = await startEdge({
-      arguments: ['--backend', backend.url, '--no-redirect', '--waf-setup', rule],
-      environment: environment({ INSPECTED_BODIES_MAX: '1KiB', ...limits }),
+      arguments: ['--config', file, '--no-redirect', '--waf-setup', rule],
+      environment: environment(limits),
     })
-    const form = 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3000'
+    const form = 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 900'
     try {
       const port = inspecting.httpPort
-      const large = await raw({ port, steps: [`${post(form)}q=${'a'.repeat(2998)}`] })
-      expect(large.text).toMatch(/^HTTP\/1.1 503/)
+      const half = `${post(form)}q=${'a'.repeat(600)}`
+      const [first, second] = await Promise.all([
+        raw({ port, steps: [half, 700, 'a'.repeat(298)], until: /aaaa/ }),
+        raw({ port, steps: [300, half], waitMs: 3000 }),
+      ])
+      expect(first.text).toMatch(/^HTTP\/1.1 200/)
+      expect(second.text).toMatch(/^HTTP\/1.1 503/)
       expect(await logged(inspecting, 'BODY_BUDGET_EXHAUSTED')).toBe(true)
       const slow = await raw({ port, steps: [post(form), ...drops] })
       expect(slow.text).toMatch(/^HTTP\/1.1 408/)
       expect(await logged(inspecting, 'REQUEST_TOO_SLOW')).toBe(true)
+      const many = await raw({ port, steps: [chunked('a: 1\r\nb: 2\r\nc: 3\r\n')] })
+      expect(many.text).toMatch(/^HTTP\/1.1 431/)
     } finally {
       await inspecting.stop()
     }
-  })
+  }, 40_000)
 })
 
 describe('h1 as clients use it', () => {
