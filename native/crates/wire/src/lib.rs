@@ -1,5 +1,6 @@
-//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 and
-//! HTTP/2 towards endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate carries out.
+//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 and HTTP/2
+//! towards endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate
+//! carries out.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, recursion_limit = "256")] // for the configuration in tests
 
