@@ -36,6 +36,8 @@ async function stage<T>(act: (edge: Awaited<ReturnType<typeof startEdge>>) => Pr
     arguments: ['--backend', backend.url, '--no-redirect', '--waf', 'off'],
     environment: {
       EDGE_LIMITS_CONNECTIONS_MAX: '100000',
+      // Else the last fifth of what the descriptors allow makes idle connections go early.
+      EDGE_LIMITS_PRESSURE_PERCENT: '100',
       EDGE_LIMITS_CONNECTIONS_PER_ADDRESS_MAX: '100000',
       EDGE_LIMITS_KEEP_ALIVE_IDLE_TIMEOUT: '600s',
     },
@@ -87,7 +89,8 @@ async function measure(kind: HoldKind, count: number) {
   })
 }
 
-for (const kind of ['plain', 'h1', 'h2'] as const) await measure(kind, Number(values.sample))
+const sample = Number(values.sample)
+if (sample > 0) for (const kind of ['plain', 'h1', 'h2'] as const) await measure(kind, sample)
 await measure('h1', idle)
 backend.close()
 process.exitCode = failed ? 3 : 0
