@@ -10,6 +10,9 @@ export const bodyStatuses = [
   'incomplete',
   'over-budget',
   'timeout',
+  'too-slow',
+  'invalid',
+  'trailers-too-large',
 ] as const
 
 export type BodyStatus = (typeof bodyStatuses)[number]

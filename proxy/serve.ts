@@ -117,6 +117,9 @@ const bodyErrors: Record<BodyStatus, ErrorCode | null> = {
   incomplete: 'REQUEST_BODY_INCOMPLETE',
   'over-budget': 'BODY_BUDGET_EXHAUSTED',
   timeout: 'REQUEST_BODY_TIMEOUT',
+  'too-slow': 'REQUEST_TOO_SLOW',
+  invalid: 'BAD_REQUEST',
+  'trailers-too-large': 'TRAILERS_TOO_LARGE',
 }
 
 /** After the WAF: what the policy refuses, what nobody serves, and at last the backend. */

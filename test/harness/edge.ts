@@ -37,6 +37,8 @@ export interface EdgeOptions {
   readonly arguments: readonly string[]
   readonly environment?: Record<string, string>
   readonly readyTimeoutMs?: number
+  /** Descriptors that it may open; default: as many as this process. */
+  readonly descriptors?: number
 }
 
 /** Runs `./edge run` with free ports; resolves once the `ready` line is printed. */
@@ -46,7 +48,9 @@ export async function startEdge(options: EdgeOptions): Promise<RunningEdge> {
   const statusPort = await freePort()
   const flags = ['--http', '127.0.0.1:0', '--https', '127.0.0.1:0', '--waf-log', wafLog]
   flags.push('--status', `127.0.0.1:${statusPort}`, ...options.arguments)
-  const child = spawn(join(root, 'edge'), ['run', ...flags], {
+  const limit = options.descriptors === undefined ? '' : `ulimit -n ${options.descriptors} && `
+  const run = [`${limit}exec "$0" "$@"`, join(root, 'edge'), 'run', ...flags]
+  const child = spawn('/bin/sh', ['-c', ...run], {
     cwd: directory,
     env: { ...process.env, XDG_STATE_HOME: join(directory, 'state'), ...options.environment },
     stdio: ['ignore', 'pipe', 'pipe'],

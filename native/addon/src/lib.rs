@@ -2,6 +2,7 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(test, allow(dead_code))] // the exports are registered only in the addon itself
 
+mod allocator;
 mod error;
 mod waf;
 mod wire;

@@ -1,9 +1,11 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
 use crate::admission::PlaceLimits;
+use crate::rate::RateLimits;
 use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A listener.
 #[derive(Debug, Clone, Deserialize)]
@@ -100,6 +102,15 @@ impl WireLimits {
         TrailerLimits {
             count_max: self.trailer_count_max,
             bytes_max: self.trailer_bytes_max,
+        }
+    }
+
+    /// What bodies are held to, in either direction.
+    pub(crate) fn pace(&self) -> RateLimits {
+        RateLimits {
+            bytes_min: self.body_rate_bytes_min,
+            grace: Duration::from_millis(self.body_rate_grace_ms),
+            idle: Duration::from_millis(self.body_idle_timeout_ms),
         }
     }
 

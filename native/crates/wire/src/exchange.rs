@@ -107,7 +107,7 @@ impl Exchange {
     }
 
     /// Status of `body` as in the BODY record: 0 complete, 1 longer, 2 ended early, 3 over budget,
-    /// 4 timed out.
+    /// 4 timed out, 5 too slow, 6 invalid framing, 7 trailers too large.
     pub fn body_status(&self) -> u32 {
         self.body_status.load(Ordering::Relaxed)
     }

@@ -1,17 +1,20 @@
 //! HTTP/1.1 towards clients: one exchange after the other, framing read strictly and rebuilt.
 
+use crate::config::WireLimits;
 use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
-use crate::h1_head::{Framing, is_chunked, write_head};
-use crate::h1_io::{Bytestream, H1Body, Io, Transport};
-use crate::seam::{BodyLength, Field, Gone, ResponseHead, ResponseSink};
+use crate::h1_body::H1Body;
+use crate::h1_head::{Framing, write_head};
+use crate::h1_io::{Bytestream, Transport};
+use crate::h1_response::{H1Sink, Turn};
+use crate::seam::{BodyLength, ResponseHead};
 use crate::serve::serve;
 use crate::thread::WireThread;
 use edge_http_policy::{BodyReader, Head, Version, read_head};
-use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Serves a connection until either side ends it.
 pub async fn connection<S: Transport>(
@@ -20,46 +23,68 @@ pub async fn connection<S: Transport>(
     stream: S,
 ) {
     let limits = thread.limits();
-    let stream = Bytestream {
-        io: RefCell::new(Io::new(stream)),
-        patience: Duration::from_millis(limits.body_idle_timeout_ms),
+    let stream = Bytestream::new(stream, thread.timers.clone(), limits.pace());
+    let age = Age {
+        opened: Instant::now(),
+        max: Duration::from_millis(limits.connection_age_max_ms),
     };
+    drop(limits);
     let mut served = 0;
     loop {
-        let head = match next_head(thread, &stream, served == 0).await {
+        let head = match next_head(thread, &stream, served == 0, &age).await {
             Ok(Some(head)) => head,
-            Ok(None) => return,
+            Ok(None) => return stream.part().await,
             Err(code) => return refuse(thread, facts, &stream, code).await,
         };
         served += 1;
-        let last = served >= limits.requests_per_connection_max || !head.keep_alive;
-        let turn = Turn {
-            http11: head.version == Version::Http11,
-            close: Cell::new(last),
-            ended: Cell::new(false),
-        };
-        let done = Cell::new(!head.framing.has_body());
-        let body = H1Body {
-            stream: &stream,
-            reader: BodyReader::new(head.framing),
-            done: &done,
-            failed: false,
-        };
-        let sink = H1Sink {
-            thread,
-            facts,
-            stream: &stream,
-            turn: &turn,
-            chunked: false,
-        };
-        serve(thread, facts, head, body, sink).await;
-        if !turn.ended.get() {
-            return stream.io.borrow().abort();
+        let limits = thread.limits();
+        let enough = served >= limits.requests_per_connection_max || age.left().is_zero();
+        let turn = Turn::new(&head, enough || !head.keep_alive);
+        // Boxed: the task of an idle connection has no room for an exchange.
+        Box::pin(exchange(thread, facts, &stream, head, &turn, &limits)).await;
+        drop(limits);
+        if stream.stalled.get() {
+            thread.lost(facts, Version::Http11, ErrorCode::RequestTooSlow);
         }
-        if turn.close.get() || !done.get() {
+        if !turn.ended.get() {
+            return stream.abort();
+        }
+        if turn.close.get() || !turn.body_done.get() {
             return stream.close().await;
         }
-        stream.io.borrow_mut().rest();
+        stream.rest();
+    }
+}
+
+async fn exchange<S: Transport>(
+    thread: &Rc<WireThread>,
+    facts: &Arc<ConnectionFacts>,
+    stream: &Bytestream<S>,
+    head: Head,
+    turn: &Turn,
+    limits: &WireLimits,
+) {
+    let reader = BodyReader::with_trailer_limits(head.framing, limits.trailers());
+    let body = H1Body::new(stream, reader, &turn.body_done);
+    let sink = H1Sink {
+        thread,
+        facts,
+        stream,
+        turn,
+        chunked: false,
+    };
+    serve(thread, facts, head, body, sink).await;
+}
+
+/// How long a connection may serve.
+struct Age {
+    opened: Instant,
+    max: Duration,
+}
+
+impl Age {
+    fn left(&self) -> Duration {
+        self.max.saturating_sub(self.opened.elapsed())
     }
 }
 
@@ -68,41 +93,65 @@ async fn next_head<S: Transport>(
     thread: &WireThread,
     stream: &Bytestream<S>,
     first: bool,
+    age: &Age,
 ) -> Result<Option<Head>, ErrorCode> {
     let limits = thread.limits();
-    let idle = if first {
-        limits.header_timeout_ms
-    } else {
-        limits.keep_alive_idle_timeout_ms
-    };
-    let mut begun = false;
-    let mut deadline = None;
-    loop {
-        {
-            let input = &mut stream.io.borrow_mut().input;
-            if let Some(head) = read_head(input, &limits.head())? {
+    let heads = limits.head();
+    let read = || read_head(&mut stream.io.borrow_mut().input, &heads);
+    if let Some(head) = read()? {
+        return Ok(Some(head));
+    }
+    let begun = !stream.io.borrow().input.is_empty();
+    if !begun && !first_bytes(thread, stream, first, age).await {
+        return Ok(None);
+    }
+    let rest = async {
+        loop {
+            if let Some(head) = read()? {
                 return Ok(Some(head));
             }
-            if !input.is_empty() && !begun {
-                (begun, deadline) = (true, None);
+            if !matches!(stream.fill().await, Ok(1..)) {
+                return Ok(None);
             }
         }
-        let ms = if begun {
-            limits.header_timeout_ms
-        } else {
-            idle
-        };
-        let until = deadline.get_or_insert_with(|| thread.timers.after(Duration::from_millis(ms)));
-        tokio::select! {
-            biased;
-            filled = stream.fill() => match filled {
-                Ok(1..) => {}
-                _ => return Ok(None),
-            },
-            () = until => {
-                return if begun { Err(ErrorCode::HeaderTimeout) } else { Ok(None) };
-            }
-        }
+    };
+    let patience = Duration::from_millis(limits.header_timeout_ms);
+    let head = thread.timers.within(patience, rest).await;
+    head.unwrap_or(Err(ErrorCode::HeaderTimeout))
+}
+
+/// Waits for a request to begin. False: the client closed, or was idle for too long.
+async fn first_bytes<S: Transport>(
+    thread: &WireThread,
+    stream: &Bytestream<S>,
+    first: bool,
+    age: &Age,
+) -> bool {
+    let (limits, shared) = (thread.limits(), &thread.shared);
+    let mut filled = pin!(stream.fill());
+    if first {
+        let patience = Duration::from_millis(limits.header_timeout_ms);
+        let filled = thread.timers.within(patience, filled).await;
+        return matches!(filled, Some(Ok(1..)));
+    }
+    let idle = Duration::from_millis(limits.keep_alive_idle_timeout_ms);
+    let hurried = Duration::from_millis(limits.keep_alive_idle_timeout_under_pressure_ms);
+    let hurried = hurried.min(idle);
+    if let Some(filled) = thread.timers.within(hurried, filled.as_mut()).await {
+        return matches!(filled, Ok(1..));
+    }
+    if shared.pressure() || shared.draining() {
+        return false;
+    }
+    // From here on the beginning of pressure or of a drain ends the wait: nothing has to tick.
+    let rest = (idle - hurried).min(age.left());
+    drop(limits);
+    tokio::select! {
+        biased;
+        filled = filled => matches!(filled, Ok(1..)),
+        () = shared.drain_begun() => false,
+        () = shared.pressure_begun() => false,
+        () = thread.timers.after(rest) => false,
     }
 }
 
@@ -144,88 +193,5 @@ async fn refuse<S: Transport>(
     });
     if stream.flush().await.is_ok() {
         stream.close().await;
-    }
-}
-
-/// One exchange's part of the connection's state.
-struct Turn {
-    http11: bool,
-    close: Cell<bool>,
-    /// The response was sent to its end.
-    ended: Cell<bool>,
-}
-
-struct H1Sink<'a, S> {
-    thread: &'a WireThread,
-    facts: &'a ConnectionFacts,
-    stream: &'a Bytestream<S>,
-    turn: &'a Turn,
-    chunked: bool,
-}
-
-impl<S: Transport> ResponseSink for H1Sink<'_, S> {
-    async fn interim(&mut self, status: u16, _headers: Vec<Field>) -> Result<(), Gone> {
-        if !self.turn.http11 || status != 100 {
-            return Ok(());
-        }
-        self.stream
-            .queue(|output| output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
-        self.stream.flush().await
-    }
-
-    async fn head(&mut self, head: ResponseHead) -> Result<(), Gone> {
-        let turn = self.turn;
-        self.chunked = is_chunked(head.body, turn.http11);
-        if self.thread.shared.draining() || (head.body == BodyLength::Unknown && !turn.http11) {
-            turn.close.set(true);
-        }
-        let listener = self
-            .thread
-            .shared
-            .config
-            .listeners
-            .get(self.facts.listener as usize);
-        let alt_svc = match listener {
-            Some(listener) if self.facts.tls => listener.alt_svc.as_str(),
-            _ => "",
-        };
-        let framing = Framing {
-            http11: turn.http11,
-            close: turn.close.get(),
-            alt_svc,
-        };
-        self.stream
-            .queue(|output| write_head(output, &head, &framing));
-        Ok(())
-    }
-
-    async fn data(&mut self, piece: bytes::Bytes) -> Result<(), Gone> {
-        self.stream.send(piece, self.chunked).await
-    }
-
-    async fn flush(&mut self) -> Result<(), Gone> {
-        self.stream.flush().await
-    }
-
-    async fn end(&mut self) -> Result<(), Gone> {
-        if self.chunked {
-            self.stream
-                .queue(|output| output.extend_from_slice(b"0\r\n\r\n"));
-        }
-        self.stream.flush().await?;
-        self.turn.ended.set(true);
-        Ok(())
-    }
-
-    fn reset(&mut self) {
-        self.turn.ended.set(false);
-    }
-
-    fn close_after(&mut self) {
-        self.turn.close.set(true);
-    }
-
-    async fn closed(&mut self) {
-        self.stream.closed().await;
     }
 }

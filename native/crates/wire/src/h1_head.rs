@@ -1,9 +1,13 @@
 //! The head of an HTTP/1.1 response, and the date every response carries.
 
-use crate::seam::{BodyLength, ResponseHead};
+use crate::seam::{BodyLength, Field, ResponseHead};
 use bytes::{BufMut, BytesMut};
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Room made at once, so that most responses need no second allocation.
+const HEAD_BYTES_EXPECTED: usize = 512;
+const BODY_BYTES_EXPECTED_MAX: usize = 16 * 1024;
 
 /// What the connection decided about a response.
 pub struct Framing<'a> {
@@ -20,14 +24,23 @@ pub fn is_chunked(length: BodyLength, http11: bool) -> bool {
     http11 && length == BodyLength::Unknown
 }
 
+/// Appends an interim response (1xx) to `output`.
+pub fn write_interim(output: &mut BytesMut, status: u16, fields: &[Field]) {
+    put_status_line(output, status);
+    fields
+        .iter()
+        .for_each(|(name, value)| put_field(output, name, value));
+    output.put_slice(b"\r\n");
+}
+
 /// Appends the head to `output`.
 pub fn write_head(output: &mut BytesMut, head: &ResponseHead, framing: &Framing<'_>) {
-    output.reserve(256);
-    output.put_slice(b"HTTP/1.1 ");
-    put_decimal(output, u64::from(head.status));
-    output.put_u8(b' ');
-    output.put_slice(reason(head.status).as_bytes());
-    output.put_slice(b"\r\n");
+    let body = match head.body {
+        BodyLength::Known(length) => usize::try_from(length).unwrap_or(usize::MAX),
+        _ => 0,
+    };
+    output.reserve(HEAD_BYTES_EXPECTED + body.min(BODY_BYTES_EXPECTED_MAX));
+    put_status_line(output, head.status);
     let mut dated = false;
     for (name, value) in &head.headers {
         dated |= name.eq_ignore_ascii_case(b"date");
@@ -48,7 +61,11 @@ pub fn write_head(output: &mut BytesMut, head: &ResponseHead, framing: &Framing<
         BodyLength::Unknown if framing.http11 => {
             output.put_slice(b"transfer-encoding: chunked\r\n");
         }
-        BodyLength::Unknown | BodyLength::None | BodyLength::Tunnel => {}
+        BodyLength::Tunnel => {
+            // RFC 6455 §4.2.2; the accept field comes with the others.
+            return output.put_slice(b"upgrade: websocket\r\nconnection: Upgrade\r\n\r\n");
+        }
+        BodyLength::Unknown | BodyLength::None => {}
     }
     match (framing.close, framing.http11) {
         (true, _) => output.put_slice(b"connection: close\r\n"),
@@ -58,7 +75,16 @@ pub fn write_head(output: &mut BytesMut, head: &ResponseHead, framing: &Framing<
     output.put_slice(b"\r\n");
 }
 
-fn put_field(output: &mut BytesMut, name: &[u8], value: &[u8]) {
+fn put_status_line(output: &mut BytesMut, status: u16) {
+    output.put_slice(b"HTTP/1.1 ");
+    put_decimal(output, u64::from(status));
+    output.put_u8(b' ');
+    output.put_slice(reason(status).as_bytes());
+    output.put_slice(b"\r\n");
+}
+
+/// Appends a field line.
+pub fn put_field(output: &mut BytesMut, name: &[u8], value: &[u8]) {
     output.put_slice(name);
     output.put_slice(b": ");
     output.put_slice(value);
@@ -83,8 +109,13 @@ pub fn put_decimal(output: &mut BytesMut, value: u64) {
 
 /// Appends the size line of a chunk.
 pub fn put_chunk_size(output: &mut BytesMut, size: usize) {
-    let text = format!("{size:x}\r\n");
-    output.put_slice(text.as_bytes());
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        let digit = u8::try_from(size >> (4 * place) & 15).unwrap_or(0);
+        let first = if digit < 10 { b'0' } else { b'a' - 10 };
+        output.put_u8(first + digit);
+    }
+    output.put_slice(b"\r\n");
 }
 
 /// The date as HTTP writes it, made once per second and thread.
@@ -152,6 +183,43 @@ mod tests {
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    #[test]
+    fn chunk_sizes() {
+        for size in [0, 9, 10, 15, 16, 255, 4096, 65_535, usize::MAX] {
+            let mut output = BytesMut::new();
+            put_chunk_size(&mut output, size);
+            assert_eq!(output, format!("{size:x}\r\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn interim_responses_and_tunnels() {
+        let field = |name: &'static str, value: &'static str| (name.into(), value.into());
+        let mut output = BytesMut::new();
+        write_interim(&mut output, 103, &[field("link", "</a.css>")]);
+        assert_eq!(
+            output,
+            &b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"[..]
+        );
+        output.clear();
+        let head = ResponseHead {
+            status: 101,
+            headers: vec![field("date", "now"), field("sec-websocket-accept", "x")],
+            body: BodyLength::Tunnel,
+        };
+        let framing = Framing {
+            http11: true,
+            close: true,
+            alt_svc: "",
+        };
+        write_head(&mut output, &head, &framing);
+        assert_eq!(
+            output,
+            &b"HTTP/1.1 101 Switching Protocols\r\ndate: now\r\nsec-websocket-accept: x\r\n\
+               upgrade: websocket\r\nconnection: Upgrade\r\n\r\n"[..]
+        );
     }
 
     #[test]

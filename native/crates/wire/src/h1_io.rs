@@ -2,18 +2,20 @@
 //! one task, so that a `RefCell` borrowed for the length of a poll is enough.
 
 use crate::h1_head::put_chunk_size;
-use crate::seam::{BodyError, BodySource, Gone};
+use crate::rate::{Late, Rate, RateLimits};
+use crate::read_ahead::ReadAhead;
+use crate::seam::Gone;
+use crate::timers::{Timer, Timers};
 use bytes::{Buf, Bytes, BytesMut};
-use edge_http_policy::{BodyEvent, BodyReader};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_boring::SslStream;
 
 const SMALL_READ: usize = 4 * 1024;
@@ -22,22 +24,31 @@ const BULK_READ: usize = 64 * 1024;
 const AHEAD_MAX: usize = 64 * 1024;
 /// What is collected before it is written; also a TLS record.
 const OUTPUT_MAX: usize = 16 * 1024;
+/// How long, how long in silence, and how much the client may still send after the last response.
+const LINGER: Duration = Duration::from_secs(3);
+const LINGER_SILENCE: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often a connection whose client sends no more is asked whether it was reset.
+const RESET_CHECK: Duration = Duration::from_secs(1);
 
 /// A client connection's byte stream.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Makes the close that follows visible as a failure (TCP reset).
-    fn abort(&self);
+    /// The socket below.
+    fn socket(&self) -> &TcpStream;
 }
 
 impl Transport for TcpStream {
-    fn abort(&self) {
-        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
+    fn socket(&self) -> &TcpStream {
+        self
     }
 }
 
-impl Transport for SslStream<TcpStream> {
-    fn abort(&self) {
-        self.get_ref().abort();
+/// TLS over TCP, as a client connection has it.
+pub type TlsStream = SslStream<ReadAhead<TcpStream>>;
+
+impl Transport for TlsStream {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().stream()
     }
 }
 
@@ -47,23 +58,15 @@ pub struct Io<S> {
     pub input: BytesMut,
     output: BytesMut,
     read_size: usize,
+    /// The client sends no more.
     ended: bool,
+    /// Bytes written so far.
+    written: u64,
 }
 
 impl<S: Transport> Io<S> {
-    pub fn new(stream: S) -> Io<S> {
-        let (input, output) = (BytesMut::new(), BytesMut::new());
-        Io {
-            stream,
-            input,
-            output,
-            read_size: SMALL_READ,
-            ended: false,
-        }
-    }
-
     /// Reads once; 0 at the end of the stream. An idle connection holds no buffer.
-    pub fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
@@ -80,61 +83,97 @@ impl<S: Transport> Io<S> {
                     SMALL_READ
                 };
             }
-            Poll::Ready(Err(_)) => self.ended = true,
+            Poll::Ready(Err(_)) => {}
         }
         polled
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        while !self.output.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(context, &self.output);
-            match ready!(written) {
-                Ok(1..) if self.output.is_empty() => {}
-                Ok(written @ 1..) => self.output.advance(written),
-                _ => return Poll::Ready(Err(Gone)),
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_write_piece(
+    /// Writes what is queued, then `piece`.
+    fn poll_write(
         &mut self,
         piece: &mut Bytes,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Gone>> {
-        ready!(self.poll_write(context))?;
-        while !piece.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, piece)) {
-                Ok(written @ 1..) => piece.advance(written),
+        loop {
+            let next: &[u8] = match self.output.is_empty() {
+                true => piece,
+                false => &self.output,
+            };
+            if next.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = match ready!(Pin::new(&mut self.stream).poll_write(context, next)) {
+                Ok(written @ 1..) => written,
                 _ => return Poll::Ready(Err(Gone)),
+            };
+            self.written += written as u64;
+            match self.output.is_empty() {
+                true => piece.advance(written),
+                false => self.output.advance(written),
             }
         }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Lets the output buffer go between exchanges.
-    pub fn rest(&mut self) {
-        if self.output.is_empty() {
-            self.output = BytesMut::new();
-        }
-    }
-
-    pub fn abort(&self) {
-        self.stream.abort();
     }
 }
 
 /// One connection's bytes, borrowed by its reader and its writer.
 pub struct Bytestream<S> {
     pub io: RefCell<Io<S>>,
-    /// For a write or a body read without any progress.
-    pub patience: Duration,
+    pub timers: Rc<Timers>,
+    /// For bodies in both directions.
+    pub pace: RateLimits,
+    taken: RefCell<Rate>,
+    /// The client took its response so slowly that it was given up.
+    pub stalled: Cell<bool>,
 }
 
 impl<S: Transport> Bytestream<S> {
+    pub fn new(stream: S, timers: Rc<Timers>, pace: RateLimits) -> Bytestream<S> {
+        Bytestream {
+            io: RefCell::new(Io {
+                stream,
+                input: BytesMut::new(),
+                output: BytesMut::new(),
+                read_size: SMALL_READ,
+                ended: false,
+                written: 0,
+            }),
+            timers,
+            pace,
+            taken: RefCell::new(Rate::new(pace)),
+            stalled: Cell::new(false),
+        }
+    }
+
     /// More input, 0 at the end. Cancel-safe.
     pub async fn fill(&self) -> io::Result<usize> {
         poll_fn(|context| self.io.borrow_mut().poll_fill(context)).await
+    }
+
+    /// More input if it is there already.
+    async fn fill_at_once(&self) -> Option<io::Result<usize>> {
+        poll_fn(|context| {
+            Poll::Ready(match self.io.borrow_mut().poll_fill(context) {
+                Poll::Ready(filled) => Some(filled),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    /// More input at the pace that a body must keep; 0 at the end. Cancel-safe.
+    pub async fn fill_in_time(&self, rate: &mut Rate) -> Result<io::Result<usize>, Late> {
+        if let Some(filled) = self.fill_at_once().await {
+            let read = filled.as_ref().map_or(0, |read| *read);
+            match rate.waits() {
+                true => rate.moved(read, Instant::now()),
+                false => rate.moved_at_once(read),
+            }
+            return Ok(filled);
+        }
+        let (wait, late) = rate.wait(Instant::now());
+        let filled = self.timers.within(wait, self.fill()).await.ok_or(late)?;
+        rate.moved(filled.as_ref().map_or(0, |read| *read), Instant::now());
+        Ok(filled)
     }
 
     /// Puts bytes into the output without writing them yet.
@@ -144,8 +183,7 @@ impl<S: Transport> Bytestream<S> {
 
     /// Writes everything queued.
     pub async fn flush(&self) -> Result<(), Gone> {
-        let written = poll_fn(|context| self.io.borrow_mut().poll_write(context));
-        timeout(self.patience, written).await.unwrap_or(Err(Gone))
+        self.write(Bytes::new()).await
     }
 
     /// Queues a small piece; writes a large one without copying it.
@@ -158,9 +196,7 @@ impl<S: Transport> Bytestream<S> {
             // The head and the beginning of the piece share the first write.
             let first = piece.split_to(OUTPUT_MAX.saturating_sub(queued).min(piece.len()));
             self.queue(|output| output.extend_from_slice(&first));
-            let written =
-                poll_fn(|context| self.io.borrow_mut().poll_write_piece(&mut piece, context));
-            timeout(self.patience, written).await.unwrap_or(Err(Gone))?;
+            self.write(piece).await?;
         } else {
             self.queue(|output| output.extend_from_slice(&piece));
         }
@@ -170,9 +206,49 @@ impl<S: Transport> Bytestream<S> {
         Ok(())
     }
 
-    /// Resolves when the client closed its side. Cancel-safe.
-    pub async fn closed(&self) {
+    /// Writes what is queued, then `piece`; gives a client up that takes too little of it.
+    async fn write(&self, mut piece: Bytes) -> Result<(), Gone> {
+        let mut timer: Option<Timer> = None;
         poll_fn(|context| {
+            let mut io = self.io.borrow_mut();
+            let before = io.written;
+            let polled = io.poll_write(&mut piece, context);
+            let moved = usize::try_from(io.written - before).unwrap_or(0);
+            drop(io);
+            let mut rate = self.taken.borrow_mut();
+            if polled.is_ready() && timer.is_none() {
+                rate.moved_at_once(moved);
+                return polled;
+            }
+            let now = Instant::now();
+            if moved > 0 || polled.is_ready() {
+                rate.moved(moved, now);
+                timer = None;
+            }
+            if polled.is_ready() {
+                return polled;
+            }
+            let timer = timer.get_or_insert_with(|| self.timers.after(rate.wait(now).0));
+            ready!(Pin::new(timer).poll(context));
+            self.stalled.set(true);
+            Poll::Ready(Err(Gone))
+        })
+        .await
+    }
+
+    /// Between exchanges: the output buffer goes, and the next response has its own pace.
+    pub fn rest(&self) {
+        let mut io = self.io.borrow_mut();
+        if io.output.is_empty() {
+            io.output = BytesMut::new();
+        }
+        *self.taken.borrow_mut() = Rate::new(self.pace);
+    }
+
+    /// Resolves when the connection is broken. A client that only closed its own side still gets
+    /// its response (RFC 9112 §9.6). Cancel-safe.
+    pub async fn broken(&self) {
+        let reset = poll_fn(|context| {
             loop {
                 let mut io = self.io.borrow_mut();
                 if io.input.len() >= AHEAD_MAX && !io.ended {
@@ -180,9 +256,34 @@ impl<S: Transport> Bytestream<S> {
                 }
                 match ready!(io.poll_fill(context)) {
                     Ok(1..) => {}
-                    _ => return Poll::Ready(()),
+                    Ok(_) => return Poll::Ready(false),
+                    Err(_) => return Poll::Ready(true),
                 }
             }
+        });
+        if reset.await {
+            return;
+        }
+        loop {
+            self.timers.after(RESET_CHECK).await;
+            let socket = self.io.borrow().stream.socket().take_error();
+            if !matches!(socket, Ok(None)) {
+                return;
+            }
+        }
+    }
+
+    /// Makes the close that follows visible as a failure (TCP reset).
+    pub fn abort(&self) {
+        let io = self.io.borrow();
+        let _ = socket2::SockRef::from(io.stream.socket()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Says goodbye to an idle client without waiting for it.
+    pub async fn part(&self) {
+        poll_fn(|context| {
+            let _ = Pin::new(&mut self.io.borrow_mut().stream).poll_shutdown(context);
+            Poll::Ready(())
         })
         .await;
     }
@@ -196,69 +297,15 @@ impl<S: Transport> Bytestream<S> {
         });
         let drained = async {
             let _ = end.await;
-            let mut left = 16 * BULK_READ;
+            let mut left = LINGER_BYTES_MAX;
             while left > 0 {
-                match self.fill().await {
-                    Ok(read @ 1..) => left = left.saturating_sub(read),
+                match self.timers.within(LINGER_SILENCE, self.fill()).await {
+                    Some(Ok(read @ 1..)) => left = left.saturating_sub(read),
                     _ => return,
                 }
                 self.io.borrow_mut().input.clear();
             }
         };
-        let _ = timeout(Duration::from_secs(1), drained).await;
-    }
-}
-
-/// The request body of one exchange.
-pub struct H1Body<'a, S> {
-    pub stream: &'a Bytestream<S>,
-    pub reader: BodyReader,
-    /// Read to its end: what follows is the next request.
-    pub done: &'a Cell<bool>,
-    pub failed: bool,
-}
-
-impl<S: Transport> BodySource for H1Body<'_, S> {
-    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        loop {
-            if self.failed || self.done.get() {
-                return None;
-            }
-            let event = self.reader.push(&mut self.stream.io.borrow_mut().input);
-            let error = match event {
-                Ok(BodyEvent::Data(piece)) => return Some(Ok(piece)),
-                Ok(BodyEvent::End) => {
-                    self.done.set(true);
-                    continue;
-                }
-                Ok(BodyEvent::NeedMore) => {
-                    match timeout(self.stream.patience, self.stream.fill()).await {
-                        Ok(Ok(1..)) => continue,
-                        Ok(_) => BodyError::Incomplete,
-                        Err(_) => BodyError::Timeout,
-                    }
-                }
-                Err(refusal) => BodyError::Invalid(refusal),
-            };
-            self.failed = true;
-            return Some(Err(error));
-        }
-    }
-}
-
-impl<S> Drop for H1Body<'_, S> {
-    /// An exchange may end knowing the length without having asked for the end; and what of an
-    /// unread body is here already costs nothing to skip.
-    fn drop(&mut self) {
-        let Ok(mut io) = self.stream.io.try_borrow_mut() else {
-            return;
-        };
-        while !self.failed && !self.done.get() {
-            match self.reader.push(&mut io.input) {
-                Ok(BodyEvent::Data(_)) => {}
-                Ok(BodyEvent::End) => self.done.set(true),
-                Ok(BodyEvent::NeedMore) | Err(_) => return,
-            }
-        }
+        self.timers.within(LINGER, drained).await;
     }
 }

@@ -2,7 +2,7 @@
 //! towards endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate
 //! carries out.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, recursion_limit = "256")] // the configuration that tests write as JSON
+#![cfg_attr(test, recursion_limit = "256")] // for the configuration in tests
 
 mod admission;
 mod bind;
@@ -14,8 +14,10 @@ mod error_code;
 mod exchange;
 mod forward;
 mod h1;
+mod h1_body;
 mod h1_head;
 mod h1_io;
+mod h1_response;
 mod h2;
 mod h2_io;
 mod h2_stream;
@@ -32,6 +34,7 @@ mod plan;
 mod port;
 pub mod quic;
 mod rate;
+mod read_ahead;
 mod record;
 mod relay;
 mod seam;

@@ -11,7 +11,7 @@ use crate::record::{Outcome, Record};
 use crate::seam::{BodyError, BodySource, ResponseSink};
 use crate::thread::WireThread;
 use bytes::{Bytes, BytesMut};
-use edge_http_policy::{Head, Header, Version};
+use edge_http_policy::{Head, Header, Refusal, Version};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -215,8 +215,11 @@ impl Run<'_> {
             let mut piece = match body.next().await {
                 None => break 0,
                 Some(Ok(piece)) => piece,
+                Some(Err(BodyError::Incomplete)) => break 2,
                 Some(Err(BodyError::Timeout)) => break 4,
-                Some(Err(_)) => break 2,
+                Some(Err(BodyError::TooSlow)) => break 5,
+                Some(Err(BodyError::Invalid(Refusal::TrailersTooLarge))) => break 7,
+                Some(Err(BodyError::Invalid(_))) => break 6,
             };
             let longer = held + piece.len() > max;
             if longer {

@@ -5,6 +5,7 @@ use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
 use crate::handover::Offer;
 use crate::outbox::{Outbox, Worklist};
+use crate::read_ahead::ReadAhead;
 use crate::record::Refused;
 use crate::shared::Shared;
 use crate::timers::Timers;
@@ -251,7 +252,7 @@ async fn tls_connection(thread: &Rc<WireThread>, facts: ConnectionFacts, stream:
     let Some(acceptor) = thread.shared.acceptor() else {
         return;
     };
-    let handshake = Box::pin(tokio_boring::accept(acceptor, stream));
+    let handshake = Box::pin(tokio_boring::accept(acceptor, ReadAhead::new(stream)));
     let stream = tokio::select! {
         biased;
         stream = handshake => stream.ok(),
