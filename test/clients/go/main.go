@@ -9,14 +9,19 @@ import (
 )
 
 var commands = map[string]func(args []string) error{
-	"backend":     backend,
-	"bomb":        bomb,
-	"certificate": certificate,
-	"concurrent":  concurrent,
-	"frames":      frames,
-	"loss":        loss,
-	"polite":      polite,
-	"transfer":    transfer,
+	"backend":           backend,
+	"bomb":              bomb,
+	"certificate":       certificate,
+	"concurrent":        concurrent,
+	"frames":            frames,
+	"grpc":              calls,
+	"grpc-backend":      grpcBackend,
+	"loss":              loss,
+	"polite":            polite,
+	"sse":               sse,
+	"transfer":          transfer,
+	"tunnel":            tunnel,
+	"websocket-backend": wsBackend,
 }
 
 func main() {
