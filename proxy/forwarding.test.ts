@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { requestEdits, requestIdOf, responseEdits } from './forwarding.ts'
-import type { HeaderField } from './plan.ts'
+import { forwardedHeaders, headerTemplates, requestIdOf } from './forwarding.ts'
+import type { HeaderEdit, HeaderField } from './plan.ts'
 import { type RequestOptions, request } from './request.fixture.ts'
 import { TrustedProxies } from './trust.ts'
 
@@ -8,9 +8,25 @@ const trusted = new TrustedProxies(['10.0.0.0/8', '2001:db8::/32', '192.0.2.77']
 const nobody = new TrustedProxies([])
 const uuidV7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
+/** What the wire makes of a plan: the template filled in, then the plan's own edits. */
 function edits(options: RequestOptions, proxies = trusted): Record<string, string> {
-  const all = requestEdits(request(options), proxies, 'id')
-  return Object.fromEntries(all.map((edit) => [edit.name, edit.op === 'remove' ? '-' : edit.value]))
+  const received = request(options)
+  const plan = forwardedHeaders(received, proxies, 'id')
+  const values: Readonly<Record<string, string>> = {
+    peer: received.peer,
+    scheme: received.tls ? 'https' : 'http',
+    authority: received.authority,
+    'local-port': String(received.facts.localPort),
+    version: received.protocol.slice(5),
+    'request-id': plan.requestId,
+  }
+  const fill = (text: string): string =>
+    text.replace(/%{([a-z-]+)}/g, (_, name: string) => values[name] ?? '?')
+  const template = headerTemplates[plan.template - 1]?.request ?? []
+  const all: readonly HeaderEdit[] = [...template, ...plan.requestEdits]
+  return Object.fromEntries(
+    all.map((edit) => [edit.name, edit.op === 'remove' ? '-' : fill(edit.value)]),
+  )
 }
 
 const spoof: readonly HeaderField[] = [
@@ -32,7 +48,7 @@ test('nothing that an untrusted peer says about itself survives', () => {
       'x-forwarded-port': '8080',
       'x-real-ip': '192.0.2.1',
       'x-request-id': 'id',
-      via: '1.0 other, 1.1 edge',
+      via: '1.1 edge',
       forwarded: '-',
     })
   }
@@ -46,7 +62,7 @@ test('a trusted peer is appended, and what it says about the client stays', () =
     'x-forwarded-port': '1',
     'x-real-ip': '1.1.1.1',
     'x-request-id': 'id',
-    via: '1.0 other, 2 edge',
+    via: '2 edge',
     forwarded: '-',
   }))
 
@@ -94,8 +110,12 @@ test('a request id is kept from trusted peers only, and only when it is harmless
   }
 })
 
-test('every response names the request and this hop', () =>
-  expect(responseEdits('id')).toEqual([
-    { op: 'set', name: 'x-request-id', value: 'id' },
-    { op: 'append', name: 'via', value: '1.1 edge' },
-  ]))
+test('every response names the request and this hop, and what came in Via stays before us', () => {
+  for (const { request: lines, response } of headerTemplates) {
+    expect(response).toEqual([
+      { op: 'set', name: 'x-request-id', value: '%{request-id}' },
+      { op: 'append', name: 'via', value: '1.1 edge' },
+    ])
+    expect(lines).toContainEqual({ op: 'append', name: 'via', value: '%{version} edge' })
+  }
+})

@@ -9,6 +9,7 @@ import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
 import { printConfig } from './config/print.ts'
 import { rulesetOptions } from './rules.ts'
 import { loadCertificates } from './tls/certificates.ts'
+import { readUpstreamFiles } from './upstream/upstream-files.ts'
 
 type Command = (args: readonly string[], terminal: Terminal) => number | Promise<number>
 
@@ -42,13 +43,14 @@ async function runCommand(args: readonly string[], terminal: Terminal): Promise<
   const { config, origins } = loaded
   const sources = { config, origins, env: terminal.env, now: new Date() }
   const { set, caFile, notices } = await loadCertificates(sources)
+  const upstreamFiles = readUpstreamFiles(config, origins)
   if (caFile !== null) terminal.error(`edge: the certificate is from the local CA ${caFile}`)
   // Loaded here and not above: the other commands need no addon.
   const { run } = await import('./run.ts')
   const { setupFiles } = rulesetOptions(config)
   return run(
     { ...config, waf: { ...config.waf, setupFiles } },
-    { certificates: set, notices: [...loaded.notices, ...notices] },
+    { certificates: set, upstreamFiles, notices: [...loaded.notices, ...notices] },
   )
 }
 

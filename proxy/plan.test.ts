@@ -23,6 +23,8 @@ const forward: ForwardPlan = {
   firstByteTimeoutMs: 2,
   idleTimeoutMs: 3,
   bodyBytesMax: 2 ** 32 + 5,
+  template: 1,
+  requestId: 'id',
   requestEdits: [
     { op: 'set', name: 'a', value: 'é' },
     { op: 'remove', name: 'b' },
@@ -45,7 +47,7 @@ test('a forward plan is laid out as the wire reads it', () => {
   expect(hex(writer)).toBe(
     layout(
       '03 01000000 03000000 0b 01 07000000 01000000 02000000 03000000 05000000 01000000',
-      '0200  00 0100 61 01000000 e9  02 0100 62 00000000',
+      '01 0200 6964  0200  00 0100 61 01000000 e9  02 0100 62 00000000',
       '0100  01 0300 766961 01000000 78',
     ),
   )

@@ -44,6 +44,10 @@ export interface ForwardPlan {
   readonly idleTimeoutMs: number
   /** Null: no limit. */
   readonly bodyBytesMax: number | null
+  /** The header template that the wire fills in before the edits, from 1; 0: none. */
+  readonly template: number
+  /** What the template calls `%{request-id}`. */
+  readonly requestId: string
   readonly requestEdits: readonly HeaderEdit[]
   readonly responseEdits: readonly HeaderEdit[]
 }
@@ -172,6 +176,8 @@ export class PlanWriter {
     this.#u32(plan.idleTimeoutMs)
     this.#u32(plan.bodyBytesMax === null ? word - 1 : plan.bodyBytesMax % word)
     this.#u32(plan.bodyBytesMax === null ? word - 1 : Math.floor(plan.bodyBytesMax / word))
+    this.#u8(plan.template)
+    this.#text(plan.requestId)
     this.#edits(plan.requestEdits)
     this.#edits(plan.responseEdits)
   }
@@ -197,6 +203,13 @@ export class PlanWriter {
     }
     assert(sound, `not a field name: ${JSON.stringify(name)}`)
     this.#length += name.length
+  }
+
+  /** A text of our own making: a length of two bytes, then one byte per character. */
+  #text(text: string): void {
+    this.#u16(text.length)
+    this.#reserve(text.length)
+    this.#length += this.#buffer.write(text, this.#length, 'latin1')
   }
 
   #value(value: string): void {

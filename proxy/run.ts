@@ -14,6 +14,7 @@ import { type Logger, operationLog } from './log.ts'
 import { startOperatorServers } from './operator.ts'
 import { superviseWorkers } from './supervisor.ts'
 import { resolveEndpoints } from './upstream/resolve.ts'
+import type { UpstreamFiles } from './upstream/upstream-files.ts'
 import { type Wire, createWire, health } from './wire.ts'
 import type { CertificateSet } from './wire-config.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
@@ -22,6 +23,8 @@ import { portOf, wireConfigOf } from './wire-settings.ts'
 export interface RunOptions {
   /** Empty when there is no https listener. */
   readonly certificates: CertificateSet
+  /** In the order of the configuration's upstreams. */
+  readonly upstreamFiles: readonly UpstreamFiles[]
   /** What the configuration wants the operator to know. */
   readonly notices: readonly string[]
 }
@@ -39,7 +42,8 @@ export async function run(given: EdgeConfig, options: RunOptions): Promise<numbe
     // First of all, because the main thread must hold the addon before any other thread loads it.
     const wire = createWire(wireConfigOf(config))
     try {
-      return await serveUntil(signal, { config, wire, log, certificates: options.certificates })
+      const { certificates, upstreamFiles } = options
+      return await serveUntil(signal, { config, wire, log, certificates, upstreamFiles })
     } finally {
       wire.stop()
     }
@@ -56,12 +60,13 @@ interface Parts {
   readonly wire: Wire
   readonly log: Logger
   readonly certificates: CertificateSet
+  readonly upstreamFiles: readonly UpstreamFiles[]
 }
 
 async function serveUntil(signal: Promise<string>, parts: Parts): Promise<number> {
   const { config, wire, log } = parts
   if (config.listen.https !== null) wire.setCertificates(JSON.stringify(parts.certificates))
-  wire.setEndpoints(JSON.stringify(await resolveEndpoints(config.upstreams)))
+  wire.setEndpoints(JSON.stringify(await resolveEndpoints(config.upstreams, parts.upstreamFiles)))
   checkLogFiles(config)
   const compiling = compileRules(config)
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.

@@ -12,7 +12,7 @@ import type { AccessEntry } from './access-log.ts'
 import type { BodyStatus, Outcome } from './batch.ts'
 import type { ErrorCode } from './errors.ts'
 import { type Exchange, factsOf } from './exchange.ts'
-import { requestEdits, responseEdits } from './forwarding.ts'
+import { forwardedHeaders } from './forwarding.ts'
 import type { HeaderField, Plan } from './plan.ts'
 import { type ContentPolicy, inspectsBody, isGrpc, refusal } from './policy.ts'
 import { type RedirectOptions, redirect } from './redirect.ts'
@@ -136,8 +136,7 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
     firstByteTimeoutMs: upstream.firstByteTimeoutMs,
     idleTimeoutMs: upstream.idleTimeoutMs,
     bodyBytesMax,
-    requestEdits: requestEdits(request, edge.trusted, requestId),
-    responseEdits: responseEdits(requestId),
+    ...forwardedHeaders(request, edge.trusted, requestId),
   }
 }
 

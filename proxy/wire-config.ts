@@ -1,6 +1,7 @@
 /**
  * What the main thread hands the wire threads as JSON. Every decision in it was made in TypeScript.
  */
+import type { HeaderEdit } from './plan.ts'
 
 export interface WireListener {
   readonly name: string
@@ -62,6 +63,12 @@ export interface WireLimits {
   readonly quicHandshakesPerAddressMax: number
 }
 
+/** Edits that a forward plan names instead of spelling them out; see `forwarding.ts`. */
+export interface HeaderTemplate {
+  readonly request: readonly HeaderEdit[]
+  readonly response: readonly HeaderEdit[]
+}
+
 export interface WireConfig {
   readonly threads: number
   readonly workers: number
@@ -69,6 +76,8 @@ export interface WireConfig {
   readonly healthPath: string
   readonly limits: WireLimits
   readonly errors: readonly ErrorAnswer[]
+  /** Plans count them from 1. */
+  readonly templates: readonly HeaderTemplate[]
 }
 
 export interface CertificateSet {

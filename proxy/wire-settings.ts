@@ -1,6 +1,7 @@
 /** From the configuration to what the wire threads are told. */
 import type { EdgeConfig } from './config/schema.ts'
 import { errorCodes, responseFor } from './errors.ts'
+import { headerTemplates } from './forwarding.ts'
 import type { ErrorAnswer, WireConfig, WireListener } from './wire-config.ts'
 
 /** Where probes ask; before redirect and WAF. */
@@ -15,6 +16,7 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     healthPath,
     limits: config.limits,
     errors: errorAnswers(),
+    templates: headerTemplates,
   }
 }
 

@@ -13,7 +13,7 @@ export const usage = `Usage: edge COMMAND [FLAGS]
 
 Flags of run and validate:
   --config FILE                 edge.yaml
-  --backend URL                 http://HOST:PORT; repeated: several endpoints
+  --backend URL                 http(s)://HOST:PORT; repeated: several endpoints
   --http ADDR:PORT              HTTP in clear (default 0.0.0.0:80); off: none
   --https ADDR:PORT             h1 and h2 on TCP, h3 on UDP (default 0.0.0.0:443); off: none
   --cert FILE --key FILE        certificate and key (PEM); default: a local CA makes one

@@ -1,6 +1,7 @@
 /** `edge validate`: every fault of configuration, certificates and SecLang, and nothing else. */
 import { ConfigError, type Fault } from '../config/faults.ts'
 import { loadCertificates } from '../tls/certificates.ts'
+import { readUpstreamFiles } from '../upstream/upstream-files.ts'
 import { rulesetOptions } from '../rules.ts'
 import { SecLangError } from '../../waf/seclang/faults.ts'
 import { loadRuleset } from '../../waf/seclang/load.ts'
@@ -12,7 +13,7 @@ import type { Terminal } from './terminal.ts'
 export async function validate(args: readonly string[], terminal: Terminal): Promise<number> {
   const loaded = loadConfig(args, terminal.env)
   const certificates = await certificateFaults(loaded, terminal)
-  const faults = [...certificates, ...ruleFaults(loaded)]
+  const faults = [...certificates, ...upstreamFaults(loaded), ...ruleFaults(loaded)]
   for (const notice of loaded.notices) terminal.error(`notice: ${notice}`)
   if (faults.length > 0) throw new ConfigError(faults)
   terminal.print('configuration is valid')
@@ -29,6 +30,16 @@ async function certificateFaults(
     const sources = { config, origins, env: terminal.env, now: new Date() }
     const { notices } = await loadCertificates(sources)
     for (const notice of notices) terminal.error(`notice: ${notice}`)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+
+function upstreamFaults({ config, origins }: LoadedConfig): readonly Fault[] {
+  try {
+    readUpstreamFiles(config, origins)
     return []
   } catch (error) {
     if (error instanceof ConfigError) return error.faults

@@ -12,6 +12,7 @@ export function crossFaults(config: ParsedFile, origins: Origins): Fault[] {
   }
   checkNames(config, report)
   checkRoutes(config, report)
+  checkUpstreams(config, report)
   checkListeners(config, report)
   checkTimes(config, report)
   return faults
@@ -58,6 +59,43 @@ function checkRoutes({ routes, upstreams }: ParsedFile, report: Report): void {
   if (routes.length === 0 && names.length > 1) {
     report(['upstreams'], 'several upstreams and no routes', 'add routes: that name an upstream')
   }
+}
+
+function checkUpstreams({ upstreams }: ParsedFile, report: Report): void {
+  upstreams.forEach(({ name, endpoints, tls, balance, sticky, health }, index) => {
+    const at = (...keys: readonly (string | number)[]): Path => ['upstreams', index, ...keys]
+    const urls = new Set<string>()
+    endpoints.forEach(({ url }, place) => {
+      if (urls.has(url)) {
+        const message = `upstream "${name}" has the endpoint ${url} twice`
+        report(at('endpoints', place, 'url'), message, 'remove one of them; use weight instead')
+      }
+      urls.add(url)
+    })
+    const { caFile, serverName, verify, clientCertFile, clientKeyFile } = tls
+    const named = [caFile, serverName, clientCertFile, clientKeyFile].some((key) => key !== null)
+    const hasTls = endpoints.some(({ url }) => url.startsWith('https:'))
+    if ((named || !verify) && !hasTls) {
+      const message = `upstream "${name}" has tls settings and no endpoint over https`
+      report(at('tls'), message, 'write https:// in the url of its endpoints')
+    }
+    if ((clientCertFile === null) !== (clientKeyFile === null)) {
+      const message = `upstream "${name}" has half a client certificate`
+      report(at('tls'), message, 'write both clientCertFile and clientKeyFile')
+    }
+    if (caFile !== null && !verify) {
+      const message = `upstream "${name}" names authorities and does not verify`
+      report(at('tls', 'verify'), message, 'remove verify: false, or caFile')
+    }
+    if (sticky.keyFile !== null && balance !== 'sticky') {
+      const message = `upstream "${name}" has a sticky key and is not sticky`
+      report(at('sticky', 'keyFile'), message, 'write balance: sticky')
+    }
+    if (health !== null && health.timeoutMs > health.intervalMs) {
+      const message = `health.timeout of upstream "${name}" is longer than its interval`
+      report(at('health', 'timeout'), message, `write at most ${health.intervalMs}ms`)
+    }
+  })
 }
 
 function checkListeners({ listen, admin, status }: ParsedFile, report: Report): void {

@@ -17,26 +17,34 @@ const durationMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const
 const sizeBytes = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
 
 /** `30s`, `250ms`, `2m`; a bare number is milliseconds. Becomes milliseconds, at most a day. */
-export function duration() {
-  return quantity('duration', durationMs, 24 * durationMs.h).register(mends, {
-    mend: 'write a number with ms, s, m or h, at most 24h, for example 30s',
-  })
+export function duration(leastMs = 0) {
+  const least = leastMs === 0 ? '' : ` at least ${leastMs}ms,`
+  return quantity('duration', durationMs, { least: leastMs, most: 24 * durationMs.h }).register(
+    mends,
+    { mend: `write a number with ms, s, m or h,${least} at most 24h, for example 30s` },
+  )
 }
 
 /** `10MiB`, `64KiB`, `512B`; a bare number is bytes. Becomes bytes, at most 1 TiB. */
 export function size() {
-  return quantity('size', sizeBytes, 1024 * sizeBytes.GiB).register(mends, {
+  return quantity('size', sizeBytes, { least: 0, most: 1024 * sizeBytes.GiB }).register(mends, {
     mend: 'write a number with B, KiB, MiB or GiB, for example 10MiB',
   })
 }
 
-function quantity(kind: string, units: Readonly<Record<string, number>>, max: number) {
+interface Bounds {
+  readonly least: number
+  readonly most: number
+}
+
+function quantity(kind: string, units: Readonly<Record<string, number>>, bounds: Bounds) {
   return z.union([z.string(), z.number()]).transform((value, context): number => {
     const parts = /^(\d+(?:\.\d+)?)\s*([a-zA-Z]*)$/.exec(String(value).trim())
     const unit = parts?.[2] === '' ? 1 : units[parts?.[2] ?? '']
     if (parts === null || unit === undefined) return refuse(context, `"${value}" is not a ${kind}`)
     const amount = Math.round(Number(parts[1]) * unit)
-    return amount <= max ? amount : refuse(context, `"${value}" is too large a ${kind}`)
+    if (amount < bounds.least) return refuse(context, `"${value}" is too small a ${kind}`)
+    return amount <= bounds.most ? amount : refuse(context, `"${value}" is too large a ${kind}`)
   })
 }
 
@@ -165,18 +173,91 @@ export function pathPrefix() {
     .register(mends, { mend: 'write a path that begins with / and has no ? or #' })
 }
 
-/** `http://host:port` of a backend. */
+/** `http://host:port` or `https://host:port` of a backend. */
 export function endpointUrl() {
   return z
     .string()
     .transform((value, context): string => {
       const url = URL.canParse(value) ? new URL(value) : null
       if (url === null) return refuse(context, `"${value}" is not a URL`)
-      if (url.protocol !== 'http:') return refuse(context, `"${value}" is not an http URL`)
-      if (url.pathname !== '/' || url.search !== '' || url.hash !== '' || url.username !== '') {
+      const port = defaultPorts[url.protocol]
+      if (port === undefined) return refuse(context, `"${value}" is not an http or https URL`)
+      const { pathname, search, hash, username, password } = url
+      if (pathname !== '/' || `${search}${hash}${username}${password}` !== '') {
         return refuse(context, `"${value}" has more than a host and a port`)
       }
-      return `http://${url.hostname}:${url.port || '80'}`
+      return `${url.protocol}//${url.hostname}:${url.port || port}`
     })
-    .register(mends, { mend: 'write http://HOST:PORT, for example http://127.0.0.1:3000' })
+    .register(mends, {
+      mend: 'write http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:3000',
+    })
+}
+
+const defaultPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 }
+
+/** The name or address of a server, without port. Becomes lower-case. */
+export function hostName() {
+  return z
+    .string()
+    .transform((value, context): string => {
+      const host = value.toLowerCase()
+      const isName = /^[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_-]{1,63})*$/.test(host)
+      if (isName || isIP(host) !== 0) return host
+      return refuse(context, `"${value}" is not a name or an address`)
+    })
+    .register(mends, { mend: 'write a name without port, for example shop.internal' })
+}
+
+/** A path with an optional query, as a probe asks for it. */
+export function targetPath() {
+  return z
+    .string()
+    .regex(/^\/[!-"$-~]*$/, 'not a path')
+    .register(mends, { mend: 'write a path that begins with /, for example /health?full=1' })
+}
+
+/** `200-399` or `204`. Becomes its two ends. */
+export function statusRange() {
+  return z
+    .union([z.string(), z.number()])
+    .transform((value, context): { readonly from: number; readonly to: number } => {
+      const [, first = '', last = first] = /^(\d{3})(?:-(\d{3}))?$/.exec(String(value)) ?? []
+      const range = { from: Number(first), to: Number(last) }
+      const isRange = range.from >= 100 && range.from <= range.to && range.to <= 599
+      return isRange ? range : refuse(context, `"${value}" is not a range of statuses`)
+    })
+    .register(mends, { mend: 'write FROM-TO or one status, from 100 to 599, for example 200-399' })
+}
+
+/** What `balance: hash` looks at. */
+export type HashKey =
+  | { readonly kind: 'client-address' | 'path' }
+  | { readonly kind: 'header' | 'cookie'; readonly name: string }
+
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/
+
+/** `client-address`, `path`, `header:NAME` or `cookie:NAME`. */
+export function hashKey() {
+  return z
+    .string()
+    .transform((value, context): HashKey => {
+      if (value === 'client-address' || value === 'path') return { kind: value }
+      const colon = value.indexOf(':')
+      const kind = value.slice(0, colon)
+      const named = value.slice(colon + 1)
+      if (!token.test(named)) return refuse(context, `"${value}" is not something to hash`)
+      // Field names have no case (RFC 9110 §5.1); cookie names have (RFC 6265 §4.1.1).
+      if (kind === 'header') return { kind, name: named.toLowerCase() }
+      if (kind === 'cookie') return { kind, name: named }
+      return refuse(context, `"${value}" is not something to hash`)
+    })
+    .register(mends, { mend: 'write client-address, path, header:NAME or cookie:NAME' })
+}
+
+/** The name of a cookie. */
+export function cookieName() {
+  return z
+    .string()
+    .regex(token, 'not the name of a cookie')
+    .register(mends, { mend: 'write 1 to 128 letters, digits, dashes or underscores' })
 }

@@ -106,10 +106,10 @@ const wrong: readonly (readonly [name: string, file: string, ...expected: string
       '  mend: add keyFile: PEM file: the private key',
   ],
   [
-    'an upstream over https',
-    'upstreams: [{ name: x, endpoints: [{ url: "https://h" }] }]\n',
-    'edge.yaml:1:43: upstreams[0].endpoints[0].url: "https://h" is not an http URL\n' +
-      '  mend: write http://HOST:PORT, for example http://127.0.0.1:3000',
+    'an upstream of another protocol',
+    'upstreams: [{ name: x, endpoints: [{ url: "ftp://h" }] }]\n',
+    'edge.yaml:1:43: upstreams[0].endpoints[0].url: "ftp://h" is not an http or https URL\n' +
+      '  mend: write http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:3000',
   ],
   [
     'an open admin API',
@@ -206,7 +206,7 @@ test("seed 001's environment is understood, and WAF_HOST is said to do nothing",
       WAF_HOST: 'waf',
     },
   })
-  expect(config.upstreams[0]?.endpoints).toEqual([{ url: 'http://app.local:3000' }])
+  expect(config.upstreams[0]?.endpoints).toMatchObject([{ url: 'http://app.local:3000' }])
   expect([config.listen.http, config.listen.https]).toEqual(['0.0.0.0:8080', '0.0.0.0:8443'])
   expect(config.tls.certificates).toEqual([{ certFile: '/c.pem', keyFile: '/k.pem' }])
   expect(config.waf).toMatchObject({ mode: 'off', budgetMs: 1500, rules: '/rules' })

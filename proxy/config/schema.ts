@@ -6,7 +6,6 @@ import {
   choice,
   count,
   duration,
-  endpointUrl,
   flag,
   hostPattern,
   name,
@@ -16,6 +15,7 @@ import {
   size,
   threads,
 } from './fields.ts'
+import { upstream } from './upstream-schema.ts'
 
 /** What the WAF does with a request that reaches the threshold. */
 const mode = () => choice(['block', 'detect', 'off'])
@@ -62,6 +62,10 @@ const route = z
       .prefault('reject')
       .describe('A longer body: refuse it with 413, or stream it after its head was inspected'),
     bodyMax: size().prefault('10MiB').describe('Longest request body in all'),
+    stream: flag()
+      .prefault(false)
+      .describe('Stream every body; the WAF inspects heads only, as it does for gRPC and upgrades'),
+    websocket: flag().prefault(true).describe('WebSockets may be opened'),
     inspectOtherBodies: flag()
       .prefault(true)
       .describe(
@@ -72,25 +76,6 @@ const route = z
     ...rest,
     inspectMaxBytes: inspectMax,
     bodyBytesMax: bodyMax,
-  }))
-
-const upstream = z
-  .strictObject({
-    name: name().describe('Name that routes refer to'),
-    endpoints: z
-      .array(z.strictObject({ url: endpointUrl().describe('http://HOST:PORT') }))
-      .min(1)
-      .max(1000)
-      .describe('Servers that can answer'),
-    connectTimeout: duration().prefault('2s').describe('Time to connect'),
-    firstByteTimeout: duration().prefault('30s').describe('Time to the first byte of the answer'),
-    idleTimeout: duration().prefault('60s').describe('Longest silence within a body'),
-  })
-  .transform(({ connectTimeout, firstByteTimeout, idleTimeout, ...rest }) => ({
-    ...rest,
-    connectTimeoutMs: connectTimeout,
-    firstByteTimeoutMs: firstByteTimeout,
-    idleTimeoutMs: idleTimeout,
   }))
 
 const waf = z

@@ -1,8 +1,12 @@
 /** From the URLs of the configuration to the socket addresses of the wire's endpoint table. */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import type { EndpointConfig } from '../wire-config.ts'
+import type { EdgeConfig } from '../config/schema.ts'
+import type { EndpointConfig, EndpointTls } from '../wire-config.ts'
 import type { UpstreamEndpoints } from './balancer.ts'
+import type { UpstreamFiles } from './upstream-files.ts'
+
+type UpstreamConfig = EdgeConfig['upstreams'][number]
 
 /** The part of an upstream's configuration that names its endpoints. */
 export interface UpstreamUrls {
@@ -24,20 +28,51 @@ export function numberEndpoints(upstreams: readonly UpstreamUrls[]): UpstreamEnd
 
 /** Resolves every endpoint; fails with the name that does not resolve. */
 export async function resolveEndpoints(
-  upstreams: readonly UpstreamUrls[],
+  upstreams: readonly Pick<UpstreamConfig, 'endpoints' | 'protocol' | 'tls'>[],
+  files: readonly UpstreamFiles[],
 ): Promise<EndpointConfig[]> {
-  const urls = upstreams.flatMap(({ endpoints }) => endpoints.map(({ url }) => new URL(url)))
-  const addresses = await Promise.all(urls.map((url) => addressesOf(url)))
-  return addresses.map((list, id) => ({ id, addresses: list, protocol: 'http1', tls: null }))
+  const endpoints = upstreams.flatMap((upstream, index) =>
+    upstream.endpoints.map(async ({ url }) => ({
+      addresses: await addressesOf(new URL(url)),
+      protocol: upstream.protocol,
+      tls: endpointTls(url, upstream.tls, files[index]),
+    })),
+  )
+  return (await Promise.all(endpoints)).map((endpoint, id) => ({ id, ...endpoint }))
+}
+
+/** How the wire verifies one endpoint; null in clear. */
+export function endpointTls(
+  url: string,
+  { serverName, verify }: Pick<UpstreamConfig['tls'], 'serverName' | 'verify'>,
+  files: UpstreamFiles | undefined,
+): EndpointTls | null {
+  const { protocol, hostname } = new URL(url)
+  if (protocol !== 'https:') return null
+  return {
+    serverName: serverName ?? bare(hostname),
+    verify,
+    trusted: files?.trusted ?? '',
+    clientChain: files?.clientChain ?? '',
+    clientKey: files?.clientKey ?? '',
+  }
 }
 
 async function addressesOf(url: URL): Promise<string[]> {
-  const port = url.port === '' ? '80' : url.port
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  const port = url.port === '' ? defaultPorts[url.protocol] : url.port
+  const host = bare(url.hostname)
   const found = isIP(host) !== 0 ? [host] : await resolve(host, url)
   return found.map((address) =>
     isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`,
   )
+}
+
+// `URL` drops the port that its scheme has anyway.
+const defaultPorts: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
+
+/** Without the brackets of an IPv6 address. */
+function bare(hostname: string): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
 async function resolve(host: string, url: URL): Promise<string[]> {

@@ -53,7 +53,12 @@ pub(crate) fn parse(method: &[u8], raw: &Bytes, absolute_form: bool) -> Result<T
     if fragment {
         doubts.add(Doubts::FRAGMENT);
     }
-    let (path, path_doubts) = canonical_path(&path);
+    // RFC 9112 §3.2.4: OPTIONS for a URL without a path asks about the server as a whole.
+    let (path, path_doubts) = if path.is_empty() && query.is_none() && method == b"OPTIONS" {
+        (Bytes::from_static(b"*"), Doubts::default())
+    } else {
+        canonical_path(&path)
+    };
     doubts.add(path_doubts);
     Ok(Target {
         path,
@@ -223,28 +228,32 @@ fn remove_dot_segments(path: &[u8], doubts: &mut Doubts) -> Vec<u8> {
 
 /// Lower-case `host[:port]` of a Host field, `:authority` or absolute form; `None` when `raw` is
 /// not a name, IPv4 or bracketed IPv6 address with an optional port. Userinfo is never accepted.
+/// Names that mean one host become one text: the final dot goes, an IPv6 address gets its usual
+/// form (RFC 5952).
 pub fn canonical_authority(raw: &Bytes) -> Option<Bytes> {
     let (host, port) = split_port(raw)?;
     if host.is_empty() || host.len() > 255 || !port.is_none_or(is_port) {
         return None;
     }
-    let valid = match host
-        .strip_prefix(b"[")
-        .map(|inner| inner.strip_suffix(b"]"))
-    {
-        Some(Some(inner)) => is_ipv6(inner),
-        Some(None) => false,
-        None => host
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
+    let canonical = match host.strip_prefix(b"[") {
+        Some(inner) => format!("[{}]", ipv6(inner.strip_suffix(b"]")?)?).into_bytes(),
+        None => {
+            let name = host.strip_suffix(b".").unwrap_or(host);
+            if !is_name(name) {
+                return None;
+            }
+            if name.len() == host.len() && !name.iter().any(u8::is_ascii_uppercase) {
+                return Some(raw.clone());
+            }
+            name.to_ascii_lowercase()
+        }
     };
-    if !valid {
-        return None;
+    let mut out = canonical;
+    if let Some(port) = port {
+        out.push(b':');
+        out.extend_from_slice(port);
     }
-    if raw.iter().any(u8::is_ascii_uppercase) {
-        return Some(Bytes::from(raw.to_ascii_lowercase()));
-    }
-    Some(raw.clone())
+    Some(Bytes::from(out))
 }
 
 fn split_port(raw: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
@@ -260,17 +269,32 @@ fn split_port(raw: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     }
 }
 
+/// 1 to 65535, written without leading zeros.
 fn is_port(port: &[u8]) -> bool {
-    let digits = !port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
     digits
+        && port.first().is_some_and(|first| *first != b'0')
         && port
             .iter()
             .fold(0u32, |sum, byte| sum * 10 + u32::from(byte - b'0'))
             <= 65_535
 }
 
-fn is_ipv6(inner: &[u8]) -> bool {
-    std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+/// Letters, digits, `-` and `_` in labels between dots, none of them empty.
+fn is_name(name: &[u8]) -> bool {
+    let mut previous = b'.';
+    for byte in name {
+        let valid = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !valid || (*byte == b'.' && previous == b'.') {
+            return false;
+        }
+        previous = *byte;
+    }
+    previous != b'.'
+}
+
+fn ipv6(inner: &[u8]) -> Option<std::net::Ipv6Addr> {
+    std::str::from_utf8(inner).ok()?.parse().ok()
 }
 
 #[cfg(test)]

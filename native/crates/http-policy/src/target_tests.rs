@@ -93,11 +93,16 @@ fn authorities_are_host_and_port_only() {
         ("[2001:DB8::1]:8443", "[2001:db8::1]:8443"),
         ("[::1]", "[::1]"),
         ("host:65535", "host:65535"),
-        ("localhost.", "localhost."),
+        ("localhost.", "localhost"),
+        ("Example.ORG.:80", "example.org:80"),
+        ("[0:0::0001]:80", "[::1]:80"),
+        ("[::FFFF:1.2.3.4]", "[::ffff:1.2.3.4]"),
+        ("host:1", "host:1"),
     ];
     for (raw, expected) in good {
         let got = canonical_authority(&Bytes::from(raw));
         assert_eq!(got.as_deref(), Some(expected.as_bytes()), "{raw}");
+        assert_eq!(got.as_ref().and_then(canonical_authority), got, "{raw}");
     }
     let bad = [
         "",
@@ -122,6 +127,12 @@ fn authorities_are_host_and_port_only() {
         "ä",
         "a\\b",
         "[::1%25eth0]",
+        ".",
+        "a..b",
+        ".a",
+        "a..",
+        "a:0",
+        "a:080",
     ];
     for raw in bad {
         assert_eq!(canonical_authority(&Bytes::from(raw)), None, "{raw}");
@@ -175,7 +186,15 @@ fn targets_are_taken_apart() {
     ] {
         assert!(parse_text(bad).is_err(), "{bad:?}");
     }
-    assert!(parse(b"OPTIONS", &Bytes::from("*"), true).is_ok());
+    for (raw, path) in [
+        ("*", "*"),
+        ("http://h", "*"),
+        ("http://h/", "/"),
+        ("http://h?a", "/"),
+    ] {
+        let target = parse(b"OPTIONS", &Bytes::from(raw), true).expect(raw);
+        assert_eq!(target.path, path, "{raw}");
+    }
     assert!(parse(b"CONNECT", &Bytes::from("h:80"), true).is_err());
     assert!(parse(b"GET", &Bytes::from("http://h/"), false).is_err());
 }

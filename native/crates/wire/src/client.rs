@@ -1,7 +1,7 @@
 //! The client's two directions, with what must be remembered about them.
 
 use crate::error_code::ErrorCode;
-use crate::seam::{BodyError, BodyLength, BodySource, Gone, ResponseHead, ResponseSink};
+use crate::seam::{BodyError, BodyLength, BodySource, Field, Gone, ResponseHead, ResponseSink};
 use bytes::Bytes;
 use edge_http_policy::{Framing, Head};
 
@@ -54,11 +54,6 @@ impl<S: ResponseSink> Client<S> {
             head_sent: false,
             body_bytes: 0,
         }
-    }
-
-    /// Whether the request was HEAD.
-    pub fn to_head_request(&self) -> bool {
-        self.to_head_request
     }
 
     /// No further request on this connection (where the protocol has such a thing).
@@ -166,6 +161,17 @@ impl<B: BodySource> RequestBody<B> {
     /// Gives back what was too much; `next` returns it again.
     pub fn put_back(&mut self, rest: Bytes) {
         self.rest = Some(rest).filter(|rest| !rest.is_empty());
+    }
+
+    /// The trailers, once the body has ended.
+    pub fn trailers(&mut self) -> Vec<Field> {
+        self.source.trailers()
+    }
+
+    /// From now on `next` returns a tunnel's bytes.
+    pub fn open_tunnel(&mut self) {
+        (self.source_ended, self.length) = (false, None);
+        self.source.open_tunnel();
     }
 
     /// Whether nothing is left to read.

@@ -1,6 +1,7 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
-use edge_http_policy::HeadLimits;
+use crate::admission::PlaceLimits;
+use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
 use std::net::SocketAddr;
 
@@ -93,6 +94,23 @@ impl WireLimits {
             count_max: self.header_count_max,
         }
     }
+
+    /// The limits on trailers.
+    pub fn trailers(&self) -> TrailerLimits {
+        TrailerLimits {
+            count_max: self.trailer_count_max,
+            bytes_max: self.trailer_bytes_max,
+        }
+    }
+
+    /// The limits on open connections.
+    pub(crate) fn places(&self) -> PlaceLimits {
+        PlaceLimits {
+            connections_max: self.connections_max,
+            per_origin_max: self.connections_per_address_max,
+            pressure_percent: self.pressure_percent,
+        }
+    }
 }
 
 /// Everything the wire threads are started with.
@@ -111,6 +129,30 @@ pub struct WireConfig {
     pub limits: WireLimits,
     /// The error table.
     pub errors: Vec<ErrorAnswer>,
+    /// Header templates that forward plans name, from 1.
+    #[serde(default)]
+    pub templates: Vec<TemplateConfig>,
+}
+
+/// Edits that a forward plan can name instead of spelling them out.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TemplateConfig {
+    /// Of the request.
+    pub request: Vec<TemplateEdit>,
+    /// Of the response.
+    pub response: Vec<TemplateEdit>,
+}
+
+/// One edit; its value may hold placeholders such as `%{peer}`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TemplateEdit {
+    /// `set`, `append` or `remove`.
+    pub op: String,
+    /// Field name.
+    pub name: String,
+    /// '' for `remove`.
+    #[serde(default)]
+    pub value: String,
 }
 
 /// All certificates at once.

@@ -102,7 +102,7 @@ impl Hub {
                 .slot(seat.slot)
                 .is_some_and(|slot| slot.post_outcome(seat, &outcome))
         {
-            return worklist.mark(seat.slot);
+            return worklist.mark_later(seat.slot);
         }
         self.orphan(exchange.clone(), outcome);
     }
@@ -112,7 +112,7 @@ impl Hub {
         let chosen = self.fewest_pending();
         let index = chosen.filter(|(slot, _)| slot.post_refusal(refused, self.queue_max));
         match index {
-            Some((_, index)) => worklist.mark(index),
+            Some((_, index)) => worklist.mark_later(index),
             None => self.stats.records_lost.add(1),
         }
     }

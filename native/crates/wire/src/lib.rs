@@ -1,7 +1,9 @@
-//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 towards
-//! endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate carries out.
+//! The wire: listeners, TLS, HTTP/1.1, HTTP/2 and HTTP/3 towards clients, HTTP/1.1 and
+//! HTTP/2 towards endpoints, and the queue to the WAF workers. Policy lives in TypeScript; this crate carries out.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, recursion_limit = "256")] // the configuration that tests write as JSON
 
+mod admission;
 mod budget;
 mod client;
 mod config;
@@ -23,9 +25,9 @@ mod mailbox;
 mod outbound;
 mod outbox;
 mod plan;
-mod pool;
 mod port;
 pub mod quic;
+mod rate;
 mod record;
 mod relay;
 mod seam;
@@ -33,10 +35,12 @@ mod serve;
 mod shared;
 mod slot;
 mod stats;
+mod template;
 mod thread;
 mod timers;
 pub mod tls;
 mod upstream;
+mod wheel;
 mod wire;
 
 pub use config::{

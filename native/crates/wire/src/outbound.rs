@@ -1,8 +1,10 @@
 //! Heads towards endpoints and back: hop-by-hop fields off, edits on, framing rebuilt.
 
+use crate::error_code::ErrorCode;
 use crate::exchange::Exchange;
 use crate::h1_head::put_decimal;
 use crate::plan::{Edit, EditOp};
+use crate::seam::Field;
 use bytes::{BufMut, Bytes, BytesMut};
 use edge_http_policy::Framing;
 
@@ -82,57 +84,194 @@ fn is_safe(bytes: &[u8]) -> bool {
 }
 
 fn put_field(output: &mut BytesMut, name: &[u8], value: &[u8]) {
-    if !is_safe(name) || !is_safe(value) {
-        return;
-    }
     output.put_slice(name);
     output.put_slice(b": ");
     output.put_slice(value);
     output.put_slice(b"\r\n");
 }
 
-/// The request head for the endpoint.
-pub fn request_head(exchange: &Exchange, edits: &[Edit], framing: RequestFraming) -> BytesMut {
-    let head = &exchange.head;
-    let mut output = BytesMut::with_capacity(1024);
-    output.put_slice(&head.method);
-    output.put_u8(b' ');
-    output.put_slice(&head.path);
-    if let Some(query) = &head.query {
-        output.put_u8(b'?');
-        output.put_slice(query);
+/// What a request asks for beside its fields.
+pub struct Outgoing<'a> {
+    pub exchange: &'a Exchange,
+    pub edits: &'a [Edit],
+    pub framing: RequestFraming,
+    /// The key with which it asks for a WebSocket (HTTP/1.1 only).
+    pub websocket_key: Option<&'a Bytes>,
+}
+
+impl Outgoing<'_> {
+    /// Calls `put` with the end-to-end fields. True: the client takes trailers (`TE: trailers`),
+    /// which each protocol says in its own way.
+    fn fields(&self, mut put: impl FnMut(&Bytes, &Bytes)) -> bool {
+        let head = &self.exchange.head;
+        let connection: Vec<&Bytes> = head.header("connection").collect();
+        let mut takes_trailers = false;
+        for header in &head.headers {
+            let name = &header.name;
+            if name.eq_ignore_ascii_case(b"te") {
+                let mut codings = header.value.split(|byte| *byte == b',');
+                takes_trailers |=
+                    codings.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+            }
+            let dropped = is_hop_by_hop(name)
+                || name.eq_ignore_ascii_case(b"host")
+                || name.eq_ignore_ascii_case(b"expect")
+                || name.contains(&b'_')
+                || (self.websocket_key.is_some() && is_opening(name))
+                || (!connection.is_empty() && named_in_connection(&connection, name))
+                || is_replaced(self.edits, name);
+            if !dropped && is_safe(name) && is_safe(&header.value) {
+                put(name, &header.value);
+            }
+        }
+        for edit in added(self.edits).filter(|edit| !is_hop_by_hop(&edit.name)) {
+            if is_safe(&edit.name) && is_safe(&edit.value) {
+                put(&edit.name, &edit.value);
+            }
+        }
+        takes_trailers
     }
-    output.put_slice(b" HTTP/1.1\r\n");
-    if !is_replaced(edits, b"host") {
-        put_field(&mut output, b"host", &head.authority);
+
+    /// The host that an edit sets, else the request's.
+    fn authority(&self) -> &Bytes {
+        let is_host = |edit: &&Edit| edit.name.eq_ignore_ascii_case(b"host");
+        let edited = added(self.edits).filter(is_host).last();
+        edited.map_or(&self.exchange.head.authority, |edit| &edit.value)
     }
-    let connection: Vec<&Bytes> = head.header("connection").collect();
-    for header in &head.headers {
-        let name = &header.name;
-        let dropped = is_hop_by_hop(name)
-            || name.eq_ignore_ascii_case(b"host")
-            || name.eq_ignore_ascii_case(b"expect")
-            || name.contains(&b'_')
-            || (!connection.is_empty() && named_in_connection(&connection, name))
-            || is_replaced(edits, name);
-        if !dropped {
-            put_field(&mut output, name, &header.value);
+
+    /// As the head of an HTTP/1.1 request.
+    pub fn h1(&self) -> BytesMut {
+        let head = &self.exchange.head;
+        let mut output = BytesMut::with_capacity(1024);
+        output.put_slice(&head.method);
+        output.put_u8(b' ');
+        output.put_slice(&head.path);
+        if let Some(query) = &head.query {
+            output.put_u8(b'?');
+            output.put_slice(query);
+        }
+        output.put_slice(b" HTTP/1.1\r\n");
+        if !is_replaced(self.edits, b"host") {
+            put_field(&mut output, b"host", &head.authority);
+        }
+        let takes_trailers = self.fields(|name, value| put_field(&mut output, name, value));
+        match (self.websocket_key, takes_trailers) {
+            (Some(key), _) => {
+                output.put_slice(b"connection: Upgrade\r\nupgrade: websocket\r\n");
+                output.put_slice(b"sec-websocket-version: 13\r\n");
+                put_field(&mut output, b"sec-websocket-key", key);
+            }
+            (None, true) => output.put_slice(b"te: trailers\r\nconnection: te\r\n"),
+            (None, false) => {}
+        }
+        match self.framing {
+            RequestFraming::None => {}
+            RequestFraming::Length(length) => {
+                output.put_slice(b"content-length: ");
+                put_decimal(&mut output, length);
+                output.put_slice(b"\r\n");
+            }
+            RequestFraming::Chunked => output.put_slice(b"transfer-encoding: chunked\r\n"),
+        }
+        output.put_slice(b"\r\n");
+        output
+    }
+
+    /// As the head of an HTTP/2 request.
+    pub fn h2(&self, tls: bool) -> Result<http::Request<()>, ErrorCode> {
+        let head = &self.exchange.head;
+        let mut request = http::Request::new(());
+        let internal = |_: http::Error| ErrorCode::Internal;
+        *request.method_mut() =
+            http::Method::from_bytes(&head.method).map_err(|error| internal(error.into()))?;
+        *request.uri_mut() = self.uri(tls).map_err(internal)?;
+        let fields = request.headers_mut();
+        let mut put = |name: &Bytes, value: &Bytes| {
+            let name = http::HeaderName::from_bytes(name);
+            let value = http::HeaderValue::from_maybe_shared(value.clone());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                fields.append(name, value);
+            }
+        };
+        let is_host = |name: &Bytes| name.eq_ignore_ascii_case(b"host");
+        if self.fields(|name, value| {
+            if !is_host(name) {
+                put(name, value)
+            }
+        }) {
+            fields.insert(http::header::TE, http::HeaderValue::from_static("trailers"));
+        }
+        if let RequestFraming::Length(length) = self.framing {
+            fields.insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        Ok(request)
+    }
+
+    fn uri(&self, tls: bool) -> Result<http::Uri, http::Error> {
+        let head = &self.exchange.head;
+        let mut target = BytesMut::with_capacity(head.path.len() + 64);
+        target.put_slice(&head.path);
+        if let Some(query) = &head.query {
+            target.put_u8(b'?');
+            put_query(&mut target, query);
+        }
+        let mut parts = http::uri::Parts::default();
+        let target = http::uri::PathAndQuery::from_maybe_shared(target.freeze());
+        parts.path_and_query = Some(target?);
+        let authority = self.authority();
+        // Without a host (HTTP/1.0) there is no `:authority` either (RFC 9113 §8.3.1).
+        if !authority.is_empty() {
+            let scheme = if tls {
+                http::uri::Scheme::HTTPS
+            } else {
+                http::uri::Scheme::HTTP
+            };
+            parts.scheme = Some(scheme);
+            let authority = http::uri::Authority::from_maybe_shared(authority.clone());
+            parts.authority = Some(authority?);
+        }
+        Ok(http::Uri::from_parts(parts)?)
+    }
+}
+
+/// The library that speaks HTTP/2 takes no `"`, `<`, `>` and no byte beyond ASCII in a query,
+/// which RFC 3986 §3.4 does not know either. They go as the escapes that mean the same.
+fn put_query(target: &mut BytesMut, query: &[u8]) {
+    for byte in query {
+        match byte {
+            b'"' | b'<' | b'>' | 0x80.. => target.put_slice(format!("%{byte:02X}").as_bytes()),
+            _ => target.put_u8(*byte),
         }
     }
-    for edit in added(edits).filter(|edit| !is_hop_by_hop(&edit.name)) {
-        put_field(&mut output, &edit.name, &edit.value);
-    }
-    match framing {
-        RequestFraming::None => {}
-        RequestFraming::Length(length) => {
-            output.put_slice(b"content-length: ");
-            put_decimal(&mut output, length);
-            output.put_slice(b"\r\n");
-        }
-        RequestFraming::Chunked => output.put_slice(b"transfer-encoding: chunked\r\n"),
-    }
-    output.put_slice(b"\r\n");
-    output
+}
+
+/// Fields of a WebSocket's opening that are written anew.
+fn is_opening(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"sec-websocket-key")
+        || name.eq_ignore_ascii_case(b"sec-websocket-version")
+}
+
+/// The trailers that go on: all of them for gRPC, else those known to be harmless behind a body.
+/// They are never merged into a head.
+pub fn passing_trailers(mut trailers: Vec<Field>, all: bool) -> Vec<Field> {
+    const NAMES: [&[u8]; 5] = [
+        b"server-timing",
+        b"etag",
+        b"digest",
+        b"content-digest",
+        b"repr-digest",
+    ];
+    let passes = |name: &[u8]| {
+        let begins = |prefix: &[u8]| {
+            name.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+            || begins(b"grpc-")
+            || begins(b"x-checksum-")
+    };
+    trailers.retain(|(name, _)| all || passes(name));
+    trailers
 }
 
 /// The endpoint's response fields as they go on, before any edit.

@@ -6,7 +6,13 @@ use crate::mailbox::Seat;
 use crate::plan::Plan;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// How long a record that nobody waits for may wait for company. With one exchange in flight, a
+/// wake-up for its outcome alone costs as much as the one for its decision.
+const LATER: Duration = Duration::from_millis(5);
 
 /// A plan for an exchange.
 pub struct Delivery {
@@ -57,6 +63,8 @@ pub struct Worklist {
     hub: Arc<Hub>,
     marked: Cell<u64>,
     filled: Notify,
+    later: Cell<u64>,
+    later_filled: Notify,
 }
 
 impl Worklist {
@@ -65,10 +73,12 @@ impl Worklist {
             hub,
             marked: Cell::new(0),
             filled: Notify::new(),
+            later: Cell::new(0),
+            later_filled: Notify::new(),
         }
     }
 
-    /// Slot `slot` got a record.
+    /// Slot `slot` got a record that an exchange waits for.
     pub fn mark(&self, slot: usize) {
         let marked = self.marked.get();
         self.marked.set(marked | 1 << slot);
@@ -77,15 +87,44 @@ impl Worklist {
         }
     }
 
+    /// Slot `slot` got a record for log and metrics only: it goes with the next one that somebody
+    /// waits for, or alone after a moment.
+    pub fn mark_later(&self, slot: usize) {
+        let later = self.later.get();
+        self.later.set(later | 1 << slot);
+        if later == 0 {
+            self.later_filled.notify_one();
+        }
+    }
+
     /// Wakes marked workers, for as long as the thread lives.
     pub async fn run(&self) {
+        let mut due = None;
         loop {
-            self.filled.notified().await;
-            let mut marked = self.marked.replace(0);
-            while marked != 0 {
-                self.hub.wake(marked.trailing_zeros() as usize);
-                marked &= marked - 1;
+            let until = due.unwrap_or_else(Instant::now);
+            tokio::select! {
+                biased;
+                () = self.filled.notified() => {
+                    let marked = self.marked.replace(0);
+                    self.later.set(self.later.get() & !marked);
+                    self.wake(marked);
+                }
+                () = self.later_filled.notified(), if due.is_none() => {
+                    due = Some(Instant::now() + LATER);
+                }
+                () = sleep_until(until), if due.is_some() => {
+                    due = None;
+                    self.wake(self.later.replace(0));
+                }
             }
+        }
+    }
+
+    fn wake(&self, slots: u64) {
+        let mut left = slots;
+        while left != 0 {
+            self.hub.wake(left.trailing_zeros() as usize);
+            left &= left - 1;
         }
     }
 }

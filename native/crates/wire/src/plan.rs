@@ -50,6 +50,10 @@ pub struct Forward {
     pub idle_timeout: Duration,
     /// `u64::MAX`: no limit.
     pub body_bytes_max: u64,
+    /// A header template, from 1; 0: none.
+    pub template: u8,
+    /// For the template.
+    pub request_id: Bytes,
     pub request_edits: Vec<Edit>,
     pub response_edits: Vec<Edit>,
 }
@@ -135,6 +139,8 @@ impl PlanReader {
             first_byte_timeout,
             idle_timeout,
             body_bytes_max: u64::from(low) | u64::from(high) << 32,
+            template: self.u8()?,
+            request_id: self.short()?,
             request_edits: self.edits()?,
             response_edits: self.edits()?,
         })

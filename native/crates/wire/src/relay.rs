@@ -3,18 +3,18 @@
 use crate::client::{Client, Failure};
 use crate::error_code::ErrorCode;
 use crate::exchange::ResponseFacts;
-use crate::outbound::{edit_response, without_hop_by_hop};
+use crate::outbound::{edit_response, passing_trailers, without_hop_by_hop};
 use crate::plan::{Edit, Forward, Plan, Respond};
 use crate::record::Record;
-use crate::seam::{BodyLength, ResponseHead, ResponseSink};
+use crate::seam::{BodyLength, Field, ResponseHead, ResponseSink};
 use crate::serve::Run;
-use crate::upstream::{ResponseFraming, ResponseReader, UpstreamHead};
+use crate::upstream::{ResponseFraming, ResponseSource, UpstreamHead};
 use bytes::{Bytes, BytesMut};
+use edge_http_policy::Version;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use tokio::io::AsyncRead;
 
 /// What became of a response.
 pub enum Relayed {
@@ -39,11 +39,11 @@ enum Verdict {
 }
 
 /// Sends the endpoint's response to the client.
-pub async fn relay<R: AsyncRead + Unpin, S: ResponseSink>(
+pub async fn relay<R: ResponseSource, S: ResponseSink>(
     run: &Run<'_>,
     plan: &Forward,
     head: UpstreamHead,
-    reader: &mut ResponseReader<'_, R>,
+    source: &mut R,
     client: &mut Client<S>,
 ) -> Result<Relayed, Failure> {
     let UpstreamHead {
@@ -51,7 +51,6 @@ pub async fn relay<R: AsyncRead + Unpin, S: ResponseSink>(
         headers,
         framing,
         announced,
-        ..
     } = head;
     let mut headers = without_hop_by_hop(headers);
     let mut held = VecDeque::new();
@@ -61,7 +60,7 @@ pub async fn relay<R: AsyncRead + Unpin, S: ResponseSink>(
             status,
             headers: headers.clone(),
         };
-        match inspect(run, plan, facts, reader, client).await? {
+        match inspect(run, plan, facts, source, client).await? {
             Verdict::Replace(respond) => return Ok(Relayed::Replaced(respond)),
             Verdict::Pass(inspected) => {
                 edit_response(&mut headers, &inspected.edits);
@@ -76,8 +75,10 @@ pub async fn relay<R: AsyncRead + Unpin, S: ResponseSink>(
             Some(length) if status != 204 => BodyLength::Announced(length),
             _ => BodyLength::None,
         },
+        // gRPC has its status behind the body: the body must not end by its length.
+        ResponseFraming::Length(1..) if plan.all_trailers => BodyLength::Unknown,
         ResponseFraming::Length(length) => BodyLength::Known(length),
-        ResponseFraming::Chunked | ResponseFraming::UntilClose => BodyLength::Unknown,
+        ResponseFraming::Unknown => BodyLength::Unknown,
     };
     client
         .head(ResponseHead {
@@ -90,23 +91,48 @@ pub async fn relay<R: AsyncRead + Unpin, S: ResponseSink>(
         client.data(piece).await?;
     }
     while !ended {
-        match next_piece(run, plan, reader, client).await? {
+        match next_piece(run, plan, source, client).await? {
             Some(piece) => client.data(piece).await?,
             None => ended = true,
         }
     }
-    client.sink.end().await?;
+    let trailers = trailers(run, plan, source);
+    match trailers.is_empty() {
+        true => client.sink.end().await?,
+        false => client.sink.trailers(trailers).await?,
+    }
     Ok(Relayed::Sent)
 }
 
+/// The trailers that go on. A client of HTTP/1.1 must have asked for them (RFC 9110 §6.5.1), unless
+/// its protocol is gRPC.
+fn trailers<R: ResponseSource>(run: &Run<'_>, plan: &Forward, source: &mut R) -> Vec<Field> {
+    let trailers = source.trailers();
+    let head = &run.exchange.head;
+    let asks = |value: &Bytes| {
+        let mut codings = value.split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    };
+    let takes = match head.version {
+        _ if trailers.is_empty() => false,
+        Version::Http10 => false,
+        Version::Http11 => plan.all_trailers || head.header("te").any(asks),
+        Version::Http2 | Version::Http3 => true,
+    };
+    match takes {
+        true => passing_trailers(trailers, plan.all_trailers),
+        false => Vec::new(),
+    }
+}
+
 /// The next piece; what is held back goes out before waiting for it.
-async fn next_piece<R: AsyncRead + Unpin, S: ResponseSink>(
+async fn next_piece<R: ResponseSource, S: ResponseSink>(
     run: &Run<'_>,
     plan: &Forward,
-    reader: &mut ResponseReader<'_, R>,
+    source: &mut R,
     client: &mut Client<S>,
 ) -> Result<Option<Bytes>, Failure> {
-    let mut piece = pin!(reader.piece());
+    let mut piece = pin!(source.piece());
     if let Some(ready) = poll_once(piece.as_mut()).await {
         return Ok(ready?);
     }
@@ -130,11 +156,11 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
 }
 
 /// Shows the response to the worker before the client sees anything of it.
-async fn inspect<R: AsyncRead + Unpin, S: ResponseSink>(
+async fn inspect<R: ResponseSource, S: ResponseSink>(
     run: &Run<'_>,
     plan: &Forward,
     facts: ResponseFacts,
-    reader: &mut ResponseReader<'_, R>,
+    source: &mut R,
     client: &mut Client<S>,
 ) -> Result<Verdict, Failure> {
     let exchange = &run.exchange;
@@ -160,7 +186,7 @@ async fn inspect<R: AsyncRead + Unpin, S: ResponseSink>(
             }
             Plan::Respond(respond) => return Ok(Verdict::Replace(respond)),
             Plan::ReadResponseBody { max } if exchange.response_body.get().is_none() => {
-                hold(run, plan, max as usize, reader, client, &mut inspected).await?;
+                hold(run, plan, max as usize, source, client, &mut inspected).await?;
                 let held: usize = inspected.held.iter().map(Bytes::len).sum();
                 let bytes = held.min(max as usize);
                 let status = u32::from(!inspected.ended || held > bytes);
@@ -188,11 +214,11 @@ async fn inspect<R: AsyncRead + Unpin, S: ResponseSink>(
 }
 
 /// Reads the response's body until it ends or `max` is reached.
-async fn hold<R: AsyncRead + Unpin, S: ResponseSink>(
+async fn hold<R: ResponseSource, S: ResponseSink>(
     run: &Run<'_>,
     plan: &Forward,
     max: usize,
-    reader: &mut ResponseReader<'_, R>,
+    source: &mut R,
     client: &mut Client<S>,
     inspected: &mut Inspected,
 ) -> Result<(), Failure> {
@@ -200,7 +226,7 @@ async fn hold<R: AsyncRead + Unpin, S: ResponseSink>(
     while held < max {
         let piece = tokio::select! {
             biased;
-            piece = reader.piece() => piece?,
+            piece = source.piece() => piece?,
             () = client.sink.closed() => return Err(Failure::Gone),
             () = run.thread.timers.after(plan.idle_timeout) => {
                 return Err(ErrorCode::UpstreamIdleTimeout.into());

@@ -132,7 +132,8 @@ impl Run<'_> {
             match self.decision(client).await? {
                 Plan::Respond(respond) => return self.respond(respond, body, client).await,
                 Plan::ReadBody { max } => self.read_body(max as usize, body, client).await?,
-                Plan::Forward(plan) => {
+                Plan::Forward(mut plan) => {
+                    self.thread.shared.fill_template(&self.exchange, &mut plan);
                     let forwarded = forward(self, &plan, body, client).await;
                     if forwarded.is_err() {
                         self.response_edits = plan.response_edits;
@@ -335,6 +336,11 @@ impl Report {
         u32::try_from(self.started.elapsed().as_micros())
             .unwrap_or(u32::MAX)
             .max(1)
+    }
+
+    /// The response to what was sent at `sent_at_us` begins.
+    pub fn answered(&mut self, sent_at_us: u32) {
+        self.outcome.first_byte_us = self.elapsed_us().saturating_sub(sent_at_us).max(1);
     }
 
     fn finish<B: BodySource, S: ResponseSink>(mut self, body: &RequestBody<B>, client: &Client<S>) {

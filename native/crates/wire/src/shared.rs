@@ -1,15 +1,19 @@
 //! What all wire threads share: config, tables, counters, the hub.
 
+use crate::admission::Places;
 use crate::budget::Budget;
 use crate::config::{EndpointConfig, EndpointProtocol, EndpointTls, WireConfig, WireLimits};
 use crate::error_code::ErrorCode;
+use crate::exchange::Exchange;
 use crate::hub::Hub;
+use crate::plan::Forward;
 use crate::stats::Stats;
+use crate::template::Template;
 use crate::tls::Tls;
 use boring::ssl::SslAcceptor;
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
@@ -52,6 +56,7 @@ pub struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) active: AtomicUsize,
     answers: Vec<Answer>,
+    templates: Vec<Template>,
     health: AtomicU32,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
@@ -59,7 +64,7 @@ pub struct Shared {
     endpoints_version: AtomicU64,
     limits: Mutex<Arc<WireLimits>>,
     limits_version: AtomicU64,
-    connections: AtomicUsize,
+    places: Places,
     acceptor: OnceLock<Option<SslAcceptor>>,
 }
 
@@ -85,6 +90,7 @@ impl Shared {
                 .iter()
                 .map(|code| answer_for(&config, *code))
                 .collect(),
+            templates: Vec::new(),
             health: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
@@ -92,9 +98,24 @@ impl Shared {
             endpoints_version: AtomicU64::new(0),
             limits: Mutex::new(Arc::new(config.limits.clone())),
             limits_version: AtomicU64::new(0),
-            connections: AtomicUsize::new(0),
+            places: Places::new(config.limits.places()),
             acceptor: OnceLock::new(),
             config,
+        }
+    }
+
+    /// Reads the header templates of the configuration.
+    pub fn read_templates(&mut self) -> Result<(), String> {
+        let read = self.config.templates.iter().map(Template::read);
+        self.templates = read.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Fills in the template that a plan names.
+    pub(crate) fn fill_template(&self, exchange: &Exchange, plan: &mut Forward) {
+        let index = usize::from(plan.template).checked_sub(1);
+        if let Some(template) = index.and_then(|index| self.templates.get(index)) {
+            template.apply(exchange, plan);
         }
     }
 
@@ -103,14 +124,25 @@ impl Shared {
         self.answers.get(code as usize)
     }
 
-    /// Counts a connection in, or refuses it: `connectionsMax` are open. Dropping counts it out.
-    pub fn admit(self: &Arc<Self>) -> Option<Admission> {
-        let max = self.limits().1.connections_max;
-        let more = |open: usize| (open < max).then_some(open + 1);
-        let admitted = self
-            .connections
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        admitted.ok().map(|_| Admission(self.clone()))
+    /// Counts a connection of `peer` in, or says why not. Dropping the admission counts it out.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Admission, ErrorCode> {
+        self.places.take(peer)?;
+        Ok(Admission {
+            shared: self.clone(),
+            peer,
+        })
+    }
+
+    /// Whether `pressurePercent` of `connectionsMax` are open: idle connections go early then, and
+    /// new ones get less.
+    pub fn pressure(&self) -> bool {
+        self.places.pressure()
+    }
+
+    /// Resolves when there is pressure (at once when there is). Costs a lock: for connections
+    /// that have been idle for a while, not for each request.
+    pub fn pressure_begun(&self) -> impl Future<Output = ()> + 'static {
+        turned_true(self.places.watch_pressure())
     }
 
     /// 0 starting, 1 ok, 2 draining.
@@ -136,12 +168,7 @@ impl Shared {
 
     /// Resolves when the drain begins (at once when it has).
     pub fn drain_begun(&self) -> impl Future<Output = ()> + 'static {
-        let mut receiver = self.drain.subscribe();
-        async move {
-            if receiver.wait_for(|begun| *begun).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        turned_true(self.drain.subscribe())
     }
 
     /// Replaces the endpoint table.
@@ -185,6 +212,7 @@ impl Shared {
 
     /// Replaces the limits: for new connections and requests.
     pub fn set_limits(&self, limits: WireLimits) {
+        self.places.set_limits(limits.places());
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
         self.limits_version.fetch_add(1, Ordering::Release);
     }
@@ -223,16 +251,25 @@ impl Shared {
 
     /// Open connections (TCP and QUIC).
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.places.open()
     }
 }
 
-/// One of the `connectionsMax` places.
-pub struct Admission(Arc<Shared>);
+/// The place of one connection.
+pub struct Admission {
+    shared: Arc<Shared>,
+    peer: IpAddr,
+}
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.places.give_back(self.peer);
+    }
+}
+
+async fn turned_true(mut watched: watch::Receiver<bool>) {
+    if watched.wait_for(|value| *value).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

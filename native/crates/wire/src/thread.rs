@@ -4,18 +4,18 @@ use crate::config::{ListenerKind, WireLimits};
 use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
 use crate::outbox::{Outbox, Worklist};
-use crate::pool::Pool;
 use crate::record::Refused;
 use crate::shared::Shared;
 use crate::timers::Timers;
 use crate::tls::identity;
+use crate::upstream::Pool;
 use crate::{h1, h2};
 use bytes::Bytes;
 use edge_http_policy::Version;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
@@ -23,6 +23,9 @@ use tokio::task::{JoinHandle, LocalSet};
 /// First-line bytes kept in a refusal record.
 const REFUSED_LINE_BYTES_MAX: usize = 256;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Records per second and thread about connections that came to no request: a flood of them must
+/// not push the records of requests out of the workers' queues.
+const CONNECTION_RECORDS_PER_SECOND: u32 = 20;
 
 /// What the tasks of one wire thread share.
 pub struct WireThread {
@@ -35,6 +38,8 @@ pub struct WireThread {
     pub(crate) timers: Rc<Timers>,
     /// As of the version beside them.
     limits: RefCell<(u64, Rc<WireLimits>)>,
+    /// Connections recorded in the second that began then.
+    recorded: Cell<(Instant, u32)>,
 }
 
 impl WireThread {
@@ -51,6 +56,7 @@ impl WireThread {
             worklist,
             timers,
             limits,
+            recorded: Cell::new((Instant::now(), 0)),
         })
     }
 
@@ -82,9 +88,40 @@ impl WireThread {
         code: ErrorCode,
         line: &[u8],
     ) -> u16 {
+        self.shared.stats.refused(code);
+        self.record(connection, version, code, line)
+    }
+
+    /// Refuses a connection as a whole: counts each, records as many as the log can take.
+    pub fn turn_away(&self, connection: &ConnectionFacts, version: Version, code: ErrorCode) {
+        self.shared.stats.connections_refused.add(1);
+        self.lost(connection, version, code);
+    }
+
+    /// Counts a connection that a limit ended before it brought a request; records some.
+    pub fn lost(&self, connection: &ConnectionFacts, version: Version, code: ErrorCode) {
+        self.shared.stats.refused(code);
+        let (second, count) = self.recorded.get();
+        let now = Instant::now();
+        let (second, count) = match now.duration_since(second) < Duration::from_secs(1) {
+            true => (second, count + 1),
+            false => (now, 1),
+        };
+        self.recorded.set((second, count));
+        if count <= CONNECTION_RECORDS_PER_SECOND {
+            self.record(connection, version, code, b"");
+        }
+    }
+
+    fn record(
+        &self,
+        connection: &ConnectionFacts,
+        version: Version,
+        code: ErrorCode,
+        line: &[u8],
+    ) -> u16 {
         let status = self.shared.answer(code).map_or(500, |answer| answer.status);
         let kept = line.get(..REFUSED_LINE_BYTES_MAX).unwrap_or(line);
-        self.shared.stats.refused(code);
         let refused = Refused {
             code,
             version,
@@ -168,10 +205,12 @@ async fn accept(thread: Rc<WireThread>, listener: u32, socket: std::net::TcpList
         let _ = stream.set_nodelay(true);
         let port = stream.local_addr().map_or(0, |address| address.port());
         let facts = ConnectionFacts::new(listener, peer, port);
-        let Some(admission) = thread.shared.admit() else {
-            thread.shared.stats.connections_refused.add(1);
-            thread.refuse(&facts, Version::Http11, ErrorCode::TooManyConnections, b"");
-            continue;
+        let admission = match thread.shared.admit(peer.ip()) {
+            Ok(admission) => admission,
+            Err(code) => {
+                thread.turn_away(&facts, Version::Http11, code);
+                continue;
+            }
         };
         let on = thread.clone();
         thread.spawn(async move {
@@ -194,7 +233,15 @@ async fn tls_connection(thread: &Rc<WireThread>, facts: ConnectionFacts, stream:
         return;
     };
     let handshake = Box::pin(tokio_boring::accept(acceptor, stream));
-    let Ok(Ok(stream)) = tokio::time::timeout(patience, handshake).await else {
+    let stream = tokio::select! {
+        biased;
+        stream = handshake => stream.ok(),
+        () = thread.timers.after(patience) => {
+            thread.lost(&facts, Version::Http11, ErrorCode::HandshakeTimeout);
+            None
+        }
+    };
+    let Some(stream) = stream else {
         return stats.handshakes_failed.add(1);
     };
     stats.handshakes.add(1);

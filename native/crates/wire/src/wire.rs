@@ -49,8 +49,10 @@ impl Wire {
             return Err(WireError(text));
         }
         let (stopped, threads) = (watch::Sender::new(false), Mutex::default());
+        let mut shared = Shared::new(config);
+        shared.read_templates().map_err(WireError)?;
         Ok(Wire {
-            shared: Arc::new(Shared::new(config)),
+            shared: Arc::new(shared),
             stopped,
             threads,
         })

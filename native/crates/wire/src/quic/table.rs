@@ -6,6 +6,7 @@ use super::settings::DATAGRAM_BYTES_MAX;
 use super::token::Tokens;
 use crate::exchange::ConnectionFacts;
 use crate::thread::WireThread;
+use edge_http_policy::Version;
 use quiche::{ConnectionId, Header, RecvInfo, RetryConnectionIds};
 use slab::Slab;
 use std::collections::HashMap;
@@ -222,9 +223,13 @@ impl Table {
         from: SocketAddr,
         to: SocketAddr,
     ) -> Option<Rc<Connection>> {
-        let Some(admission) = self.thread.shared.admit() else {
-            self.thread.shared.stats.connections_refused.add(1);
-            return None;
+        let facts = ConnectionFacts::new(self.listener, from, self.port);
+        let admission = match self.thread.shared.admit(from.ip()) {
+            Ok(admission) => admission,
+            Err(code) => {
+                self.thread.turn_away(&facts, Version::Http3, code);
+                return None;
+            }
         };
         let own = Cid::random(self.thread.index)?;
         let config = &mut self.config;
@@ -240,7 +245,6 @@ impl Table {
             }
             None => quiche::accept_with_buf_factory::<Buffers>(&own.id(), None, to, from, config),
         };
-        let facts = ConnectionFacts::new(self.listener, from, self.port);
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let (thread, queue) = (self.thread.clone(), self.queue.clone());

@@ -145,7 +145,7 @@ fn work(mut port: Port, stop: &AtomicBool) {
             at += match kind {
                 1 => 17 + 2 * word(at + 16) as usize,
                 2 => 4,
-                3 => 13,
+                3 => 15,
                 6 => 8,
                 other => panic!("record {other}"),
             };

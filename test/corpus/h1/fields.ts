@@ -1,0 +1,207 @@
+/** Field lines, Host, Connection and what ends at this hop. */
+import { type Case, closing, doubted, forwarded, get, head, refused } from '../case.ts'
+
+const ok = { line: 'GET /g' }
+
+const lines: readonly Case[] = [
+  forwarded('field-no-space', get('X:y'), ok),
+  forwarded('field-empty', get('X:'), ok),
+  forwarded('field-obs-text', get('X: \xe4\xff'), ok),
+  forwarded('field-odd-token', get("!#$%&'*+-.^`|~9: x"), ok),
+  forwarded('field-colons', get('X: a:b:c'), ok),
+  forwarded('field-repeated', get('X: a', 'x: b'), ok),
+  forwarded(
+    'field-underscore',
+    get('X_Y: z'),
+    { ...ok, without: ['x_y'] },
+    'policy.refuse.underscoreName is off by default: the field is dropped instead',
+  ),
+  ...[
+    ['space-before-colon', 'X : y'],
+    ['tab-before-colon', 'X\t: y'],
+    ['space-in-name', 'X Y: z'],
+    ['no-colon', 'XY'],
+    ['empty-name', ': y'],
+    ['space-line', ' '],
+    ['fold-space', 'X: y\r\n z'],
+    ['fold-tab', 'X: y\r\n\tz'],
+    ['fold-empty', 'X: y\r\n '],
+    ['cr-in-value', 'X: a\rb'],
+    ['cr-last', 'X: a\r'],
+    ['lf-in-value', 'X: a\nY: b'],
+    ['nul-in-value', 'X: a\0b'],
+    ['nul-in-name', 'X\0Y: a'],
+    ['bell', 'X: \x07'],
+    ['escape', 'X: \x1b[0m'],
+    ['vtab', 'X: a\x0bb'],
+    ['form-feed', 'X: a\x0cb'],
+    ['del', 'X: \x7f'],
+    ['name-high', '\xe4: a'],
+    ['name-paren', '(X): a'],
+    ['name-slash', 'X/Y: a'],
+    ['name-quote', '"X": a'],
+    ['name-at', 'X@Y: a'],
+    ['name-bracket', '[X]: a'],
+    ['name-comma', 'X,Y: a'],
+    ['name-equals', 'X=Y: a'],
+    ['name-pseudo', ':path: /x'],
+    ['name-cr', 'X\r: a'],
+  ].map(([id = '', text = '']) => refused(`field-${id}`, get(text))),
+  refused('field-first-folded', 'GET / HTTP/1.1\r\n Host: a\r\n\r\n'),
+  refused('field-first-folded-tab', 'GET / HTTP/1.1\r\n\tX: y\r\nHost: a\r\n\r\n'),
+]
+
+const hosts: readonly Case[] = [
+  forwarded('host-case', head('GET /g HTTP/1.1', 'Host: A.Example'), { ...ok, host: 'a.example' }),
+  forwarded('host-port', head('GET /g HTTP/1.1', 'Host: a:8080'), { ...ok, host: 'a:8080' }),
+  forwarded('host-ipv4', head('GET /g HTTP/1.1', 'Host: 127.0.0.1'), { ...ok, host: '127.0.0.1' }),
+  forwarded('host-ipv6', head('GET /g HTTP/1.1', 'Host: [::1]:80'), { ...ok, host: '[::1]:80' }),
+  forwarded('host-last', head('GET /g HTTP/1.1', 'X: y', 'Host: a'), ok),
+  refused('host-twice', get('Host: b')),
+  refused('host-twice-equal', get('Host: a')),
+  refused('host-twice-case', get('hOST: a')),
+  refused('host-space-colon', head('GET /g HTTP/1.1', 'Host : a')),
+  refused('host-folded', head('GET /g HTTP/1.1', 'Host:\r\n a')),
+  refused('host-nul', head('GET /g HTTP/1.1', 'Host: a\0')),
+  refused('host-in-connection', get('Connection: host')),
+  doubted('host-missing', head('GET /g HTTP/1.1')),
+  ...[
+    ['empty', ''],
+    ['list', 'a, b'],
+    ['comma', 'a,b'],
+    ['userinfo', 'u@a'],
+    ['path', 'a/b'],
+    ['query', 'a?b'],
+    ['fragment', 'a#b'],
+    ['space', 'a b'],
+    ['bad-port', 'a:x'],
+    ['empty-port', 'a:'],
+    ['big-port', 'a:65536'],
+    ['long-port', 'a:000080'],
+    ['two-ports', 'a:80:80'],
+    ['open-bracket', '[::1'],
+    ['bare-ipv6', '::1'],
+    ['zone', '[fe80::1%25eth0]'],
+    ['after-bracket', '[::1]x'],
+    ['high', '\xe4'],
+    ['escape', 'a%2eb'],
+    ['backslash', 'a\\b'],
+    ['scheme', 'http://a'],
+    ['quote', '"a"'],
+    ['long', 'a'.repeat(256)],
+  ].map(([id = '', host = '']) => doubted(`host-${id}`, head('GET /g HTTP/1.1', `Host: ${host}`))),
+]
+
+const connection: readonly Case[] = [
+  closing(
+    forwarded('connection-close', get('Connection: close'), { ...ok, without: ['connection'] }),
+  ),
+  closing(forwarded('connection-close-case', get('connection: x, CLOSE'), ok)),
+  forwarded('connection-keep-alive', get('Connection: keep-alive'), ok),
+  forwarded('connection-empty', get('Connection:'), ok),
+  forwarded('connection-names-field', get('Connection: x-hop', 'X-Hop: 1'), {
+    ...ok,
+    without: ['x-hop'],
+  }),
+  forwarded(
+    'connection-names-twice',
+    get('Connection: x-a', 'Connection: x-b', 'X-A: 1', 'X-B: 2'),
+    {
+      ...ok,
+      without: ['x-a', 'x-b'],
+    },
+  ),
+  forwarded(
+    'hop-by-hop',
+    get('Keep-Alive: 5', 'Proxy-Connection: close', 'TE: gzip', 'Trailer: x'),
+    {
+      ...ok,
+      without: ['keep-alive', 'proxy-connection', 'te', 'trailer'],
+    },
+  ),
+  ...[
+    'host',
+    'Cookie',
+    'authorization',
+    'content-length',
+    'transfer-encoding',
+    'Content-Type',
+    'content-encoding',
+    'x-forwarded-for',
+    'X-Forwarded-Proto',
+    'x-forwarded-anything',
+    'forwarded',
+    'x-real-ip',
+    'x-request-id',
+    'origin',
+    'referer',
+    'user-agent',
+    'range',
+    'if-none-match',
+    'sec-websocket-key',
+    'via',
+    'close, cookie',
+    'x_forwarded_for',
+  ].map((name) => refused(`connection-${name}`, get(`Connection: ${name}`, 'X: y'))),
+  refused('connection-not-token', get('Connection: close;q=1')),
+  refused('connection-quoted', get('Connection: "close"')),
+  refused('connection-slash', get('Connection: a/b')),
+]
+
+const imitations: readonly Case[] = [
+  'X_Forwarded_For: 127.0.0.1',
+  'X-Forwarded_For: 127.0.0.1',
+  'x_forwarded_proto: https',
+  'X_Real_IP: 127.0.0.1',
+  'Content_Type: text/html',
+  'X_Request_Id: 1',
+].map((field) => refused(`imitation-${field.split(':')[0]}`, get(field)))
+
+const expectations: readonly Case[] = [
+  ...[
+    ['other', '200-ok'],
+    ['prefix', 'y 100-continue'],
+    ['suffix', '100-continue y'],
+    ['list', '100-continue, x'],
+    ['list-twice', '100-continue, 100-continue'],
+    ['parameter', '100-continue;q=1'],
+    ['empty', ''],
+    ['quoted', '"100-continue"'],
+    ['short', '100'],
+  ].map(([id = '', value = '']) =>
+    refused(
+      `expect-${id}`,
+      head('PUT /p HTTP/1.1', 'Host: a', `Expect: ${value}`, 'Content-Length: 3') + 'abc',
+      417,
+    ),
+  ),
+  refused(
+    'expect-twice',
+    head('PUT /p HTTP/1.1', 'Host: a', 'Expect: 100-continue', 'Expect: 100-continue'),
+    417,
+  ),
+  refused('expect-folded', get('Expect:\r\n 100-continue'), 417),
+  forwarded(
+    'expect-continue',
+    head('PUT /p HTTP/1.1', 'Host: a', 'Expect: 100-Continue', 'Content-Length: 3') + 'abc',
+    { line: 'PUT /p', body: 'abc', without: ['expect'] },
+  ),
+  forwarded('expect-no-body', get('Expect: 100-continue'), { ...ok, without: ['expect'] }),
+  closing(
+    forwarded(
+      'expect-1.0',
+      head('PUT /p HTTP/1.0', 'Host: a', 'Expect: x', 'Content-Length: 3') + 'abc',
+      { line: 'PUT /p', body: 'abc', without: ['expect'] },
+      'RFC 9110 §10.1.1: an expectation in HTTP/1.0 is ignored',
+    ),
+  ),
+]
+
+/** The class. */
+export const fields: readonly Case[] = [
+  ...lines,
+  ...hosts,
+  ...connection,
+  ...imitations,
+  ...expectations,
+]
