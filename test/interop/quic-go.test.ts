@@ -9,21 +9,27 @@ import { caseFaults, type CaseReport, runGo, startGoBackend } from '../harness/g
 test.each([
   ['without Retry', 100],
   ['with Retry', 0],
-])('quic-go, %s', async (_name, quicRetryFrom) => {
-  const directory = mkdtempSync(join(tmpdir(), 'edge-interop-'))
-  const config = join(directory, 'edge.yaml')
-  const backend = await startGoBackend(['backend'])
-  const upstreams = [{ name: 'default', endpoints: [{ url: `http://${backend.address}` }] }]
-  writeFileSync(config, JSON.stringify({ upstreams, limits: { quicRetryFrom } }))
-  const edge = await startEdge({ arguments: ['--config', config, '--waf', 'off'] })
-  const expected = `-retry=${quicRetryFrom === 0}`
-  const args = ['interop', '-https', `127.0.0.1:${edge.httpsPort}`, expected]
-  const report = await runGo<CaseReport>(args).finally(async () => {
-    await edge.stop()
-    await backend.stop()
-    rmSync(directory, { recursive: true, force: true })
-  })
-  expect(report.cases.length).toBeGreaterThanOrEqual(7)
-  expect(caseFaults(report)).toEqual([])
-  expect(edge.process.exitCode).toBe(0)
-}, 120_000)
+])(
+  'quic-go, %s',
+  async (_name, quicRetryFrom) => {
+    const directory = mkdtempSync(join(tmpdir(), 'edge-interop-'))
+    const config = join(directory, 'edge.yaml')
+    const backend = await startGoBackend(['backend'])
+    const upstreams = [{ name: 'default', endpoints: [{ url: `http://${backend.address}` }] }]
+    writeFileSync(config, JSON.stringify({ upstreams, limits: { quicRetryFrom } }))
+    const edge = await startEdge({ arguments: ['--config', config, '--waf', 'off'] })
+    const expected = `-retry=${quicRetryFrom === 0}`
+    const args = ['interop', '-https', `127.0.0.1:${edge.httpsPort}`, expected]
+    try {
+      const report = await runGo<CaseReport>(args)
+      expect(report.cases.length).toBeGreaterThanOrEqual(7)
+      expect(caseFaults(report)).toEqual([])
+    } finally {
+      const code = await edge.stop()
+      await backend.stop()
+      rmSync(directory, { recursive: true, force: true })
+      expect(code).toBe(0)
+    }
+  },
+  120_000,
+)

@@ -99,8 +99,10 @@ func (run *interopRun) dial(ctx context.Context, options peer.H3Options) (*peer.
 	return conn, seen, err
 }
 
-// ask sends one small request.
+// ask sends one small request, which may take three seconds.
 func ask(ctx context.Context, conn peer.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
 	request := &peer.Request{Method: "GET", Authority: peer.ServerName, Path: "/mark/quic"}
 	answer, err := peer.Exchange(ctx, conn, request, nil)
 	if err != nil {
