@@ -33,6 +33,8 @@ export interface Turns {
   readonly pauseMs: number
 }
 
+type Limits = Readonly<Record<string, number>>
+
 type CertificateKind = 'good' | 'garbage' | 'truncated' | 'foreign key'
 
 /** The files that the edge reads, and how they change. */
@@ -50,7 +52,7 @@ class StageFolder {
   }
 
   /** The configuration as text; `limits` are what reloads change. */
-  config(limits: Readonly<Record<string, number>>): string {
+  config(limits: Limits): string {
     const endpoints = this.#backends.map((address) => ({ url: `http://${address}` }))
     const files = { certFile: this.#path('cert.pem'), keyFile: this.#path('key.pem') }
     return JSON.stringify({
@@ -61,7 +63,7 @@ class StageFolder {
     })
   }
 
-  writeConfig(limits: Readonly<Record<string, number>>): void {
+  writeConfig(limits: Limits): void {
     this.writeText(this.config(limits))
   }
 
@@ -104,12 +106,12 @@ export class LossStage {
   }
 
   /** Starts the backends and the edge. */
-  static async start(extra: readonly string[] = []): Promise<LossStage> {
+  static async start(extra: readonly string[] = [], limits: Limits = {}): Promise<LossStage> {
     const first = await startGoBackend(['backend', '-name', 'first'])
     const second = await startGoBackend(['backend', '-name', 'second'])
     const folder = new StageFolder([first.address, second.address])
     await folder.changeCertificate('good')
-    folder.writeConfig({})
+    folder.writeConfig(limits)
     const edge = await startEdge({ arguments: [...folder.flags, ...extra] })
     return new LossStage(folder, [first, second], edge)
   }

@@ -87,7 +87,9 @@ export interface GoBackend {
 export async function startGoBackend(args: readonly string[]): Promise<GoBackend> {
   const child = spawn(goClients(), args, { stdio: ['ignore', 'pipe', 'inherit'] })
   // A test that fails before it stops its backend must not leave it behind.
-  process.once('exit', () => child.kill('SIGKILL'))
+  const orphaned = () => child.kill('SIGKILL')
+  process.once('exit', orphaned)
+  child.once('exit', () => process.off('exit', orphaned))
   const lines: string[] = []
   const input = createInterface({ input: child.stdout })
   const first = await new Promise<string>((resolve, reject) => {
