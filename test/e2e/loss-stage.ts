@@ -4,10 +4,13 @@
  * test/clients/go/loss.go.
  */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect as connectHttp2, type Settings as Http2Settings } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { type RunningEdge, startEdge } from '../harness/edge.ts'
 import { type GoBackend, runGo, startGo, startGoBackend } from '../harness/go.ts'
 
@@ -30,6 +33,8 @@ export interface Turns {
   readonly pauseMs: number
 }
 
+type Limits = Readonly<Record<string, number>>
+
 type CertificateKind = 'good' | 'garbage' | 'truncated' | 'foreign key'
 
 /** The files that the edge reads, and how they change. */
@@ -47,7 +52,7 @@ class StageFolder {
   }
 
   /** The configuration as text; `limits` are what reloads change. */
-  config(limits: Readonly<Record<string, number>>): string {
+  config(limits: Limits): string {
     const endpoints = this.#backends.map((address) => ({ url: `http://${address}` }))
     const files = { certFile: this.#path('cert.pem'), keyFile: this.#path('key.pem') }
     return JSON.stringify({
@@ -58,7 +63,7 @@ class StageFolder {
     })
   }
 
-  writeConfig(limits: Readonly<Record<string, number>>): void {
+  writeConfig(limits: Limits): void {
     this.writeText(this.config(limits))
   }
 
@@ -73,6 +78,10 @@ class StageFolder {
     // A foreign key: the certificate is new, the key in its place is the one before.
     const key = kind === 'good' ? 'key.pem' : `other-${this.#foreign++}.pem`
     await runGo(['certificate', '-cert', cert, '-key', this.#path(key)])
+  }
+
+  fingerprint(): string {
+    return new X509Certificate(readFileSync(this.#path('cert.pem'))).fingerprint256
   }
 
   remove(): void {
@@ -97,12 +106,12 @@ export class LossStage {
   }
 
   /** Starts the backends and the edge. */
-  static async start(extra: readonly string[] = []): Promise<LossStage> {
+  static async start(extra: readonly string[] = [], limits: Limits = {}): Promise<LossStage> {
     const first = await startGoBackend(['backend', '-name', 'first'])
     const second = await startGoBackend(['backend', '-name', 'second'])
     const folder = new StageFolder([first.address, second.address])
     await folder.changeCertificate('good')
-    folder.writeConfig({})
+    folder.writeConfig(limits)
     const edge = await startEdge({ arguments: [...folder.flags, ...extra] })
     return new LossStage(folder, [first, second], edge)
   }
@@ -148,14 +157,15 @@ export class LossStage {
     const invalid = ['{', '{"limits": {"noSuchLimit": 1}}', '{"listen": {"http": 99999}}']
     for (let turn = 0; turn < turns; turn += 1) {
       const good = this.#folder.config({ headerCountMax: 100 + turn, h2StreamsMax: 50 + turn })
-      const text = turn % 2 === 0 ? good : (invalid[turn % invalid.length] ?? '')
-      this.#folder.writeText(text)
+      this.#folder.writeText(turn % 2 === 0 ? good : (invalid[turn % invalid.length] ?? ''))
       this.#edge.process.kill('SIGHUP')
       await sleep(pauseMs)
     }
-    this.#folder.writeConfig({})
+    this.#folder.writeConfig({ h2StreamsMax: 77 })
     this.#edge.process.kill('SIGHUP')
-    await sleep(pauseMs)
+    await until('the last configuration', async () => {
+      return (await announcedStreams(this.#edge.httpsPort)) === 77
+    })
   }
 
   /** New certificates again and again; every fifth pair of files is broken, in turn. */
@@ -167,6 +177,12 @@ export class LossStage {
       this.#edge.process.kill('SIGHUP')
       await sleep(pauseMs)
     }
+    await this.#folder.changeCertificate('good')
+    this.#edge.process.kill('SIGHUP')
+    const wanted = this.#folder.fingerprint()
+    await until('the last certificate', async () => {
+      return (await servedFingerprint(this.#edge.httpsPort)) === wanted
+    })
   }
 
   /** Rolling replacement: a successor on the same ports, then SIGTERM to the edge before it. */
@@ -205,4 +221,36 @@ export function losses(counts: LossCounts): string[] {
     if (lost === 0 && count.started > 0) return []
     return [`${protocol}: ${lost} of ${count.started} lost: ${JSON.stringify(count.failed)}`]
   })
+}
+
+/** Waits until what was changed last is in use: else the scenario would prove nothing. */
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 10_000
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`${what} never came into use`)
+    await sleep(100)
+  }
+}
+
+/** The streams that a new HTTP/2 connection may open. */
+async function announcedStreams(port: number): Promise<number | undefined> {
+  const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
+  try {
+    const [settings] = (await once(session, 'remoteSettings')) as [Http2Settings]
+    return settings.maxConcurrentStreams
+  } finally {
+    session.destroy()
+  }
+}
+
+/** The certificate that a new connection is shown. */
+async function servedFingerprint(port: number): Promise<string> {
+  const options = { host: '127.0.0.1', port, servername: 'localhost', rejectUnauthorized: false }
+  const socket = connectTls(options)
+  try {
+    await once(socket, 'secureConnect')
+    return socket.getPeerCertificate().fingerprint256
+  } finally {
+    socket.destroy()
+  }
 }

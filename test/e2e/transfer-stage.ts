@@ -39,20 +39,31 @@ export interface TransferStage {
   stop(): Promise<number | null>
 }
 
-/** `stream`: the WAF inspects heads and lets longer bodies stream; `off`: there is no WAF. */
-export async function startTransferStage(
-  waf: 'off' | 'stream',
+/** How the edge is set up. */
+interface TransferSettings {
+  /** `stream`: the WAF inspects heads and lets longer bodies stream; `off`: there is no WAF. */
+  readonly waf: 'off' | 'stream'
+  readonly bodyMax?: string
+  /** What the backend speaks: HTTP/1.1, or HTTP/2 in clear. */
+  readonly backend?: 'h1' | 'h2c'
+}
+
+/** Starts the backend and the edge. */
+export async function startTransferStage({
+  waf,
   bodyMax = '2GiB',
-): Promise<TransferStage> {
-  const backend = await startGoBackend(['backend'])
+  backend: kind = 'h1',
+}: TransferSettings): Promise<TransferStage> {
+  const backend = await startGoBackend(['backend', '-kind', kind])
   const directory = mkdtempSync(join(tmpdir(), 'edge-transfer-'))
   const path = (name: string) => join(directory, name)
   const rule = 'SecRule REQUEST_HEADERS:User-Agent "@contains bad" "id:1,phase:1,deny,status:403"\n'
   writeFileSync(path('rule.conf'), rule)
   const route = { name: 'all', upstream: 'default', bodyMax, inspectMax: '1MiB' }
+  const endpoints = [{ url: `http://${backend.address}` }]
   const settings = {
     routes: [{ ...route, overInspectMax: waf === 'off' ? 'reject' : 'stream' }],
-    upstreams: [{ name: 'default', endpoints: [{ url: `http://${backend.address}` }] }],
+    upstreams: [{ name: 'default', protocol: kind === 'h1' ? 'http1' : 'http2', endpoints }],
     waf: waf === 'off' ? { mode: 'off' } : { mode: 'block', setupFiles: [path('rule.conf')] },
     log: { access: false },
   }

@@ -10,7 +10,7 @@ const { values } = parseArgs({ options: { bytes: { type: 'string', default: '107
 const bytes = Number(values.bytes)
 let broken = 0
 for (const waf of ['off', 'stream'] as const) {
-  const stage = await startTransferStage(waf)
+  const stage = await startTransferStage({ waf })
   for (const protocol of protocols)
     for (const direction of ['up', 'down'] as const) {
       const report = await stage.transfer({ protocol, direction, bytes })

@@ -86,6 +86,10 @@ export interface GoBackend {
 /** Starts one of the backends, `backend -kind h1` and so on. */
 export async function startGoBackend(args: readonly string[]): Promise<GoBackend> {
   const child = spawn(goClients(), args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  // A test that fails before it stops its backend must not leave it behind.
+  const orphaned = () => child.kill('SIGKILL')
+  process.once('exit', orphaned)
+  child.once('exit', () => process.off('exit', orphaned))
   const lines: string[] = []
   const input = createInterface({ input: child.stdout })
   const first = await new Promise<string>((resolve, reject) => {
@@ -103,4 +107,14 @@ export async function startGoBackend(args: readonly string[]): Promise<GoBackend
     clearTimeout(killer)
   }
   return { process: child, address, certificate: certificate ?? '', lines, stop }
+}
+
+/** What the Go clients print about a table of cases. */
+export interface CaseReport {
+  readonly cases: readonly { readonly name: string; readonly error: string }[]
+}
+
+/** The cases that failed, and why. */
+export function caseFaults({ cases }: CaseReport): string[] {
+  return cases.flatMap(({ name, error }) => (error === '' ? [] : [`${name}: ${error}`]))
 }

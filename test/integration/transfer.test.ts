@@ -17,7 +17,29 @@ const bytes = 64 * mebibyte
 describe.each(['off', 'stream'] as const)('WAF %s', (waf) => {
   let stage: TransferStage
   beforeAll(async () => {
-    stage = await startTransferStage(waf)
+    stage = await startTransferStage({ waf })
+  }, 120_000)
+  afterAll(async () => {
+    expect(await stage.stop()).toBe(0)
+  }, 60_000)
+
+  const cases = protocols.flatMap((protocol) =>
+    (['up', 'down'] as const).map((direction) => ({ protocol, direction })),
+  )
+  test.each(cases)(
+    '64 MiB $direction over $protocol',
+    async ({ protocol, direction }) => {
+      const report = await stage.transfer({ protocol, direction, bytes })
+      expect(transferFaults(report, bytes)).toEqual([])
+    },
+    60_000,
+  )
+})
+
+describe('a backend of HTTP/2', () => {
+  let stage: TransferStage
+  beforeAll(async () => {
+    stage = await startTransferStage({ waf: 'off', backend: 'h2c' })
   }, 120_000)
   afterAll(async () => {
     expect(await stage.stop()).toBe(0)
@@ -39,7 +61,7 @@ describe.each(['off', 'stream'] as const)('WAF %s', (waf) => {
 describe.each(['off', 'stream'] as const)('over the limit, WAF %s', (waf) => {
   let stage: TransferStage
   beforeAll(async () => {
-    stage = await startTransferStage(waf, '4MiB')
+    stage = await startTransferStage({ waf, bodyMax: '4MiB' })
   }, 120_000)
   afterAll(async () => {
     expect(await stage.stop()).toBe(0)
@@ -63,7 +85,7 @@ describe.each(['off', 'stream'] as const)('over the limit, WAF %s', (waf) => {
 describe('many exchanges at once', () => {
   let stage: TransferStage
   beforeAll(async () => {
-    stage = await startTransferStage('off')
+    stage = await startTransferStage({ waf: 'off' })
   }, 120_000)
   afterAll(async () => {
     expect(await stage.stop()).toBe(0)

@@ -9,15 +9,22 @@ import (
 )
 
 var commands = map[string]func(args []string) error{
-	"backend":     backend,
-	"bomb":        bomb,
-	"certificate": certificate,
-	"concurrent":  concurrent,
-	"frames":      frames,
-	"hold":        hold,
-	"loss":        loss,
-	"polite":      polite,
-	"transfer":    transfer,
+	"backend":           backend,
+	"bomb":              bomb,
+	"certificate":       certificate,
+	"concurrent":        concurrent,
+	"frames":            frames,
+	"grpc":              calls,
+	"grpc-backend":      grpcBackend,
+	"hold":              hold,
+	"interop":           interop,
+	"loss":              loss,
+	"polite":            polite,
+	"sections":          sections,
+	"sse":               sse,
+	"transfer":          transfer,
+	"tunnel":            tunnel,
+	"websocket-backend": wsBackend,
 }
 
 func main() {

@@ -93,7 +93,14 @@ func (stream *h1stream) Write(body []byte) (int, error) {
 	return len(body), nil
 }
 
-func (stream *h1stream) CloseWrite() error { return stream.SendTrailers(nil) }
+// CloseWrite ends the body; in a tunnel it closes this half of the connection.
+func (stream *h1stream) CloseWrite() error {
+	half, able := stream.conn.Net.(interface{ CloseWrite() error })
+	if able && stream.head != nil && stream.head.Status == 101 {
+		return half.CloseWrite()
+	}
+	return stream.SendTrailers(nil)
+}
 
 func (stream *h1stream) SendTrailers(fields []Field) error {
 	if !stream.chunked {

@@ -46,6 +46,8 @@ func (stream *h2stream) Read(into []byte) (int, error) {
 	stream.unacked += uint32(count) + stream.padding
 	stream.padding = 0
 	err := stream.err
+	abandoned := count == 0 && errors.Is(err, io.EOF) && !stream.sent
+	stream.sent = stream.sent || abandoned
 	grant := uint32(0)
 	if err == nil && stream.unacked >= h2StreamWindow/4 && !conn.recvOptions.Zero {
 		grant, stream.unacked = stream.unacked, 0
@@ -54,6 +56,12 @@ func (stream *h2stream) Read(into []byte) (int, error) {
 	if grant > 0 {
 		_ = conn.Frames(func(framer *http2.Framer) error {
 			return framer.WriteWindowUpdate(stream.id, grant)
+		})
+	}
+	if abandoned {
+		// The response is complete: nobody reads the rest of the request.
+		_ = conn.Frames(func(framer *http2.Framer) error {
+			return framer.WriteRSTStream(stream.id, http2.ErrCodeNo)
 		})
 	}
 	if count > 0 {
@@ -116,9 +124,11 @@ func (stream *h2stream) finish(write func(*http2.Framer) error) error {
 	sent, err := stream.sent, stream.err
 	stream.sent = true
 	stream.conn.mu.Unlock()
-	if sent || err != nil {
-		return writeError(err)
+	if sent || err != nil && !errors.Is(err, io.EOF) {
+		return err
 	}
+	// A response that is complete already does not end the request: without its end, the server
+	// would have to take the stream for an abandoned one.
 	return stream.conn.Frames(write)
 }
 
