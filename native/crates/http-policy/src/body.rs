@@ -1,14 +1,17 @@
 //! The HTTP/1.x body: content length or chunked coding (RFC 9112 §6, §7), incremental.
 
 use crate::head::field_line;
+use crate::trailers::{TrailerLimits, Trailers};
 use crate::{Framing, Refusal};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// 16 hex digits, `;` and at most this many bytes of extension, which are dropped.
 const EXTENSION_BYTES_MAX: usize = 256;
 const SIZE_DIGITS_MAX: usize = 16;
-const TRAILERS_MAX: usize = 16;
-const TRAILER_BYTES_MAX: usize = 8 * 1024;
+const SIZE_LINE_BYTES_MAX: usize = SIZE_DIGITS_MAX + 1 + EXTENSION_BYTES_MAX;
+const LONG_SIZE_LINE: Refusal = Refusal::BadRequest("chunk size line is too long");
+/// The colon of a trailer and the whitespace around its value.
+const LINE_PADDING_MAX: usize = 32;
 /// Chunk framing allowed beyond eight bytes for each byte of content (CVE-2024-22019): honest
 /// one-byte chunks cost five.
 const OVERHEAD_BYTES_FREE: u64 = 16 * 1024;
@@ -43,13 +46,18 @@ pub struct BodyReader {
     state: State,
     content_bytes: u64,
     overhead_bytes: u64,
-    trailers: usize,
-    trailer_bytes: usize,
+    trailers: Trailers,
+    trailer_limits: TrailerLimits,
 }
 
 impl BodyReader {
-    /// A reader for the framing of one head (`UntilEnd` belongs to h2 and h3: it never ends here).
+    /// A reader for the framing of one head, with the default limits on trailers.
     pub fn new(framing: Framing) -> BodyReader {
+        BodyReader::with_trailer_limits(framing, TrailerLimits::default())
+    }
+
+    /// A reader for the framing of one head (`UntilEnd` belongs to h2 and h3: it never ends here).
+    pub fn with_trailer_limits(framing: Framing, trailer_limits: TrailerLimits) -> BodyReader {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
@@ -60,14 +68,19 @@ impl BodyReader {
             state,
             content_bytes: 0,
             overhead_bytes: 0,
-            trailers: 0,
-            trailer_bytes: 0,
+            trailers: Trailers::default(),
+            trailer_limits,
         }
     }
 
     /// Whether the whole body was read.
     pub fn is_end(&self) -> bool {
         matches!(self.state, State::Done)
+    }
+
+    /// The trailers behind the last chunk, names in lower case; once, after `End`.
+    pub fn trailers(&mut self) -> Vec<(Bytes, Bytes)> {
+        std::mem::take(&mut self.trailers.fields)
     }
 
     /// The next event. After `End` it stays `End`.
@@ -112,7 +125,7 @@ impl BodyReader {
 
     /// `1*HEXDIG [";" extension] CRLF`. No space anywhere before the `;`.
     fn chunk_size(&mut self, input: &mut BytesMut) -> Result<bool, Refusal> {
-        let Some(line) = take_line(input, SIZE_DIGITS_MAX + 1 + EXTENSION_BYTES_MAX)? else {
+        let Some(line) = take_line(input, SIZE_LINE_BYTES_MAX, LONG_SIZE_LINE)? else {
             let digits = input
                 .iter()
                 .take_while(|byte| byte.is_ascii_hexdigit())
@@ -155,25 +168,20 @@ impl BodyReader {
         }
     }
 
-    /// Trailer fields are checked like fields, counted and dropped.
     fn trailer(&mut self, input: &mut BytesMut) -> Result<bool, Refusal> {
-        let Some(line) = take_line(input, TRAILER_BYTES_MAX)? else {
+        // A line has two bytes (`:` and a space, often) that do not count, and may pad its value.
+        let bytes_max = self.trailers.bytes_left(&self.trailer_limits) + LINE_PADDING_MAX;
+        let Some(line) = take_line(input, bytes_max, Refusal::TrailersTooLarge)? else {
             return Ok(false);
         };
         if line.is_empty() {
             self.state = State::Done;
             return Ok(true);
         }
-        let (name, _) = field_line(&line)?;
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        if is(b"content-length") || is(b"transfer-encoding") || is(b"host") {
-            return Err(Refusal::BadRequest("framing field in a trailer"));
-        }
-        self.trailers += 1;
-        self.trailer_bytes += line.len();
-        if self.trailers > TRAILERS_MAX || self.trailer_bytes > TRAILER_BYTES_MAX {
-            return Err(Refusal::BadRequest("too many trailer fields"));
-        }
+        let (name, value) = field_line(&line)?;
+        let name = Bytes::from(name.to_ascii_lowercase());
+        let value = Bytes::copy_from_slice(value);
+        self.trailers.add(name, value, &self.trailer_limits)?;
         Ok(true)
     }
 }
@@ -191,13 +199,17 @@ fn hex(digits: &[u8]) -> Result<u64, Refusal> {
 }
 
 /// Takes one line without its CR LF; `None` when it is not complete and not yet too long.
-fn take_line(input: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Refusal> {
+fn take_line(
+    input: &mut BytesMut,
+    bytes_max: usize,
+    too_long: Refusal,
+) -> Result<Option<Bytes>, Refusal> {
     let window = input
         .get(..input.len().min(bytes_max + 2))
         .unwrap_or_default();
     let Some(at) = memchr::memchr(b'\n', window) else {
         return match window.len() > bytes_max + 1 {
-            true => Err(Refusal::BadRequest("chunk framing line is too long")),
+            true => Err(too_long),
             false => Ok(None),
         };
     };

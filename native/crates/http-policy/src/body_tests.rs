@@ -160,6 +160,55 @@ fn chunk_framing_is_bounded() {
         )
         .is_err()
     );
+}
+
+#[test]
+fn trailers_are_given_once_after_the_end() {
+    let text = b"1\r\na\r\n0\r\nGRPC-Status:  0 \r\netag:\r\n\r\nGET";
+    for step in [1, 1000] {
+        let mut reader = BodyReader::new(Framing::Chunked);
+        let mut input = BytesMut::new();
+        for piece in text.chunks(step) {
+            input.extend_from_slice(piece);
+            while let BodyEvent::Data(_) = reader.push(&mut input).expect("valid") {}
+        }
+        let field =
+            |name: &'static str, value: &'static str| (Bytes::from(name), Bytes::from(value));
+        assert_eq!(
+            reader.trailers(),
+            [field("grpc-status", "0"), field("etag", "")]
+        );
+        assert_eq!(reader.trailers(), []);
+        assert!(reader.is_end());
+    }
+}
+
+#[test]
+fn trailers_are_bounded() {
+    let limits = TrailerLimits {
+        count_max: 2,
+        bytes_max: 100,
+    };
+    let end = |trailers: &str| {
+        let mut reader = BodyReader::with_trailer_limits(Framing::Chunked, limits);
+        reader.push(&mut BytesMut::from(
+            format!("0\r\n{trailers}\r\n").as_bytes(),
+        ))
+    };
+    assert_eq!(end("a: b\r\nc: d\r\n"), Ok(BodyEvent::End));
+    assert_eq!(
+        end("a: b\r\nc: d\r\ne: f\r\n"),
+        Err(Refusal::TrailersTooLarge)
+    );
+    assert_eq!(
+        end(&format!("a: {}\r\n", "b".repeat(99))),
+        Ok(BodyEvent::End)
+    );
+    assert_eq!(
+        end(&format!("a: {}\r\n", "b".repeat(100))),
+        Err(Refusal::TrailersTooLarge)
+    );
+    assert_eq!(end(&"b".repeat(1000)), Err(Refusal::TrailersTooLarge));
     let trailers = |count: usize| format!("0\r\n{}\r\n", "a: b\r\n".repeat(count));
     assert!(read(Framing::Chunked, trailers(16).as_bytes(), 1000).is_ok());
     assert!(read(Framing::Chunked, trailers(17).as_bytes(), 1000).is_err());

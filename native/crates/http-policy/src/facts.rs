@@ -1,7 +1,7 @@
 //! What the fields of one head say about framing and the connection, gathered in one pass.
 
-use crate::syntax::{content_length, list};
-use crate::{Doubts, Framing, Header, Refusal, Version};
+use crate::syntax::{content_length, is_token, list};
+use crate::{Doubts, Framing, Header, Refusal, Version, trusted, websocket};
 use bytes::Bytes;
 
 /// Facts gathered from field lines.
@@ -15,21 +15,9 @@ pub(crate) struct Facts {
     pub keep_alive: bool,
     connection_upgrade: bool,
     upgrade_field: bool,
+    websocket_field: bool,
     pub doubts: Doubts,
 }
-
-/// Fields that the edge or the backend trusts: a client must not have them removed as hop-by-hop.
-const PROTECTED: [&[u8]; 9] = [
-    b"host",
-    b"cookie",
-    b"authorization",
-    b"content-length",
-    b"forwarded",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
-    b"x-real-ip",
-];
 
 impl Facts {
     /// Whether the client asked to change the protocol.
@@ -37,10 +25,18 @@ impl Facts {
         self.connection_upgrade && self.upgrade_field
     }
 
+    /// Whether the client asked for a WebSocket, well or badly.
+    pub fn websocket(&self) -> bool {
+        self.connection_upgrade && self.websocket_field
+    }
+
     /// Reads one valid field line; refuses what makes framing or ownership doubtful.
     pub fn add(&mut self, version: Version, header: &Header) -> Result<(), Refusal> {
         let name = header.name.as_ref();
         if memchr::memchr(b'_', name).is_some() {
+            if trusted::is_imitation(name) {
+                return Err(Refusal::BadRequest("name looks like a trusted one"));
+            }
             self.doubts.add(Doubts::UNDERSCORE_NAME);
         }
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
@@ -48,7 +44,7 @@ impl Facts {
             4 if is(b"host") => self.add_host(&header.value),
             6 if is(b"expect") => self.add_expect(version, &header.value),
             7 if is(b"upgrade") => {
-                self.upgrade_field |= !header.value.is_empty();
+                self.add_upgrade(&header.value);
                 Ok(())
             }
             10 if is(b"connection") => self.add_connection(&header.value),
@@ -95,7 +91,10 @@ impl Facts {
     fn add_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for option in list(value) {
             let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
-            if PROTECTED.iter().any(|name| is(name)) {
+            if !is_token(option) {
+                return Err(Refusal::BadRequest("connection option is not a token"));
+            }
+            if trusted::is_protected(option) {
                 return Err(Refusal::BadRequest(
                     "connection names a field that must not be dropped",
                 ));
@@ -105,6 +104,16 @@ impl Facts {
             self.connection_upgrade |= is(b"upgrade");
         }
         Ok(())
+    }
+
+    fn add_upgrade(&mut self, value: &[u8]) {
+        for protocol in list(value) {
+            self.upgrade_field = true;
+            // `websocket/13` is no registered protocol, but somebody may read it as one.
+            let name = protocol.split(|byte| *byte == b'/').next();
+            self.websocket_field |=
+                name.is_some_and(|name| name.eq_ignore_ascii_case(websocket::PROTOCOL));
+        }
     }
 
     fn add_content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {

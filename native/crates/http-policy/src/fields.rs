@@ -1,9 +1,9 @@
 //! The head of an HTTP/2 or HTTP/3 request, from decoded fields (RFC 9113 §8.3, RFC 9114 §4.3).
 
 use crate::facts::Facts;
-use crate::syntax::{is_field_value, is_known_method, is_token};
+use crate::syntax::{is_clean_value, is_known_method, is_token};
 use crate::target::{self, canonical_authority};
-use crate::{Doubts, Framing, Head, HeadLimits, Header, Refusal, Version};
+use crate::{Doubts, Framing, Head, HeadLimits, Header, Refusal, Version, websocket};
 use bytes::Bytes;
 
 #[derive(Default)]
@@ -12,6 +12,7 @@ struct Pseudo {
     scheme: Option<Bytes>,
     path: Option<Bytes>,
     authority: Option<Bytes>,
+    protocol: Option<Bytes>,
 }
 
 /// Builds a head from the fields of an h2 or h3 request, pseudo-fields included, in wire order.
@@ -66,6 +67,7 @@ impl Pseudo {
             b":scheme" => &mut self.scheme,
             b":path" => &mut self.path,
             b":authority" => &mut self.authority,
+            b":protocol" => &mut self.protocol,
             _ => return Err(Refusal::BadRequest("unknown pseudo-field")),
         };
         if slot.replace(value).is_some() {
@@ -76,8 +78,7 @@ impl Pseudo {
 }
 
 fn check_value(value: &[u8]) -> Result<(), Refusal> {
-    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if !is_field_value(value) || is_blank(value.first()) || is_blank(value.last()) {
+    if !is_clean_value(value) {
         return Err(Refusal::BadRequest(
             "control byte in or whitespace around a field value",
         ));
@@ -106,7 +107,7 @@ fn build(
     mut headers: Vec<Header>,
     end_stream: bool,
 ) -> Result<Head, Refusal> {
-    let method = pseudo.method.ok_or(Refusal::BadRequest("no :method"))?;
+    let mut method = pseudo.method.ok_or(Refusal::BadRequest("no :method"))?;
     let scheme = pseudo.scheme.ok_or(Refusal::BadRequest("no :scheme"))?;
     let raw_target = pseudo.path.ok_or(Refusal::BadRequest("no :path"))?;
     if !is_token(&method) {
@@ -116,6 +117,15 @@ fn build(
     let https = scheme.eq_ignore_ascii_case(b"https");
     if !https && (version == Version::Http3 || !scheme.eq_ignore_ascii_case(b"http")) {
         return Err(Refusal::BadRequest("scheme does not fit the connection"));
+    }
+    let websocket = pseudo.protocol.is_some();
+    if let Some(protocol) = pseudo.protocol {
+        if method.as_ref() != b"CONNECT" || !protocol.eq_ignore_ascii_case(websocket::PROTOCOL) {
+            return Err(Refusal::BadRequest(":protocol without a CONNECT for it"));
+        }
+        websocket::check_extended_connect(&headers, facts.content_length, end_stream)?;
+        // What it stands for on HTTP/1.1, and what the router and the WAF know.
+        method = Bytes::from_static(b"GET");
     }
     let target = target::parse(&method, &raw_target, false)?;
     let mut doubts = target.doubts;
@@ -134,6 +144,7 @@ fn build(
         );
     }
     let framing = match (facts.content_length, end_stream) {
+        _ if websocket => Framing::None, // its DATA is the tunnel
         (Some(length), true) if length > 0 => {
             return Err(Refusal::BadRequest(
                 "content-length on a stream without a body",
@@ -156,7 +167,7 @@ fn build(
         expect_continue: facts.expect_continue && framing.has_body(),
         keep_alive: true,
         upgrade: false,
-        websocket: false,
+        websocket,
         early: false,
     })
 }

@@ -221,3 +221,63 @@ fn limits_are_exact() {
     let got = build_with(&[("a", wide.as_str()); 4], true);
     assert_eq!(got.err(), Some(Refusal::HeaderTooLarge));
 }
+
+#[test]
+fn an_extended_connect_is_the_get_it_stands_for() {
+    let with_protocol = |method: &str, protocol: &str, more: &[(&str, &str)], end: bool| {
+        let mut fields = BASE.to_vec();
+        fields[0] = (":method", method);
+        fields.push((":protocol", protocol));
+        fields.extend_from_slice(more);
+        build_head(&fields, end)
+    };
+    for more in [&[][..], &[("sec-websocket-version", "13")]] {
+        let head = with_protocol("CONNECT", "websocket", more, false).expect("valid");
+        assert!(head.websocket && !head.upgrade);
+        assert_eq!(
+            (head.method.as_ref(), head.framing),
+            (&b"GET"[..], Framing::None)
+        );
+        assert_eq!(
+            (head.path.as_ref(), head.authority.as_ref()),
+            (&b"/a"[..], &b"example.org"[..])
+        );
+        assert_eq!(head.headers[0].name, "host");
+        assert_eq!(head.doubts, Doubts(0));
+    }
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let bad: [(&str, &str, Fields<'_>, bool); 9] = [
+        ("GET", "websocket", &[], false),
+        ("CONNECT", "", &[], false),
+        ("CONNECT", "webtransport", &[], false),
+        ("CONNECT", "connect-udp", &[], false),
+        ("CONNECT", "websocket", &[], true),
+        ("CONNECT", "websocket", &[("content-length", "0")], false),
+        ("CONNECT", "websocket", &[("content-length", "4")], false),
+        (
+            "CONNECT",
+            "websocket",
+            &[("sec-websocket-version", "8")],
+            false,
+        ),
+        ("CONNECT", "websocket", &[("upgrade", "websocket")], false),
+    ];
+    for (method, protocol, more, end) in bad {
+        let got = with_protocol(method, protocol, more, end);
+        assert!(
+            matches!(got, Err(Refusal::BadRequest(_))),
+            "{method} {protocol} {more:?}"
+        );
+    }
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":authority", "h"),
+    ];
+    assert!(
+        build_head(&fields, false).is_err(),
+        "without :scheme and :path"
+    );
+    let fields = [(":method", "CONNECT"), (":authority", "h:443")];
+    assert!(build_head(&fields, false).is_err(), "plain CONNECT");
+}

@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use crate::syntax::{is_field_value, is_known_method, is_token, is_token_byte};
 use crate::target::{self, canonical_authority};
-use crate::{Doubts, Head, HeadLimits, Header, Refusal, Version};
+use crate::{Doubts, Framing, Head, HeadLimits, Header, Refusal, Version, websocket};
 use bytes::{Bytes, BytesMut};
 
 const END: &[u8] = b"\r\n\r\n";
@@ -78,7 +78,13 @@ fn parse(bytes: Bytes, limits: &HeadLimits) -> Result<Head, Refusal> {
         headers.push(header);
         rest = after;
     }
-    let framing = facts.http1_framing(version)?;
+    let mut framing = facts.http1_framing(version)?;
+    // RFC 9110 §7.8: an Upgrade in an HTTP/1.0 request is ignored.
+    let websocket = version == Version::Http11 && facts.websocket();
+    if websocket {
+        websocket::check_opening(&method, &headers, framing)?;
+        framing = Framing::None; // also where it said Content-Length: 0
+    }
     let mut doubts = target.doubts;
     doubts.add(facts.doubts);
     if !is_known_method(&method) {
@@ -98,7 +104,7 @@ fn parse(bytes: Bytes, limits: &HeadLimits) -> Result<Head, Refusal> {
         expect_continue: facts.expect_continue && framing.has_body(),
         keep_alive: !facts.close && (version == Version::Http11 || facts.keep_alive),
         upgrade: version == Version::Http11 && facts.upgrade(),
-        websocket: false,
+        websocket,
         early: false,
     })
 }

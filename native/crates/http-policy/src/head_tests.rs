@@ -115,7 +115,7 @@ fn connection_persistence_and_upgrade_follow_the_version() {
         ("1.0", "Connection: keep-alive, close\r\n", false, false),
         (
             "1.1",
-            "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
             true,
             true,
         ),
@@ -232,6 +232,13 @@ fn refused_fields() {
         "Connection: host",
         "Connection: close, X-Forwarded-For",
         "Connection: content-length",
+        "Connection: Content-Type",
+        "Connection: x_forwarded_for",
+        "Connection: close;x",
+        "Connection: \"close\"",
+        "X_Forwarded_For: 1.2.3.4",
+        "Content_Length: 1",
+        "Transfer_Encoding: chunked",
     ];
     for fields in bad {
         let got = read(format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes());
@@ -314,5 +321,90 @@ fn what_can_become_a_head_waits_and_the_rest_is_refused_at_once() {
         "GET / HTTP/1.1\r\nHost: a\n",
     ] {
         assert!(read(bad.as_bytes()).is_err(), "{bad:?}");
+    }
+}
+
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const ASK: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n";
+const THIRTEEN: &str = "Sec-WebSocket-Version: 13\r\n";
+
+fn read_opening(start: &str, fields: &[&str]) -> Result<Head, Refusal> {
+    let text = format!("{start}\r\nHost: a\r\n{}\r\n", fields.concat());
+    read(text.as_bytes()).map(|head| head.expect("complete"))
+}
+
+#[test]
+fn a_websocket_opening_is_strict() {
+    let start = "GET /chat HTTP/1.1";
+    let head = read_opening(start, &[ASK, THIRTEEN, KEY]).expect("valid");
+    assert!(head.websocket && head.upgrade && head.framing == Framing::None);
+    let head = read_opening(start, &[ASK, THIRTEEN, KEY, "Content-Length: 0\r\n"]);
+    assert_eq!(head.expect("no body").framing, Framing::None);
+    let bad: [(&str, &[&str]); 14] = [
+        ("POST / HTTP/1.1", &[ASK, THIRTEEN, KEY]),
+        ("get / HTTP/1.1", &[ASK, THIRTEEN, KEY]),
+        (start, &[ASK, KEY]),
+        (start, &[ASK, THIRTEEN]),
+        (start, &[ASK, THIRTEEN, THIRTEEN, KEY]),
+        (start, &[ASK, THIRTEEN, KEY, KEY]),
+        (start, &[ASK, "Sec-WebSocket-Version: 8\r\n", KEY]),
+        (start, &[ASK, THIRTEEN, "Sec-WebSocket-Key: c2hvcnQ=\r\n"]),
+        (
+            start,
+            &[
+                ASK,
+                THIRTEEN,
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!==\r\n",
+            ],
+        ),
+        (start, &[ASK, THIRTEEN, KEY, "Content-Length: 1\r\n"]),
+        (
+            start,
+            &[ASK, THIRTEEN, KEY, "Transfer-Encoding: chunked\r\n"],
+        ),
+        (start, &[ASK, THIRTEEN, KEY, "Upgrade: h2c\r\n"]),
+        (
+            start,
+            &[
+                "Connection: upgrade\r\nUpgrade: h2c, websocket\r\n",
+                THIRTEEN,
+                KEY,
+            ],
+        ),
+        (
+            start,
+            &[
+                "Connection: upgrade\r\nUpgrade: websocket/13\r\n",
+                THIRTEEN,
+                KEY,
+            ],
+        ),
+    ];
+    for (start, fields) in bad {
+        let got = read_opening(start, fields);
+        assert!(
+            matches!(got, Err(Refusal::BadRequest(_))),
+            "{start} {fields:?} {got:?}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_ask_for_a_websocket_is_an_ordinary_request() {
+    let ordinary: [(&str, &[&str]); 4] = [
+        ("GET / HTTP/1.0", &[ASK, THIRTEEN, KEY]),
+        ("GET / HTTP/1.1", &["Upgrade: websocket\r\n", THIRTEEN, KEY]),
+        (
+            "GET / HTTP/1.1",
+            &["Connection: upgrade\r\n", THIRTEEN, KEY],
+        ),
+        (
+            "POST / HTTP/1.1",
+            &["Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n"],
+        ),
+    ];
+    for (start, fields) in ordinary {
+        let head = read_opening(start, fields).expect(start);
+        assert!(!head.websocket, "{start} {fields:?}");
     }
 }

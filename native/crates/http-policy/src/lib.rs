@@ -15,6 +15,9 @@ mod fields;
 mod head;
 mod syntax;
 mod target;
+mod trailers;
+mod trusted;
+mod websocket;
 
 use bytes::Bytes;
 
@@ -23,6 +26,7 @@ pub use fields::head_from_fields;
 pub use head::read_head;
 pub use syntax::{is_field_value, is_token};
 pub use target::{canonical_authority, canonical_path};
+pub use trailers::{TrailerLimits, trailers};
 
 /// The protocol version a request arrived with; the numbers are those of the head record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +169,8 @@ pub enum Refusal {
     BadRequest(&'static str),
     /// Head, line or count over its limit.
     HeaderTooLarge,
+    /// Trailer count or bytes over their limit.
+    TrailersTooLarge,
     /// Request line (or `:path`) over the line limit.
     UriTooLong,
     /// Well-formed, but neither HTTP/1.0 nor HTTP/1.1.

@@ -24,6 +24,12 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
         .any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f)
 }
 
+/// A field value without whitespace around it: how h2, h3 and trailers must write one.
+pub(crate) fn is_clean_value(value: &[u8]) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_field_value(value) && !is_blank(value.first()) && !is_blank(value.last())
+}
+
 /// A Content-Length value: digits only, no list, sign or space (RFC 9110 §8.6).
 pub(crate) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     const REFUSAL: Refusal = Refusal::BadRequest("content-length is not a number");

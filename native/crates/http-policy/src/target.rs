@@ -53,7 +53,12 @@ pub(crate) fn parse(method: &[u8], raw: &Bytes, absolute_form: bool) -> Result<T
     if fragment {
         doubts.add(Doubts::FRAGMENT);
     }
-    let (path, path_doubts) = canonical_path(&path);
+    // RFC 9112 §3.2.4: OPTIONS for a URL without a path asks about the server as a whole.
+    let (path, path_doubts) = if path.is_empty() && query.is_none() && method == b"OPTIONS" {
+        (Bytes::from_static(b"*"), Doubts::default())
+    } else {
+        canonical_path(&path)
+    };
     doubts.add(path_doubts);
     Ok(Target {
         path,

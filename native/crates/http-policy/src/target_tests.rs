@@ -175,7 +175,15 @@ fn targets_are_taken_apart() {
     ] {
         assert!(parse_text(bad).is_err(), "{bad:?}");
     }
-    assert!(parse(b"OPTIONS", &Bytes::from("*"), true).is_ok());
+    for (raw, path) in [
+        ("*", "*"),
+        ("http://h", "*"),
+        ("http://h/", "/"),
+        ("http://h?a", "/"),
+    ] {
+        let target = parse(b"OPTIONS", &Bytes::from(raw), true).expect(raw);
+        assert_eq!(target.path, path, "{raw}");
+    }
     assert!(parse(b"CONNECT", &Bytes::from("h:80"), true).is_err());
     assert!(parse(b"GET", &Bytes::from("http://h/"), false).is_err());
 }

@@ -67,6 +67,7 @@ impl From<edge_http_policy::Refusal> for ErrorCode {
         match refusal {
             Refusal::BadRequest(_) => ErrorCode::BadRequest,
             Refusal::HeaderTooLarge => ErrorCode::HeaderTooLarge,
+            Refusal::TrailersTooLarge => ErrorCode::TrailersTooLarge,
             Refusal::UriTooLong => ErrorCode::UriTooLong,
             Refusal::VersionNotSupported => ErrorCode::VersionNotSupported,
             Refusal::ExpectationFailed => ErrorCode::ExpectationFailed,

@@ -28,6 +28,7 @@ mod plan;
 mod pool;
 mod port;
 pub mod quic;
+mod rate;
 mod record;
 mod relay;
 mod seam;
@@ -39,6 +40,7 @@ mod thread;
 mod timers;
 pub mod tls;
 mod upstream;
+mod wheel;
 mod wire;
 
 pub use config::{

@@ -1,52 +1,71 @@
 //! Deadlines of exchanges and connections. Almost none is ever reached, and a runtime timer is
 //! dear: setting one that is earlier than all others costs a system call. So one runtime timer
-//! stands for all deadlines of a thread; setting and dropping one is a slab insert and remove.
+//! stands for all deadlines of a thread; setting and dropping one only touches a wheel.
 
-use slab::Slab;
+use crate::wheel::Wheel;
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// Deadlines may be this late.
-const GRAIN: Duration = Duration::from_millis(10);
-
-struct Entry {
-    deadline: Instant,
-    expired: bool,
-    waker: Option<Waker>,
-}
+const TICK: Duration = Duration::from_millis(8);
 
 /// The deadlines of one wire thread.
-#[derive(Default)]
 pub struct Timers {
-    entries: RefCell<Slab<Entry>>,
-    /// When the runtime timer fires; `None` while it rests.
-    next: Cell<Option<Instant>>,
+    wheel: RefCell<Wheel>,
+    origin: Instant,
+    /// The tick at which the runtime timer fires; `None` while it rests.
+    next: Cell<Option<u64>>,
     earlier: Notify,
+}
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers {
+            wheel: RefCell::default(),
+            origin: Instant::now(),
+            next: Cell::new(None),
+            earlier: Notify::new(),
+        }
+    }
 }
 
 impl Timers {
     /// A future that is ready after `duration`.
     pub fn after(self: &Rc<Timers>, duration: Duration) -> Timer {
-        let deadline = Instant::now() + duration;
-        let entry = Entry {
-            deadline,
-            expired: false,
-            waker: None,
-        };
-        let key = self.entries.borrow_mut().insert(entry);
-        if self.next.get().is_none_or(|next| deadline < next) {
-            self.next.set(Some(deadline));
+        let due = self.tick(Instant::now() + duration) + 1;
+        let key = self.wheel.borrow_mut().insert(due);
+        if self.next.get().is_none_or(|next| due < next) {
+            self.next.set(Some(due));
             self.earlier.notify_one();
         }
         Timer {
             timers: self.clone(),
             key,
         }
+    }
+
+    /// `future`, or `None` when it takes longer than `duration`. What is ready at once costs no
+    /// deadline.
+    pub async fn within<F: Future>(
+        self: &Rc<Timers>,
+        duration: Duration,
+        future: F,
+    ) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut timer: Option<Timer> = None;
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            let timer = timer.get_or_insert_with(|| self.after(duration));
+            Pin::new(timer).poll(context).map(|()| None)
+        })
+        .await
     }
 
     /// Fires deadlines, for as long as the thread lives. Rests while there are none.
@@ -57,58 +76,50 @@ impl Timers {
                 continue;
             };
             tokio::select! {
-                () = sleep_until(next + GRAIN) => self.fire(),
+                () = sleep_until(self.instant(next)) => self.fire(),
                 () = self.earlier.notified() => {}
             }
         }
     }
 
     fn fire(&self) {
-        let now = Instant::now();
-        let mut next: Option<Instant> = None;
-        for (_, entry) in self.entries.borrow_mut().iter_mut() {
-            if entry.expired {
-                continue;
-            }
-            if entry.deadline > now {
-                next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
-                continue;
-            }
-            entry.expired = true;
-            entry.waker.take().inspect(Waker::wake_by_ref);
-        }
-        self.next.set(next);
+        let mut wheel = self.wheel.borrow_mut();
+        wheel.advance(self.tick(Instant::now()));
+        self.next.set(wheel.next());
+    }
+
+    fn tick(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.origin).as_millis() / TICK.as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    fn instant(&self, tick: u64) -> Instant {
+        let ticks = u32::try_from(tick).unwrap_or(u32::MAX);
+        self.origin + TICK * ticks
     }
 }
 
 /// One deadline; dropping it takes it back.
 pub struct Timer {
     timers: Rc<Timers>,
-    key: usize,
+    key: u32,
 }
 
 impl Future for Timer {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut entries = self.timers.entries.borrow_mut();
-        let Some(entry) = entries.get_mut(self.key) else {
-            return Poll::Ready(());
-        };
-        if entry.expired {
-            return Poll::Ready(());
+        let mut wheel = self.timers.wheel.borrow_mut();
+        match wheel.poll(self.key, context.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
-        match &entry.waker {
-            Some(waker) if waker.will_wake(context.waker()) => {}
-            _ => entry.waker = Some(context.waker().clone()),
-        }
-        Poll::Pending
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.timers.entries.borrow_mut().try_remove(self.key);
+        self.timers.wheel.borrow_mut().remove(self.key);
     }
 }
 
@@ -131,8 +142,11 @@ mod tests {
             timers.after(Duration::from_millis(30)).await;
             assert!(begun.elapsed() >= Duration::from_millis(30));
             assert!(begun.elapsed() < Duration::from_secs(5));
+            let late = timers.within(Duration::from_millis(20), std::future::pending::<()>());
+            assert_eq!(late.await, None);
+            assert_eq!(timers.within(Duration::ZERO, async { 1 }).await, Some(1));
             drop(far);
-            assert!(timers.entries.borrow().is_empty());
+            assert_eq!(timers.wheel.borrow().len(), 0);
         });
     }
 }
