@@ -131,7 +131,9 @@ impl TicketKeys {
         contexts
             .cipher
             .init_encrypt(&aes, &key.cipher, contexts.iv)?;
-        contexts.digest.init(&key.digest, &MessageDigest::sha256())?;
+        contexts
+            .digest
+            .init(&key.digest, &MessageDigest::sha256())?;
         Ok(TicketKeyCallbackResult::Success)
     }
 
@@ -152,7 +154,9 @@ impl TicketKeys {
         contexts
             .cipher
             .init_decrypt(&aes, &key.cipher, contexts.iv)?;
-        contexts.digest.init(&key.digest, &MessageDigest::sha256())?;
+        contexts
+            .digest
+            .init(&key.digest, &MessageDigest::sha256())?;
         Ok(match at {
             0 => TicketKeyCallbackResult::Success,
             _ => TicketKeyCallbackResult::DecryptSuccessRenew,

@@ -48,6 +48,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// Certificates.
     pub tls: Arc<Tls>,
+    /// What the QUIC endpoints share.
+    pub quic: crate::quic::Host,
     /// Counters.
     pub stats: Arc<Stats>,
     pub(crate) budget: Arc<Budget>,
@@ -79,6 +81,7 @@ impl Shared {
         Shared {
             hub: Arc::new(hub),
             tls: Arc::new(Tls::default()),
+            quic: crate::quic::Host::default(),
             stats,
             budget,
             active: AtomicUsize::new(0),

@@ -167,8 +167,7 @@ impl Connection {
         }
         for _ in 0..state.reset_late_heads(patience, now) {
             let code = ErrorCode::HeaderTimeout;
-            self.thread
-                .refuse(&state.facts, Version::Http3, code, b"");
+            self.thread.refuse(&state.facts, Version::Http3, code, b"");
         }
         if state.should_leave(patience, now) {
             state.go_away();
@@ -184,16 +183,17 @@ impl Connection {
 
     /// Ends the connection because it went beyond a limit.
     fn cut(&self, state: &mut State, code: ErrorCode) {
-        self.thread
-            .refuse(&state.facts, Version::Http3, code, b"");
+        self.thread.refuse(&state.facts, Version::Http3, code, b"");
         state.close(true, H3_EXCESSIVE_LOAD, b"");
     }
 
     /// The client broke a rule of HTTP/3 that ends the connection.
     fn violated(&self, state: &mut State) {
+        if state.quic.is_draining() || state.quic.is_closed() {
+            return;
+        }
         let code = ErrorCode::ProtocolViolation;
-        self.thread
-            .refuse(&state.facts, Version::Http3, code, b"");
+        self.thread.refuse(&state.facts, Version::Http3, code, b"");
         state.close(true, H3_INTERNAL_ERROR, b"");
     }
 
@@ -202,7 +202,8 @@ impl Connection {
         let limits = self.thread.limits();
         state.control_frames += 1;
         let rate = u64::from(limits.control_frames_per_second);
-        let allowed = u64::from(limits.control_frames_max) + rate * state.accepted.elapsed().as_secs();
+        let allowed =
+            u64::from(limits.control_frames_max) + rate * state.accepted.elapsed().as_secs();
         if state.control_frames > allowed {
             self.cut(state, ErrorCode::ControlFramesExceeded);
         }
@@ -215,10 +216,7 @@ impl Connection {
             match request::trailers(list, &limits) {
                 Ok(trailers) => stream.put_trailers(trailers),
                 Err(refusal) => {
-                    let code = request::trailers_code(refusal);
-                    self.thread
-                        .refuse(&state.facts, Version::Http3, code, b"");
-                    stream.fail(refusal);
+                    stream.refuse(refusal);
                     state.abandon(&stream, H3_MESSAGE_ERROR);
                 }
             }
@@ -256,7 +254,12 @@ impl Connection {
         let limits = self.thread.limits();
         let body = Body::new(self.clone(), stream.clone(), &head, &limits);
         let is_head = head.method.as_ref() == b"HEAD";
-        let sink = Sink::new(self.clone(), stream.clone(), is_head, limits.body_idle_timeout_ms);
+        let sink = Sink::new(
+            self.clone(),
+            stream.clone(),
+            is_head,
+            limits.body_idle_timeout_ms,
+        );
         state.streams.insert(id, stream);
         let (thread, facts) = (self.thread.clone(), state.facts.clone());
         self.thread
@@ -296,8 +299,7 @@ impl Connection {
             stream.finish();
         } else if state.forget_head(id) {
             let code = ErrorCode::BadRequest;
-            self.thread
-                .refuse(&state.facts, Version::Http3, code, b"");
+            self.thread.refuse(&state.facts, Version::Http3, code, b"");
             state.shutdown(id, H3_REQUEST_INCOMPLETE);
         }
     }
@@ -313,7 +315,8 @@ impl Connection {
         state.resets += u64::from(stream.is_none_or(|stream| !stream.answered.get()));
         let limits = self.thread.limits();
         let rate = u64::from(limits.stream_resets_per_second);
-        let allowed = u64::from(limits.stream_resets_max) + rate * state.accepted.elapsed().as_secs();
+        let allowed =
+            u64::from(limits.stream_resets_max) + rate * state.accepted.elapsed().as_secs();
         if state.resets > allowed {
             self.cut(state, ErrorCode::StreamResetsExceeded);
         }

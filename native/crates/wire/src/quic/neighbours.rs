@@ -67,9 +67,9 @@ impl Neighbours {
                 .position(|other| other.generation == generation)
         };
         let mut at = known(&self.others);
-        let waited = self.looked.is_none_or(|looked| {
-            now.saturating_duration_since(looked) >= LOOK_INTERVAL
-        });
+        let waited = self
+            .looked
+            .is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_INTERVAL);
         if at.is_none() && waited {
             self.looked = Some(now);
             self.look();

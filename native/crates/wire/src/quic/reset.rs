@@ -86,8 +86,10 @@ mod tests {
         for (received, expected) in [(21, None), (22, Some(21)), (40, Some(39)), (1200, Some(42))] {
             let packet = packet(received, 7);
             assert_eq!(packet.as_ref().map(Vec::len), expected, "{received}");
-            assert!(packet.is_none_or(|packet| packet.ends_with(&7u128.to_be_bytes())
-                && packet.first().is_some_and(|first| first & 0xc0 == 0x40)));
+            assert!(
+                packet.is_none_or(|packet| packet.ends_with(&7u128.to_be_bytes())
+                    && packet.first().is_some_and(|first| first & 0xc0 == 0x40))
+            );
         }
     }
 

@@ -13,6 +13,10 @@ const STREAM_WINDOW_BYTES_MAX: u64 = 1024 * 1024;
 /// Control, two QPACK streams, and room for greasing.
 const UNI_STREAMS_MAX: u64 = 8;
 
+/// Addresses that a client may come from in the life of a connection: quiche keeps each path to its
+/// end, and takes no more of them than this.
+const PATHS_MAX: u64 = 16;
+
 /// The QUIC configuration of one endpoint. Certificates come from `tls`, at each handshake anew.
 pub(super) fn quic(
     tls: &Arc<Tls>,
@@ -41,7 +45,7 @@ pub(super) fn quic(
     config.set_max_connection_window(window);
     config.set_initial_max_streams_bidi(limits.quic_streams_max);
     config.set_initial_max_streams_uni(UNI_STREAMS_MAX);
-    config.set_active_connection_id_limit(4);
+    config.set_active_connection_id_limit(PATHS_MAX);
     config.set_disable_active_migration(false);
     // Without SO_TXTIME pacing would cost a timer per packet; bursts are bounded by the window and
     // by each connection's share of a turn.

@@ -11,7 +11,7 @@ use crate::exchange::ConnectionFacts;
 use crate::shared::Admission;
 use bytes::Bytes;
 use quiche::h3::Priority;
-use quiche::{PathEvent, PathState, Shutdown};
+use quiche::{PathEvent, Shutdown};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -220,14 +220,12 @@ impl State {
         if !changed {
             return false;
         }
-        let proven = |path: &quiche::PathStats| {
-            path.active && path.validation_state == PathState::Validated
-        };
-        let path = self.quic.path_stats().find(proven);
-        let Some(peer) = path.map(|path| path.peer_addr) else {
+        let Some(path) = self.quic.path_stats().find(|path| path.active) else {
             return false;
         };
-        let moved = peer != self.facts.peer;
+        let (local, peer) = (path.local_addr, path.peer_addr);
+        let proven = self.quic.is_path_validated(local, peer) == Ok(true);
+        let moved = proven && peer != self.facts.peer;
         if moved {
             self.facts = Arc::new((*self.facts).clone().moved(peer));
         }
