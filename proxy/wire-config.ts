@@ -69,6 +69,8 @@ export interface WireConfig {
   readonly healthPath: string
   readonly limits: WireLimits
   readonly errors: readonly ErrorAnswer[]
+  /** QUIC clients may send requests before the handshake is done (RFC 8470). */
+  readonly earlyData: boolean
 }
 
 export interface CertificateSet {

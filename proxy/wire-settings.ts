@@ -15,6 +15,7 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     healthPath,
     limits: config.limits,
     errors: errorAnswers(),
+    earlyData: config.tls.earlyData,
   }
 }
 
