@@ -62,7 +62,9 @@ test.each([
   ['retry', 'resumption', { ...ok(5), resumed: true, early: false }],
   ['plain', 'early', { ...ok(2), resumed: true, early: false }],
   ['early', 'early', { ...ok(2), resumed: true, early: true }],
-  ['both', 'early', { ...ok(2), resumed: true, early: true }],
+  // aioquic does not send its early data again after a Retry, so it only resumes here; quiche as a
+  // client does (routing_tests.rs: early_data_survives_a_retry).
+  ['both', 'resumption', { ...ok(5), resumed: true, early: true }],
 ] as const)('on %s: %s', { timeout: 60_000 }, async (name, scenario, expected) => {
   expect(await play(edges[name], scenario)).toEqual(expected)
 })

@@ -181,6 +181,11 @@ impl Connection {
         self.touch();
     }
 
+    /// A DATA frame without content came.
+    pub fn empty_frame(&self) {
+        self.control_frame(&mut self.state());
+    }
+
     /// Ends the connection because it went beyond a limit.
     fn cut(&self, state: &mut State, code: ErrorCode) {
         self.thread.refuse(&state.facts, Version::Http3, code, b"");

@@ -198,9 +198,24 @@ impl Body {
         if !matches!(piece, Read::Pending) {
             return piece;
         }
-        // Everything was read; only now can quiche tell whether that was all (RFC 9114 §4.1).
-        self.end.connection.poll();
-        self.take()
+        loop {
+            let unread = self.unread();
+            // Everything was read; only now can quiche tell whether that was all (RFC 9114 §4.1).
+            self.end.connection.poll();
+            let piece = self.take();
+            if !matches!(piece, Read::Pending) || self.unread() >= unread {
+                return piece;
+            }
+            // quiche tells of the first of several empty DATA frames only.
+            self.end.connection.empty_frame();
+        }
+    }
+
+    fn unread(&self) -> usize {
+        let state = self.end.connection.state();
+        state
+            .quic
+            .stream_readable_len(self.end.stream.id, usize::MAX)
     }
 
     fn take(&mut self) -> Read {
