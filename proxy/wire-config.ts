@@ -80,6 +80,8 @@ export interface WireConfig {
   readonly errors: readonly ErrorAnswer[]
   /** Plans count them from 1. */
   readonly templates: readonly HeaderTemplate[]
+  /** QUIC clients may send requests before the handshake is done (RFC 8470). */
+  readonly earlyData: boolean
 }
 
 export interface CertificateSet {

@@ -18,6 +18,7 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     limits: config.limits,
     errors: errorAnswers(),
     templates: headerTemplates,
+    earlyData: config.tls.earlyData,
   }
 }
 

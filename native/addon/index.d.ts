@@ -8,6 +8,8 @@ export class Wire {
   listen(): string[]
   /** JSON of `CertificateSet`; replaces all certificates at once for new handshakes. Throws and keeps the old set when one does not load. */
   setCertificates(certificates: string): void
+  /** JSON of `{ tickets: string[], statelessReset?: string }` in base64: keys that several programs share. Ticket keys are 48 bytes (name, AES, HMAC), the first one seals, all open, none: own ones; the reset key is 32. Throws and keeps the old ones when one is malformed. */
+  setTicketKeys(keys: string): void
   /** JSON of `WireLimits`; replaces all limits for new connections and requests. Throws and keeps the old ones when they do not parse. */
   setLimits(limits: string): void
   /** JSON of `EndpointConfig[]`; ids in later forward plans refer to the newest table. */

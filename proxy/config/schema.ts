@@ -47,6 +47,10 @@ const tls = z.strictObject({
     .max(1000)
     .prefault([])
     .describe('The first one is the default; none: the paths of seed 001, else a local CA'),
+  earlyData: z
+    .boolean()
+    .prefault(false)
+    .describe('Take GET, HEAD and OPTIONS before the QUIC handshake is done; they may be replays'),
 })
 
 const route = z

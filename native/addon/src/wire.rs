@@ -54,6 +54,11 @@ impl Wire {
     }
 
     #[napi]
+    pub fn set_ticket_keys(&self, keys: String) -> Result<()> {
+        self.inner.set_ticket_keys(&keys).map_err(to_js)
+    }
+
+    #[napi]
     pub fn set_limits(&self, limits: String) -> Result<()> {
         self.inner.set_limits(&limits).map_err(to_js)
     }

@@ -15,13 +15,14 @@ const RESERVED_DESCRIPTORS: (usize, usize) = (64, 1024);
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64, which is what one customer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Origin {
+pub enum Origin {
     V4(u32),
     V6(u64),
 }
 
 impl Origin {
-    fn of(peer: IpAddr) -> Origin {
+    /// The client behind `peer`.
+    pub fn of(peer: IpAddr) -> Origin {
         match peer.to_canonical() {
             IpAddr::V4(address) => Origin::V4(address.to_bits()),
             IpAddr::V6(address) => {

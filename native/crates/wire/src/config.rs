@@ -143,6 +143,9 @@ pub struct WireConfig {
     pub limits: WireLimits,
     /// The error table.
     pub errors: Vec<ErrorAnswer>,
+    /// Whether QUIC clients may send requests before the handshake is done (RFC 8470).
+    #[serde(default)]
+    pub early_data: bool,
     /// Header templates that forward plans name, from 1.
     #[serde(default)]
     pub templates: Vec<TemplateConfig>,
@@ -174,6 +177,18 @@ pub struct TemplateEdit {
 pub struct CertificateSet {
     /// Each with its id, or in the order that head records count.
     pub certificates: Vec<CertificateConfig>,
+}
+
+/// Keys that several programs may share, as JSON: 32 and 48 bytes in base64.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketKeySet {
+    /// Of session tickets, 48 bytes each: the first one seals, all open. None: this program makes
+    /// its own and changes them.
+    pub tickets: Vec<String>,
+    /// Of QUIC's stateless resets, 32 bytes; '' for one of this program's own.
+    #[serde(default)]
+    pub stateless_reset: String,
 }
 
 /// One certificate.

@@ -46,6 +46,25 @@ impl ConnectionFacts {
         }
     }
 
+    /// The same after a QUIC client moved to another address.
+    pub fn moved(self, peer: SocketAddr) -> ConnectionFacts {
+        let Self {
+            listener,
+            local_port,
+            tls,
+            sni,
+            certificate,
+            ..
+        } = self;
+        let fresh = ConnectionFacts::new(listener, peer, local_port);
+        ConnectionFacts {
+            tls,
+            sni,
+            certificate,
+            ..fresh
+        }
+    }
+
     /// The same after a TLS or QUIC handshake.
     pub fn secured(mut self, sni: Bytes, certificate: u32) -> ConnectionFacts {
         (self.tls, self.sni, self.certificate) = (true, sni, certificate);

@@ -51,8 +51,8 @@ mod wheel;
 mod wire;
 
 pub use config::{
-    CertificateSet, EndpointConfig, EndpointProtocol, EndpointTls, ErrorAnswer, WireConfig,
-    WireLimits, WireListener,
+    CertificateSet, EndpointConfig, EndpointProtocol, EndpointTls, ErrorAnswer, TicketKeySet,
+    WireConfig, WireLimits, WireListener,
 };
 pub use error_code::ErrorCode;
 pub use exchange::{ConnectionFacts, Exchange, NO_CERTIFICATE, ResponseFacts};

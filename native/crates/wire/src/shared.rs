@@ -51,6 +51,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// Certificates.
     pub tls: Arc<Tls>,
+    /// What the QUIC endpoints share.
+    pub quic: crate::quic::Host,
     /// Counters.
     pub stats: Arc<Stats>,
     pub(crate) budget: Arc<Budget>,
@@ -84,6 +86,7 @@ impl Shared {
         Shared {
             hub: Arc::new(hub),
             tls: Arc::new(Tls::default()),
+            quic: crate::quic::Host::default(),
             stats,
             budget,
             active: AtomicUsize::new(0),

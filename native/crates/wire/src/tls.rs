@@ -12,6 +12,7 @@ use boring::ssl::{
 };
 use boring::x509::X509;
 use bytes::Bytes;
+use edge_tickets::{KEY_BYTES, KEYS_MAX, TicketKeys};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -129,6 +130,7 @@ fn load_one(index: u32, config: &CertificateConfig) -> Result<Certificate, Strin
 #[derive(Default)]
 pub struct Tls {
     current: Mutex<Arc<Certificates>>,
+    tickets: Arc<TicketKeys>,
 }
 
 impl Tls {
@@ -136,6 +138,18 @@ impl Tls {
     pub fn set(&self, set: &CertificateSet) -> Result<(), String> {
         let loaded = Arc::new(Certificates::load(set)?);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+
+    /// Replaces the keys of session tickets; none: keys of this program's own.
+    pub fn set_ticket_keys(&self, keys: &[Vec<u8>]) -> Result<(), String> {
+        if keys.len() > KEYS_MAX {
+            return Err(format!("{KEYS_MAX} ticket keys at most"));
+        }
+        let exact = |key: &Vec<u8>| <[u8; KEY_BYTES]>::try_from(key.as_slice()).ok();
+        let keys: Option<Vec<_>> = keys.iter().map(exact).collect();
+        let keys = keys.ok_or(format!("a ticket key is not {KEY_BYTES} bytes"))?;
+        self.tickets.set(&keys);
         Ok(())
     }
 
@@ -178,6 +192,7 @@ impl Tls {
         builder.set_alpn_select_callback(move |_, offered| {
             select_next_proto(alpn, offered).ok_or(AlpnError::ALERT_FATAL)
         });
+        self.tickets.install(builder);
         let tls = Arc::clone(self);
         builder.set_select_certificate_callback(move |mut hello| {
             let set = tls.current();

@@ -1,7 +1,9 @@
 //! The wire as a whole: binds, starts and ends the threads.
 
 use crate::bind::bind_all;
-use crate::config::{CertificateSet, EndpointConfig, WireConfig, WireLimits};
+use crate::config::{
+    CertificateSet, EndpointConfig, TicketKeySet, WireConfig, WireLimits,
+};
 use crate::hub::{Hub, WORKERS_MAX};
 use crate::port::Port;
 use crate::shared::Shared;
@@ -84,6 +86,29 @@ impl Wire {
         self.shared.tls.set(&set).map_err(WireError)
     }
 
+    /// Replaces the keys of session tickets and stateless resets; keeps the old ones when one of
+    /// the new is malformed.
+    pub fn set_ticket_keys(&self, json: &str) -> Result<(), WireError> {
+        let set: TicketKeySet = serde_json::from_str(json).map_err(bad_json("ticket keys"))?;
+        let decoded = set.tickets.iter().map(|key| from_base64(key));
+        let tickets: Vec<Vec<u8>> = decoded.collect::<Result<_, _>>()?;
+        let reset = match set.stateless_reset.as_str() {
+            "" => None,
+            text => {
+                let key = from_base64(text)?.try_into();
+                Some(key.map_err(|_| WireError("the reset key is not 32 bytes".to_owned()))?)
+            }
+        };
+        self.shared
+            .tls
+            .set_ticket_keys(&tickets)
+            .map_err(WireError)?;
+        if let Some(key) = reset {
+            self.shared.quic.set_reset_key(key);
+        }
+        Ok(())
+    }
+
     /// Replaces the limits, for new connections and requests.
     pub fn set_limits(&self, json: &str) -> Result<(), WireError> {
         let limits: WireLimits = serde_json::from_str(json).map_err(bad_json("limits"))?;
@@ -124,4 +149,8 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>, WireError> {
+    boring::base64::decode_block(text).map_err(|_| WireError("a key is not base64".to_owned()))
 }

@@ -1,10 +1,19 @@
-//! Connection ids: ours are 16 random bytes whose first is the wire thread's index, so that packets
-//! can be routed to the thread that owns the connection.
+//! Connection ids: ours are 16 bytes, the wire thread's index, two bytes for the generation of the
+//! program, and 13 random ones, so that a packet finds the thread and the program that own its
+//! connection. The first three are the same for many clients, so they tell an observer little that
+//! the server's address does not (RFC 9000 §5.1).
 
 use quiche::ConnectionId;
 
 /// Length of the ids we choose.
 pub(super) const CID_BYTES: usize = 16;
+
+/// The wire thread that issued an id, and the generation of its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub thread: u8,
+    pub generation: u16,
+}
 
 /// A connection id as a map key, without an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,13 +33,22 @@ impl Cid {
         })
     }
 
-    /// A fresh id of wire thread `thread`.
-    pub fn random(thread: usize) -> Option<Cid> {
-        let mut id: [u8; CID_BYTES] = random()?;
-        if let Some(first) = id.first_mut() {
-            *first = (thread & 0xff) as u8;
+    /// A fresh id that names `owner`.
+    pub fn random(owner: Owner) -> Option<Cid> {
+        let random: [u8; CID_BYTES - 3] = random()?;
+        let [high, low] = owner.generation.to_be_bytes();
+        Cid::new(&[&[owner.thread, high, low], &random[..]].concat())
+    }
+
+    /// Whom the id names, if it is one of ours (or looks like it).
+    pub fn owner(&self) -> Option<Owner> {
+        match self.as_slice() {
+            [thread, high, low, rest @ ..] if rest.len() == CID_BYTES - 3 => Some(Owner {
+                thread: *thread,
+                generation: u16::from_be_bytes([*high, *low]),
+            }),
+            _ => None,
         }
-        Cid::new(&id)
     }
 
     /// The bytes.
@@ -66,4 +84,23 @@ pub(super) fn destination(packet: &[u8]) -> Option<Cid> {
 /// Whether the packet has a long header.
 pub(super) fn is_long(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & 0x80 != 0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_its_thread_and_generation() {
+        let owner = Owner {
+            thread: 3,
+            generation: 0xbeef,
+        };
+        let cid = Cid::random(owner).unwrap();
+        assert_eq!(cid.as_slice().get(..3), Some(&[3, 0xbe, 0xef][..]));
+        assert_eq!(cid.owner(), Some(owner));
+        assert_ne!(Cid::random(owner), Some(cid));
+        assert_eq!(Cid::new(&[1; 8]).unwrap().owner(), None);
+    }
 }

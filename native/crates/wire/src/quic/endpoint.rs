@@ -4,16 +4,21 @@
 //! expire timers, then send what the connections on the queue have. Nothing here walks all
 //! connections except the drain.
 
-use super::connection::{Connection, H3_NO_ERROR, Queue};
+use super::cid::{Owner, destination};
+use super::connection::Connection;
+use super::inbox::Inbox;
+use super::queue::Queue;
 use super::settings;
 use super::socket::{Counts, Sent, Socket};
-use super::table::Table;
+use super::state::{H3_NO_ERROR, Patience};
+use super::table::{Place, Table};
 use super::timers::Timers;
 use crate::thread::WireThread;
 use std::future::{Future, poll_fn};
 use std::io::{Error, Result};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -24,9 +29,6 @@ const TRAINS_PER_TURN: usize = 4;
 /// An acknowledgement waits this long for a response to ride on, unless more datagrams came.
 const LINGER: Duration = Duration::from_millis(1);
 const LINGER_DATAGRAMS_MAX: u32 = 4;
-/// While draining: how often to look, and how long a connection must have been idle to be closed.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(500);
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
 const STATS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One UDP socket and its connections.
@@ -39,9 +41,9 @@ pub(super) struct Endpoint {
     timers: Timers,
     lingering: Vec<usize>,
     linger_until: Option<Instant>,
-    handshake_timeout: Duration,
+    inbox: Arc<Inbox>,
+    patience: Patience,
     drain: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    drain_tick: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
     counted: Instant,
 }
@@ -54,13 +56,20 @@ impl Endpoint {
         socket: std::net::UdpSocket,
     ) -> Result<Endpoint> {
         let limits = thread.limits();
-        let config = settings::quic(&thread.shared.tls, &limits).map_err(Error::other)?;
         let h3 = settings::h3(&limits).map_err(Error::other)?;
         let socket = Socket::new(socket)?;
         let queue = Rc::<Queue>::default();
-        let place = (listener, socket.port());
-        let table = Table::new(thread.clone(), place, config, queue.clone())
-            .ok_or_else(|| Error::other("no random bytes"))?;
+        let host = &thread.shared.quic;
+        let inbox = host.register(thread.index, socket.local());
+        let place = Place {
+            listener,
+            port: socket.local().port(),
+            owner: Owner {
+                thread: u8::try_from(thread.index).map_err(Error::other)?,
+                generation: host.generation,
+            },
+        };
+        let table = Table::new(thread.clone(), place, queue.clone()).map_err(Error::other)?;
         Ok(Endpoint {
             socket,
             table,
@@ -69,9 +78,9 @@ impl Endpoint {
             timers: Timers::default(),
             lingering: Vec::new(),
             linger_until: None,
-            handshake_timeout: Duration::from_millis(limits.handshake_timeout_ms),
+            inbox,
+            patience: Patience::new(&limits, false),
             drain: Some(Box::pin(thread.shared.drain_begun())),
-            drain_tick: None,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             counted: Instant::now(),
             thread,
@@ -81,9 +90,10 @@ impl Endpoint {
     /// Serves until dropped.
     pub async fn run(mut self) {
         loop {
-            if self.wait().await {
-                self.receive();
-            }
+            let readable = self.wait().await;
+            let pressure = self.thread.shared.pressure();
+            self.patience = Patience::new(&self.thread.limits(), pressure);
+            self.receive(readable);
             self.expire(Instant::now());
             self.flush();
             self.count();
@@ -101,13 +111,22 @@ impl Endpoint {
                 .is_some_and(|drain| drain.as_mut().poll(context).is_ready())
             {
                 self.drain = None;
-                self.begin_drain();
+                self.table.all().for_each(|connection| connection.go_away());
             }
+            let host = &self.thread.shared.quic;
+            // Others hand over to one endpoint of a port; each of its datagrams names its thread.
+            let handed_over = self.table.neighbours.poll(context, |datagram| {
+                let owner = destination(&datagram.contents).and_then(|cid| cid.owner());
+                if let Some(owner) = owner {
+                    host.pass(usize::from(owner.thread), datagram);
+                }
+            });
+            let passed = self.inbox.poll(context) || handed_over;
             let readable = self.socket.poll_readable(context);
             let queued = self.queue.poll(context) && !self.socket.is_blocked();
             let unblocked = self.socket.poll_unblocked(context);
             let due = self.poll_timer(context);
-            if !(readable || queued || unblocked || due) {
+            if !(readable || passed || queued || unblocked || due) {
                 return Poll::Pending;
             }
             if !yielded {
@@ -122,7 +141,7 @@ impl Endpoint {
 
     /// The runtime's timer is moved only when it would come too late or has come.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
-        let times = [self.timers.next(), self.linger_until, self.drain_tick];
+        let times = [self.timers.next(), self.linger_until];
         let Some(next) = times.into_iter().flatten().min() else {
             return false;
         };
@@ -136,19 +155,23 @@ impl Endpoint {
         self.sleep.as_mut().poll(context).is_ready()
     }
 
-    fn receive(&mut self) {
+    fn receive(&mut self, mut readable: bool) {
+        for datagram in self.inbox.take() {
+            self.table.passed(datagram);
+        }
         for _ in 0..BATCHES_PER_TURN {
-            let table = &mut self.table;
-            let more = self
-                .socket
-                .receive(|packet, from, to| table.datagram(packet, from, to));
-            for reply in self.table.replies.drain(..) {
-                self.socket.send_once(&reply.contents, reply.from, reply.to);
-            }
-            if !more {
+            if !readable {
                 break;
             }
+            let table = &mut self.table;
+            readable = self
+                .socket
+                .receive(|packet, from, to| table.datagram(packet, from, to));
         }
+        for reply in self.table.replies.drain(..) {
+            self.socket.send_once(&reply.contents, reply.from, reply.to);
+        }
+        self.table.neighbours.send();
         for connection in std::mem::take(&mut self.table.touched) {
             connection.touched.set(false);
             self.advance(&connection);
@@ -158,15 +181,26 @@ impl Endpoint {
 
     /// Turns what a connection received (or a timer that fired) into events.
     fn advance(&mut self, connection: &Rc<Connection>) {
+        let stats = self.thread.shared.stats.clone();
         if connection.establish(&self.h3) {
-            self.table.established(connection);
-            self.thread.shared.stats.handshakes.add(1);
-            self.thread.shared.stats.connections_h3.add(1);
+            self.table.issue_ids(connection);
+            stats.handshakes.add(1);
+            stats.connections_h3.add(1);
+            if connection.state().quic.is_resumed() {
+                stats.quic_add("resumed", 1);
+            }
+            if self.thread.shared.draining() {
+                connection.go_away();
+            }
         }
         connection.poll();
-        self.table.forget_retired(connection);
+        if self.table.forget_retired(connection) {
+            self.table.issue_ids(connection);
+        }
         let mut state = connection.state();
-        while state.quic.path_event_next().is_some() {}
+        if state.follow() {
+            stats.quic_add("migrations", 1);
+        }
         if state.quic.is_draining() || state.quic.is_closed() {
             state.lose_streams();
         }
@@ -205,10 +239,6 @@ impl Endpoint {
             };
             self.timeout(&connection, at, now);
         }
-        if self.drain_tick.is_some_and(|tick| tick <= now) {
-            self.drain_tick = Some(now + DRAIN_INTERVAL);
-            self.close_idle();
-        }
     }
 
     fn timeout(&mut self, connection: &Rc<Connection>, at: Instant, now: Instant) {
@@ -218,7 +248,7 @@ impl Endpoint {
         }
         state.scheduled = None;
         if state
-            .deadline(self.handshake_timeout)
+            .deadline(&self.patience)
             .is_none_or(|deadline| deadline > now)
         {
             drop(state);
@@ -226,11 +256,8 @@ impl Endpoint {
             return;
         }
         state.quic.on_timeout();
-        if state.h3.is_none() && state.accepted + self.handshake_timeout <= now {
-            let _ = state.quic.close(false, 0, b"handshake timeout");
-            state.accepted = now; // the closing itself gets the same time
-        }
         drop(state);
+        connection.overdue(&self.patience, now);
         self.advance(connection);
         connection.touch();
     }
@@ -279,26 +306,9 @@ impl Endpoint {
         if state.quic.is_draining() {
             state.lose_streams();
         }
-        if let Some(at) = state.deadline(self.handshake_timeout) {
+        if let Some(at) = state.deadline(&self.patience) {
             self.timers
                 .schedule(connection.key, at, &mut state.scheduled);
-        }
-    }
-
-    fn begin_drain(&mut self) {
-        self.drain_tick = Some(Instant::now() + DRAIN_INTERVAL);
-        self.table.all().for_each(|connection| connection.go_away());
-    }
-
-    /// Closes connections that were told to go and have had nothing to do for a while.
-    fn close_idle(&mut self) {
-        for connection in self.table.all() {
-            let mut state = connection.state();
-            let idle = state.streams.is_empty() && state.last_request.elapsed() >= DRAIN_IDLE;
-            if idle && state.h3.is_some() && state.quic.close(true, H3_NO_ERROR, b"").is_ok() {
-                drop(state);
-                connection.touch();
-            }
         }
     }
 
@@ -329,8 +339,7 @@ impl Drop for Endpoint {
             let Some(mut state) = connection.try_state() else {
                 continue;
             };
-            let _ = state.quic.close(true, H3_NO_ERROR, b"");
-            state.lose_streams();
+            state.close(true, H3_NO_ERROR, b"");
             let quic = &mut state.quic;
             let next = |space: &mut [u8]| {
                 quic.send(space)

@@ -9,22 +9,32 @@
 mod cid;
 mod connection;
 mod endpoint;
+mod handshakes;
+mod host;
+mod inbox;
+mod neighbours;
+mod queue;
 mod request;
+mod reset;
 mod response;
 mod settings;
 mod socket;
+mod state;
 mod stream;
 mod table;
 mod timers;
 mod token;
 
 #[cfg(test)]
-mod test_edge;
+mod routing_tests;
+#[cfg(test)]
+pub(crate) mod test_edge;
 #[cfg(test)]
 mod tests;
 
 use crate::thread::WireThread;
 use endpoint::Endpoint;
+pub use host::Host;
 use std::rc::Rc;
 use tokio::task::JoinSet;
 

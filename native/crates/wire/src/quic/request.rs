@@ -1,11 +1,9 @@
 //! Request heads from HTTP/3 fields.
 
+use crate::config::WireLimits;
 use bytes::{Bytes, BytesMut};
-use edge_http_policy::is_token;
+use edge_http_policy::{Refusal, TrailerLimits};
 use quiche::h3::{Header, NameValue, Priority};
-
-/// Trailer fields beyond this make the request malformed.
-const TRAILERS_MAX: usize = 16;
 
 /// The fields in one allocation, in the order received.
 pub(super) fn fields(list: &[Header]) -> impl Iterator<Item = (Bytes, Bytes)> {
@@ -32,10 +30,16 @@ pub(super) fn line(list: &[Header]) -> Vec<u8> {
     [value(b":method"), b" ", value(b":path")].concat()
 }
 
-/// Whether a trailer section is well-formed (it is dropped either way): RFC 9114 §4.3.
-pub(super) fn trailers_are_valid(list: &[Header]) -> bool {
-    let is_lower = |name: &[u8]| is_token(name) && !name.iter().any(u8::is_ascii_uppercase);
-    list.len() <= TRAILERS_MAX && list.iter().all(|field| is_lower(field.name()))
+/// The trailers of a request (RFC 9114 §4.1).
+pub(super) fn trailers(
+    list: &[Header],
+    limits: &WireLimits,
+) -> Result<Vec<(Bytes, Bytes)>, Refusal> {
+    let limits = TrailerLimits {
+        count_max: limits.trailer_count_max,
+        bytes_max: limits.trailer_bytes_max,
+    };
+    edge_http_policy::trailers(fields(list), &limits)
 }
 
 /// The client's wish (RFC 9218): `u=0…7`, `i`. Anything else in the field is ignored.
@@ -91,10 +95,15 @@ mod tests {
     }
 
     #[test]
-    fn trailers_hold_no_pseudo_fields() {
-        assert!(trailers_are_valid(&[Header::new(b"x-sum", b"1")]));
-        assert!(!trailers_are_valid(&[Header::new(b":path", b"/")]));
-        assert!(!trailers_are_valid(&[Header::new(b"X-Sum", b"1")]));
-        assert!(!trailers_are_valid(&vec![Header::new(b"x", b"1"); 17]));
+    fn trailers_hold_no_pseudo_fields_and_have_limits() {
+        let limits = crate::quic::test_edge::limits();
+        let check = |list: &[Header]| trailers(list, &limits);
+        assert!(check(&[Header::new(b"x-sum", b"1")]).is_ok());
+        assert!(check(&[Header::new(b":path", b"/")]).is_err());
+        assert!(check(&[Header::new(b"X-Sum", b"1")]).is_err());
+        assert_eq!(
+            check(&vec![Header::new(b"x", b"1"); 17]),
+            Err(Refusal::TrailersTooLarge)
+        );
     }
 }

@@ -9,21 +9,36 @@ use edge_http_policy::{is_field_value, is_token};
 pub(super) use crate::seam::Field;
 
 /// The fields of an interim response.
-pub(super) fn interim(status: u16) -> Vec<Field> {
-    vec![(Bytes::from_static(b":status"), decimal(u64::from(status)))]
+pub(super) fn interim(status: u16, headers: Vec<Field>) -> Vec<Field> {
+    let mut fields = Vec::with_capacity(headers.len() + 1);
+    fields.push((Bytes::from_static(b":status"), decimal(u64::from(status))));
+    fields.extend(headers.into_iter().filter(is_sound));
+    fields
+}
+
+/// The fields that end a response.
+pub(super) fn trailers(fields: Vec<Field>) -> Vec<Field> {
+    fields.into_iter().filter(is_sound).collect()
+}
+
+/// An HTTP/3 client takes a malformed field for a broken message, so it is left out.
+fn is_sound((name, value): &Field) -> bool {
+    is_token(name) && is_field_value(value)
 }
 
 /// The fields of a final response: status first, then those given, content-length and date.
 pub(super) fn fields(head: ResponseHead) -> Vec<Field> {
     let mut fields = Vec::with_capacity(head.headers.len() + 3);
-    fields.push((Bytes::from_static(b":status"), status(head.status)));
+    let code = match head.body {
+        // RFC 9220 §3: the answer that opens a tunnel is 200 here, where HTTP/1.1 says 101.
+        BodyLength::Tunnel => 200,
+        _ => head.status,
+    };
+    fields.push((Bytes::from_static(b":status"), status(code)));
     let mut dated = false;
-    for (name, value) in head.headers {
-        // An HTTP/3 client takes a malformed field for a broken message, so it is left out.
-        if is_token(&name) && is_field_value(&value) {
-            dated |= name.eq_ignore_ascii_case(b"date");
-            fields.push((name, value));
-        }
+    for field in head.headers.into_iter().filter(is_sound) {
+        dated |= field.0.eq_ignore_ascii_case(b"date");
+        fields.push(field);
     }
     if let BodyLength::Known(length) | BodyLength::Announced(length) = head.body {
         fields.push((Bytes::from_static(b"content-length"), decimal(length)));
@@ -89,5 +104,11 @@ mod tests {
             body: BodyLength::None,
         };
         assert_eq!(names(head), [":status=204", "Date=today"]);
+        let head = ResponseHead {
+            status: 101,
+            headers: vec![header("date", "today")],
+            body: BodyLength::Tunnel,
+        };
+        assert_eq!(names(head), [":status=200", "date"]);
     }
 }

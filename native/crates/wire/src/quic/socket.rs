@@ -77,9 +77,9 @@ impl Socket {
         })
     }
 
-    /// The local port.
-    pub fn port(&self) -> u16 {
-        self.local.port()
+    /// The local address.
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Whether datagrams may be there.

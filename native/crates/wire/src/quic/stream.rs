@@ -1,11 +1,14 @@
 //! One request stream as `serve` sees it: a body to read and a sink to answer. Both call into the
 //! connection directly and have the endpoint flush it.
 
-use super::connection::{Connection, H3_INTERNAL_ERROR, H3_MESSAGE_ERROR, State};
+use super::connection::Connection;
 use super::response::{self, Field};
+use super::state::{H3_CONNECT_ERROR, H3_INTERNAL_ERROR, H3_MESSAGE_ERROR, State};
+use crate::config::WireLimits;
+use crate::rate::{Rate, RateLimits};
 use crate::seam::{BodyError, BodyLength, BodySource, Gone, ResponseHead, ResponseSink};
 use bytes::{BufMut, Bytes, BytesMut};
-use edge_http_policy::{Framing, Refusal};
+use edge_http_policy::{Framing, Head, Refusal};
 use quiche::h3::{Error, Priority};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -57,6 +60,9 @@ pub(super) struct Stream {
     finished: Cell<bool>,
     lost: Cell<bool>,
     ends: Cell<u8>,
+    trailers: RefCell<Vec<Field>>,
+    /// Why the client's side was broken off, when it was its own fault.
+    refusal: Cell<Option<Refusal>>,
 }
 
 impl Stream {
@@ -72,7 +78,19 @@ impl Stream {
             finished: Cell::new(false),
             lost: Cell::new(false),
             ends: Cell::new(2),
+            trailers: RefCell::default(),
+            refusal: Cell::new(None),
         }
+    }
+
+    /// The request's trailers came.
+    pub fn put_trailers(&self, trailers: Vec<Field>) {
+        self.trailers.replace(trailers);
+    }
+
+    /// The rest of the request is malformed.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.refusal.set(Some(refusal));
     }
 
     /// The request ended and every byte of it was read.
@@ -142,30 +160,36 @@ pub(super) struct Body {
     /// Bytes still to come, when content-length said so.
     expected: Option<u64>,
     done: bool,
-    idle: Duration,
-    deadline: Option<Instant>,
+    rate: Rate,
+    /// A tunnel may be silent for as long as its two ends like.
+    is_tunnel: bool,
 }
 
 impl Body {
-    /// The body of a request with `framing`; `idle` is how long it may pause.
+    /// The body of the request with `head`.
     pub fn new(
         connection: Rc<Connection>,
         stream: Rc<Stream>,
-        framing: Framing,
-        idle: Duration,
+        head: &Head,
+        limits: &WireLimits,
     ) -> Body {
-        let expected = match framing {
+        let expected = match head.framing {
             Framing::Length(length) => Some(length),
             _ => None,
         };
         stream.refuses_content.set(expected == Some(0));
-        let done = framing == Framing::None;
+        let rate = Rate::new(RateLimits {
+            bytes_min: limits.body_rate_bytes_min,
+            grace: Duration::from_millis(limits.body_rate_grace_ms),
+            idle: Duration::from_millis(limits.body_idle_timeout_ms),
+        });
         Body {
             end: End { connection, stream },
             expected,
-            done,
-            idle,
-            deadline: None,
+            // What follows an extended CONNECT is the tunnel's (RFC 9220).
+            done: head.framing == Framing::None && !head.websocket,
+            rate,
+            is_tunnel: false,
         }
     }
 
@@ -174,13 +198,31 @@ impl Body {
         if !matches!(piece, Read::Pending) {
             return piece;
         }
-        // Everything was read; only now can quiche tell whether that was all (RFC 9114 §4.1).
-        self.end.connection.poll();
-        self.take()
+        loop {
+            let unread = self.unread();
+            // Everything was read; only now can quiche tell whether that was all (RFC 9114 §4.1).
+            self.end.connection.poll();
+            let piece = self.take();
+            if !matches!(piece, Read::Pending) || self.unread() >= unread {
+                return piece;
+            }
+            // quiche tells of the first of several empty DATA frames only.
+            self.end.connection.empty_frame();
+        }
+    }
+
+    fn unread(&self) -> usize {
+        let state = self.end.connection.state();
+        state
+            .quic
+            .stream_readable_len(self.end.stream.id, usize::MAX)
     }
 
     fn take(&mut self) -> Read {
         let (stream, connection) = (self.end.stream.clone(), self.end.connection.clone());
+        if let Some(refusal) = stream.refusal.get() {
+            return Read::Failed(BodyError::Invalid(refusal));
+        }
         if stream.is_lost() {
             return Read::Failed(BodyError::Incomplete);
         }
@@ -236,7 +278,10 @@ impl BodySource for Body {
             }
             let error = match self.read() {
                 Read::Piece(piece) => {
-                    self.deadline = None;
+                    match self.rate.waits() {
+                        true => self.rate.moved(piece.len(), Instant::now().into_std()),
+                        false => self.rate.moved_at_once(piece.len()),
+                    }
                     return Some(Ok(piece));
                 }
                 Read::End => {
@@ -244,13 +289,15 @@ impl BodySource for Body {
                     return None;
                 }
                 Read::Failed(error) => error,
+                Read::Pending if self.is_tunnel => {
+                    self.end.stream.readable.wait().await;
+                    continue;
+                }
                 Read::Pending => {
                     let now = Instant::now();
-                    let deadline = *self.deadline.get_or_insert(now + self.idle);
-                    if timeout_at(deadline, self.end.stream.readable.wait())
-                        .await
-                        .is_ok()
-                    {
+                    let (patience, _) = self.rate.wait(now.into_std());
+                    let readable = self.end.stream.readable.wait();
+                    if timeout_at(now + patience, readable).await.is_ok() {
                         continue;
                     }
                     BodyError::Timeout
@@ -259,6 +306,14 @@ impl BodySource for Body {
             self.done = true;
             return Some(Err(error));
         }
+    }
+
+    fn trailers(&mut self) -> Vec<Field> {
+        self.end.stream.trailers.take()
+    }
+
+    fn open_tunnel(&mut self) {
+        self.is_tunnel = true;
     }
 }
 
@@ -274,17 +329,18 @@ pub(super) struct Sink {
     /// Counted in `Connection::sending`.
     sending: bool,
     is_head: bool,
+    is_tunnel: bool,
     idle: Duration,
 }
 
 impl Sink {
-    /// The sink of a stream; `is_head`: the answer to HEAD has no content. `idle` is how long the
-    /// client may take nothing.
+    /// The sink of a stream; `is_head`: the answer to HEAD has no content. `idle_ms` is how long
+    /// the client may take nothing.
     pub fn new(
         connection: Rc<Connection>,
         stream: Rc<Stream>,
         is_head: bool,
-        idle: Duration,
+        idle_ms: u64,
     ) -> Sink {
         let end = End { connection, stream };
         Sink {
@@ -294,7 +350,8 @@ impl Sink {
             begun: false,
             sending: false,
             is_head,
-            idle,
+            is_tunnel: false,
+            idle: Duration::from_millis(idle_ms),
         }
     }
 
@@ -329,7 +386,9 @@ impl Sink {
         }
     }
 
-    async fn fields(&mut self, fields: Vec<Field>, fin: bool) -> Result<(), Gone> {
+    /// Sends a head, an interim response or (after a head) trailers.
+    async fn fields(&mut self, fields: Vec<Field>, section: Section) -> Result<(), Gone> {
+        let fin = section.ends();
         self.retry(|sink, state| {
             let State {
                 quic, h3: Some(h3), ..
@@ -339,7 +398,8 @@ impl Sink {
             };
             let (id, priority) = (sink.end.stream.id, sink.end.stream.priority.get());
             if sink.begun {
-                h3.send_additional_headers(quic, id, &fields, false, fin)
+                let is_trailers = section == Section::Trailers;
+                h3.send_additional_headers(quic, id, &fields, is_trailers, fin)
             } else {
                 h3.send_response_with_priority(quic, id, &fields, &priority, fin)
             }
@@ -355,11 +415,27 @@ impl Sink {
         Ok(())
     }
 
-    async fn send_head(&mut self, fin: bool) -> Result<(), Gone> {
+    async fn send_head(&mut self, section: Section) -> Result<(), Gone> {
         match self.head.take() {
-            Some(fields) => self.fields(fields, fin).await,
+            Some(fields) => self.fields(fields, section).await,
             None => Ok(()),
         }
+    }
+}
+
+/// One field section of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// More follows: the final head, or content.
+    Head,
+    /// A head that is all there is.
+    Only,
+    Trailers,
+}
+
+impl Section {
+    fn ends(self) -> bool {
+        self != Section::Head
     }
 }
 
@@ -371,8 +447,9 @@ impl Drop for Sink {
 }
 
 impl ResponseSink for Sink {
-    async fn interim(&mut self, status: u16, _headers: Vec<Field>) -> Result<(), Gone> {
-        self.fields(response::interim(status), false).await
+    async fn interim(&mut self, status: u16, headers: Vec<Field>) -> Result<(), Gone> {
+        self.fields(response::interim(status, headers), Section::Head)
+            .await
     }
 
     async fn head(&mut self, head: ResponseHead) -> Result<(), Gone> {
@@ -380,11 +457,15 @@ impl ResponseSink for Sink {
             BodyLength::Known(length) if !self.is_head => Some(length),
             _ => None,
         };
+        self.is_tunnel = head.body == BodyLength::Tunnel;
         self.head = Some(response::fields(head));
         if self.end.stream.is_lost() {
-            Err(Gone)
-        } else {
-            Ok(())
+            return Err(Gone);
+        }
+        // Whoever opened a tunnel waits for the answer before it sends anything.
+        match self.is_tunnel {
+            true => self.send_head(Section::Head).await,
+            false => Ok(()),
         }
     }
 
@@ -392,7 +473,7 @@ impl ResponseSink for Sink {
         if piece.is_empty() || self.is_head {
             return Ok(());
         }
-        self.send_head(false).await?;
+        self.send_head(Section::Head).await?;
         let mut fin = false;
         if let Some(remaining) = &mut self.remaining {
             let Some(left) = remaining.checked_sub(piece.len() as u64) else {
@@ -426,7 +507,7 @@ impl ResponseSink for Sink {
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {
-        self.send_head(false).await
+        self.send_head(Section::Head).await
     }
 
     async fn end(&mut self) -> Result<(), Gone> {
@@ -434,7 +515,7 @@ impl ResponseSink for Sink {
             self.reset();
             return Err(Gone);
         }
-        self.send_head(true).await?;
+        self.send_head(Section::Only).await?;
         if self.end.stream.answered.get() {
             return Ok(());
         }
@@ -452,13 +533,26 @@ impl ResponseSink for Sink {
         Ok(())
     }
 
+    async fn trailers(&mut self, trailers: Vec<Field>) -> Result<(), Gone> {
+        let fields = response::trailers(trailers);
+        let cut_short = self.remaining.is_some_and(|remaining| remaining > 0);
+        // After the last byte of a known length the stream has ended already.
+        if fields.is_empty() || self.is_head || cut_short || self.end.stream.answered.get() {
+            return self.end().await;
+        }
+        self.send_head(Section::Head).await?;
+        self.fields(fields, Section::Trailers).await
+    }
+
     fn reset(&mut self) {
         let stream = &self.end.stream;
+        // RFC 9114 §4.4: how a tunnel says that its other end broke.
+        let error = match self.is_tunnel {
+            true => H3_CONNECT_ERROR,
+            false => H3_INTERNAL_ERROR,
+        };
         if !stream.answered.get() && !stream.is_lost() {
-            self.end
-                .connection
-                .state()
-                .abandon(stream, H3_INTERNAL_ERROR);
+            self.end.connection.state().abandon(stream, error);
             self.end.connection.touch();
         }
     }

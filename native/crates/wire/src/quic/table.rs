@@ -1,9 +1,14 @@
 //! Which connection a datagram belongs to, and when a new one may begin.
 
-use super::cid::{self, CID_BYTES, Cid};
-use super::connection::{Buffers, Connection, Queue};
-use super::settings::DATAGRAM_BYTES_MAX;
-use super::token::Tokens;
+use super::cid::{self, CID_BYTES, Cid, Owner};
+use super::connection::Connection;
+use super::handshakes::{Begin, HalfOpen};
+use super::inbox::Datagram;
+use super::neighbours::Neighbours;
+use super::queue::{Buffers, Queue};
+use super::reset::{self, Allowance};
+use super::settings::{self, DATAGRAM_BYTES_MAX};
+use super::state::State;
 use crate::exchange::ConnectionFacts;
 use crate::thread::WireThread;
 use edge_http_policy::Version;
@@ -12,60 +17,83 @@ use slab::Slab;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// From so many unfinished handshakes on, clients must prove their address first.
-pub(super) const HALF_OPEN_MAX: usize = 100;
 /// Smallest datagram that may open a connection (RFC 9000 §14.1), and smallest id it may use.
 const INITIAL_BYTES_MIN: usize = 1200;
 const INITIAL_CID_BYTES_MIN: usize = 8;
 /// Spare ids offered to a client, so that it can move to another address.
 const SPARE_CIDS: usize = 3;
+/// Ids issued in all: a burst, then one a second. A client that wants more moves no further.
+const CIDS_MAX: u64 = 64;
 
-/// A datagram that belongs to no connection: version negotiation or Retry.
+/// A datagram that belongs to no connection: version negotiation, Retry or stateless reset.
 pub(super) struct Reply {
     pub contents: Vec<u8>,
     pub from: SocketAddr,
     pub to: SocketAddr,
 }
 
+/// Where an endpoint stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub listener: u32,
+    pub port: u16,
+    pub owner: Owner,
+}
+
 /// Connections by key and by connection id.
 pub(super) struct Table {
     thread: Rc<WireThread>,
-    listener: u32,
-    port: u16,
+    place: Place,
     config: quiche::Config,
-    tokens: Tokens,
+    /// Of the limits that `config` was made from.
+    limits_version: u64,
     connections: Slab<Rc<Connection>>,
     routes: HashMap<Cid, usize>,
     queue: Rc<Queue>,
+    /// Other programs on this port.
+    pub neighbours: Neighbours,
     /// Connections that got datagrams since they were last drained.
     pub touched: Vec<Rc<Connection>>,
     /// Datagrams to send that belong to no connection.
     pub replies: Vec<Reply>,
-    half_open: usize,
+    resets: Allowance,
+}
+
+/// Where a datagram goes whose connection id this endpoint does not know.
+enum Elsewhere {
+    /// To another thread or program.
+    Passed,
+    /// Its owner cannot take it: it is lost.
+    Lost,
+    /// Nobody else has it.
+    Nowhere,
 }
 
 impl Table {
-    /// An empty table. `None` when there are no random bytes.
+    /// An empty table.
     pub fn new(
         thread: Rc<WireThread>,
-        (listener, port): (u32, u16),
-        config: quiche::Config,
+        place: Place,
         queue: Rc<Queue>,
-    ) -> Option<Table> {
-        Some(Table {
+    ) -> Result<Table, quiche::Error> {
+        let limits_version = thread.shared.limits_version();
+        let config = config(&thread)?;
+        let neighbours =
+            Neighbours::new(place.port, place.owner.generation, place.owner.thread == 0);
+        Ok(Table {
             thread,
-            listener,
-            port,
+            place,
             config,
-            tokens: Tokens::new()?,
+            limits_version,
             connections: Slab::new(),
             routes: HashMap::new(),
             queue,
+            neighbours,
             touched: Vec::new(),
             replies: Vec::new(),
-            half_open: 0,
+            resets: Allowance::new(),
         })
     }
 
@@ -79,14 +107,40 @@ impl Table {
         self.connections.iter().map(|(_, connection)| connection)
     }
 
-    /// Gives a datagram to its connection, which may be new.
+    /// Gives a datagram to its connection, which may be new, or another thread's, or another
+    /// program's.
     pub fn datagram(&mut self, packet: &mut [u8], from: SocketAddr, to: SocketAddr) {
         let Some(destination) = cid::destination(packet) else {
             return;
         };
-        let known = self.routes.get(&destination).and_then(|key| self.get(*key));
-        let Some(connection) = known.or_else(|| self.accept(packet, destination, from, to)) else {
+        if self.deliver(packet, &destination, (from, to)) {
             return;
+        }
+        if let Elsewhere::Nowhere = self.elsewhere(packet, &destination, (from, to)) {
+            self.unknown(packet, destination, (from, to));
+        }
+    }
+
+    /// The same for a datagram that was passed on to this endpoint: it goes no further.
+    pub fn passed(&mut self, mut datagram: Datagram) {
+        let (packet, path) = (&mut datagram.contents[..], (datagram.from, datagram.to));
+        let Some(destination) = cid::destination(packet) else {
+            return;
+        };
+        if !self.deliver(packet, &destination, path) {
+            self.unknown(packet, destination, path);
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        packet: &mut [u8],
+        destination: &Cid,
+        (from, to): (SocketAddr, SocketAddr),
+    ) -> bool {
+        let known = self.routes.get(destination).and_then(|key| self.get(*key));
+        let Some(connection) = known else {
+            return false;
         };
         connection.unanswered.set(connection.unanswered.get() + 1);
         // An error here closes the connection or drops the packet; quiche keeps what is to be done.
@@ -94,36 +148,114 @@ impl Table {
         if !connection.touched.replace(true) {
             self.touched.push(connection);
         }
+        true
     }
 
-    /// A handshake was completed: the connection gets spare ids.
-    pub fn established(&mut self, connection: &Connection) {
-        self.half_open = self.half_open.saturating_sub(1);
-        let mut state = connection.state();
-        for _ in 0..state.quic.scids_left().min(SPARE_CIDS) {
-            let (Some(spare), Some(token)) = (Cid::random(self.thread.index), cid::random()) else {
-                return;
-            };
-            if state
-                .quic
-                .new_scid(&spare.id(), u128::from_be_bytes(token), false)
-                .is_ok()
-            {
-                state.cids.push(spare);
-                self.routes.insert(spare, connection.key);
+    fn elsewhere(
+        &mut self,
+        packet: &[u8],
+        destination: &Cid,
+        (from, to): (SocketAddr, SocketAddr),
+    ) -> Elsewhere {
+        let Some(owner) = destination.owner() else {
+            return Elsewhere::Nowhere;
+        };
+        let ours = owner.generation == self.place.owner.generation;
+        let other_thread = ours
+            && owner.thread != self.place.owner.thread
+            && usize::from(owner.thread) < self.thread.shared.config.threads
+            // A client chooses the id of its first packet: that must not choose the thread, too.
+            && !cid::is_long(packet);
+        if ours && !other_thread {
+            return Elsewhere::Nowhere;
+        }
+        let contents = packet.to_vec();
+        let datagram = Datagram { contents, from, to };
+        let stats = &self.thread.shared.stats;
+        if !ours {
+            let now = Instant::now();
+            if !self.neighbours.offer(owner.generation, now, &datagram) {
+                return Elsewhere::Nowhere;
             }
+            stats.quic_add("forwardedPrograms", 1);
+            return Elsewhere::Passed;
+        }
+        let host = &self.thread.shared.quic;
+        if host.pass(usize::from(owner.thread), datagram) {
+            stats.quic_add("forwardedThreads", 1);
+            Elsewhere::Passed
+        } else {
+            stats.quic_add("forwardsLost", 1);
+            Elsewhere::Lost
         }
     }
 
-    /// Forgets the ids that the client will not use again.
-    pub fn forget_retired(&mut self, connection: &Connection) {
+    /// A datagram whose connection nobody knows: a new one begins, or the client learns that its
+    /// old one is gone.
+    fn unknown(&mut self, packet: &mut [u8], destination: Cid, path: (SocketAddr, SocketAddr)) {
+        if cid::is_long(packet) {
+            if let Some(connection) = self.accept(packet, destination, path) {
+                self.routes.insert(destination, connection.key);
+                self.deliver(packet, &destination, path);
+            }
+        } else if packet.first().is_some_and(|first| first & 0x40 != 0) {
+            self.reset(packet.len(), &destination, path);
+        }
+    }
+
+    fn reset(&mut self, received: usize, cid: &Cid, (from, to): (SocketAddr, SocketAddr)) {
+        if !self.resets.take(Instant::now()) {
+            return;
+        }
+        let token = self.thread.shared.quic.reset_token(cid);
+        if let Some(contents) = token.and_then(|token| reset::packet(received, token)) {
+            self.thread.shared.stats.quic_add("statelessResets", 1);
+            self.replies.push(Reply {
+                contents,
+                from: to,
+                to: from,
+            });
+        }
+    }
+
+    /// Offers a client as many spare ids as it may use: after the handshake, and again when it has
+    /// given some up.
+    pub fn issue_ids(&mut self, connection: &Connection) {
+        let mut state = connection.state();
+        let allowed = CIDS_MAX + state.accepted.elapsed().as_secs();
+        let quic = &state.quic;
+        let wanted = (1 + SPARE_CIDS).saturating_sub(quic.active_scids());
+        for _ in 0..wanted.min(quic.scids_left()) {
+            if state.issued >= allowed {
+                return;
+            }
+            state.issued += 1;
+            let Some(spare) = Cid::random(self.place.owner) else {
+                return;
+            };
+            let Some(token) = self.thread.shared.quic.reset_token(&spare) else {
+                return;
+            };
+            if state.quic.new_scid(&spare.id(), token, false).is_err() {
+                return;
+            }
+            state.cids.push(spare);
+            self.routes.insert(spare, connection.key);
+        }
+    }
+
+    /// Forgets the ids that the client will not use again. Returns whether there were any.
+    pub fn forget_retired(&mut self, connection: &Connection) -> bool {
+        let mut any = false;
         let mut state = connection.state();
         while let Some(retired) = state.quic.retired_scid_next() {
             if let Some(cid) = Cid::new(&retired) {
+                any = true;
                 state.cids.retain(|known| *known != cid);
                 self.routes.remove(&cid);
             }
         }
+        any
     }
 
     /// Forgets a closed connection.
@@ -133,8 +265,7 @@ impl Table {
         for cid in state.cids.drain(..) {
             self.routes.remove(&cid);
         }
-        if state.h3.is_none() {
-            self.half_open = self.half_open.saturating_sub(1);
+        if !state.is_established() {
             self.thread.shared.stats.handshakes_failed.add(1);
         }
         drop(state);
@@ -145,11 +276,10 @@ impl Table {
         &mut self,
         packet: &mut [u8],
         destination: Cid,
-        from: SocketAddr,
-        to: SocketAddr,
+        (from, to): (SocketAddr, SocketAddr),
     ) -> Option<Rc<Connection>> {
         // Anything shorter may not open a connection, and an answer to it could amplify.
-        if !cid::is_long(packet) || packet.len() < INITIAL_BYTES_MIN {
+        if packet.len() < INITIAL_BYTES_MIN {
             return None;
         }
         let header = Header::from_slice(packet, CID_BYTES).ok()?;
@@ -165,32 +295,37 @@ impl Table {
         if !is_initial || destination.as_slice().len() < INITIAL_CID_BYTES_MIN {
             return None;
         }
+        // A token that does not open counts as none (RFC 9000 §8.1.3).
         let token = header.token.as_deref().unwrap_or_default();
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
-        let original = self.tokens.open(from, token, &destination, now);
-        if original.is_none() && self.half_open >= HALF_OPEN_MAX {
-            self.retry(&header, &destination, (to, from), now);
-            return None;
+        let shared = self.thread.shared.clone();
+        let original = shared.quic.tokens()?.open(from, token, &destination, now());
+        let limits = self.thread.limits();
+        let handshakes = &shared.quic.handshakes;
+        let proven = original.is_some();
+        match handshakes.begin(from.ip(), proven, &limits) {
+            Begin::Open(half_open) => self.open(destination, original, (from, to), half_open),
+            Begin::Retry => {
+                self.retry(&header, &destination, (to, from));
+                None
+            }
+            Begin::Refused(code) => {
+                let facts = ConnectionFacts::new(self.place.listener, from, self.place.port);
+                self.thread.turn_away(&facts, Version::Http3, code);
+                None
+            }
         }
-        self.open(destination, original, from, to)
     }
 
-    fn retry(
-        &mut self,
-        header: &Header<'_>,
-        original: &Cid,
-        (from, to): (SocketAddr, SocketAddr),
-        now: u64,
-    ) {
-        let Some(fresh) = Cid::random(self.thread.index) else {
+    fn retry(&mut self, header: &Header<'_>, original: &Cid, (from, to): (SocketAddr, SocketAddr)) {
+        let Some(fresh) = Cid::random(self.place.owner) else {
             return;
         };
-        let Some(token) = self.tokens.seal(to, original, &fresh, now) else {
+        let shared = &self.thread.shared;
+        let tokens = shared.quic.tokens();
+        let Some(token) = tokens.and_then(|tokens| tokens.seal(to, original, &fresh, now())) else {
             return;
         };
-        self.thread.shared.stats.quic_add("retries", 1);
+        shared.stats.quic_add("retries", 1);
         self.reply((from, to), |out| {
             let version = header.version;
             quiche::retry(
@@ -220,10 +355,10 @@ impl Table {
         &mut self,
         destination: Cid,
         original: Option<Cid>,
-        from: SocketAddr,
-        to: SocketAddr,
+        (from, to): (SocketAddr, SocketAddr),
+        half_open: HalfOpen,
     ) -> Option<Rc<Connection>> {
-        let facts = ConnectionFacts::new(self.listener, from, self.port);
+        let facts = ConnectionFacts::new(self.place.listener, from, self.place.port);
         let admission = match self.thread.shared.admit(from.ip()) {
             Ok(admission) => admission,
             Err(code) => {
@@ -231,30 +366,61 @@ impl Table {
                 return None;
             }
         };
-        let own = Cid::random(self.thread.index)?;
-        let config = &mut self.config;
-        let quic = match &original {
-            Some(original) => {
-                let original: ConnectionId<'_> = original.id();
-                let retry: ConnectionId<'_> = destination.id();
-                let ids = RetryConnectionIds {
-                    original_destination_cid: &original,
-                    retry_source_cid: &retry,
-                };
-                quiche::accept_with_retry::<Buffers>(&own.id(), ids, to, from, config)
-            }
-            None => quiche::accept_with_buf_factory::<Buffers>(&own.id(), None, to, from, config),
-        };
+        let own = Cid::random(self.place.owner)?;
+        let quic = self.accepted(&own, &destination, original, (from, to));
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let (thread, queue) = (self.thread.clone(), self.queue.clone());
-        let connection = Connection::new(key, thread, queue, quic.ok()?, facts, admission);
+        let mut state = State::new(quic.ok()?, facts, half_open, admission);
         // Until it has learnt ours the client sends to the id it chose itself.
-        connection.state().cids.extend([own, destination]);
+        state.cids.extend([own, destination]);
+        let (thread, queue) = (self.thread.clone(), self.queue.clone());
+        let connection = Connection::new(key, thread, queue, state);
         self.routes.insert(own, key);
-        self.routes.insert(destination, key);
-        self.half_open += 1;
         entry.insert(connection.clone());
         Some(connection)
     }
+
+    fn accepted(
+        &mut self,
+        own: &Cid,
+        destination: &Cid,
+        original: Option<Cid>,
+        (from, to): (SocketAddr, SocketAddr),
+    ) -> quiche::Result<super::queue::Quic> {
+        let version = self.thread.shared.limits_version();
+        if version != self.limits_version {
+            self.config = config(&self.thread)?;
+            self.limits_version = version;
+        }
+        let limits = self.thread.limits();
+        let streams = match self.thread.shared.pressure() {
+            true => u64::from(limits.streams_max_under_pressure).min(limits.quic_streams_max),
+            false => limits.quic_streams_max,
+        };
+        let config = &mut self.config;
+        config.set_initial_max_streams_bidi(streams);
+        config.set_stateless_reset_token(self.thread.shared.quic.reset_token(own));
+        let Some(original) = original else {
+            return quiche::accept_with_buf_factory::<Buffers>(&own.id(), None, to, from, config);
+        };
+        let original: ConnectionId<'_> = original.id();
+        let retry: ConnectionId<'_> = destination.id();
+        let ids = RetryConnectionIds {
+            original_destination_cid: &original,
+            retry_source_cid: &retry,
+        };
+        quiche::accept_with_retry::<Buffers>(&own.id(), ids, to, from, config)
+    }
+}
+
+fn config(thread: &WireThread) -> quiche::Result<quiche::Config> {
+    let shared = &thread.shared;
+    settings::quic(&shared.tls, &thread.limits(), shared.config.early_data)
+}
+
+/// Seconds since 1970, for tokens.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }

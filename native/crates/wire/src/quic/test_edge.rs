@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use super::listen;
-use crate::config::{CertificateConfig, CertificateSet, WireConfig};
+use crate::config::{CertificateConfig, CertificateSet, WireConfig, WireLimits};
 use crate::port::{Port, Taken};
 use crate::shared::Shared;
 use crate::thread::{WireThread, pump};
@@ -48,6 +48,11 @@ fn certificate(name: &str, is_default: bool) -> CertificateConfig {
     }
 }
 
+/// The limits of the tests.
+pub(crate) fn limits() -> WireLimits {
+    config().limits
+}
+
 fn config() -> WireConfig {
     serde_json::from_value(serde_json::json!({
         "threads": 1, "workers": 1, "listeners": [], "healthPath": "/_health",
@@ -80,6 +85,22 @@ pub(super) struct Edge {
     stop: Arc<AtomicBool>,
 }
 
+impl Edge {
+    /// A number of the QUIC counters.
+    pub fn counted(&self, name: &str) -> u64 {
+        let stats: serde_json::Value =
+            serde_json::from_str(&self.shared.stats.json(0, 0, 0)).unwrap();
+        stats["quic"][name].as_u64().unwrap_or(0)
+    }
+
+    /// Whether anything was refused with the code of that name.
+    pub fn refused(&self, code: &str) -> bool {
+        let stats: serde_json::Value =
+            serde_json::from_str(&self.shared.stats.json(0, 0, 0)).unwrap();
+        stats["refusals"][code].as_u64().unwrap_or(0) > 0
+    }
+}
+
 impl Drop for Edge {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -88,34 +109,49 @@ impl Drop for Edge {
 
 /// One wire thread with one listener, and one worker that answers by path.
 pub(super) fn edge() -> Edge {
-    let shared = Arc::new(Shared::new(config()));
+    edge_of(config(), vec![UdpSocket::bind("127.0.0.1:0").unwrap()])
+}
+
+/// An edge with other limits than those of the tests.
+pub(super) fn limited_edge(change: impl FnOnce(&mut WireConfig)) -> Edge {
+    let mut config = config();
+    change(&mut config);
+    edge_of(config, vec![UdpSocket::bind("127.0.0.1:0").unwrap()])
+}
+
+/// An edge of so many threads on `address`, which other edges may share.
+pub(super) fn shared_edge(address: &str, threads: usize) -> Edge {
+    let mut config = config();
+    config.threads = threads;
+    let mut address: SocketAddr = address.parse().unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..threads {
+        let kind = socket2::Type::DGRAM;
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        let socket = UdpSocket::from(socket);
+        address = socket.local_addr().unwrap();
+        sockets.push(socket);
+    }
+    edge_of(config, sockets)
+}
+
+/// One thread for each socket.
+fn edge_of(config: WireConfig, sockets: Vec<UdpSocket>) -> Edge {
+    let shared = Arc::new(Shared::new(config));
     let certificates = vec![
         certificate("one.test", true),
         certificate("two.test", false),
     ];
     shared.tls.set(&CertificateSet { certificates }).unwrap();
     shared.set_health(1);
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
+    let address = sockets[0].local_addr().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let (wire, stopped) = (shared.clone(), stop.clone());
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async move {
-            let outbox = wire.hub.outboxes[0].clone();
-            let thread = WireThread::new(0, wire);
-            tokio::task::spawn_local(pump(outbox));
-            let server = tokio::task::spawn_local(listen(thread, 7, socket));
-            while !stopped.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            server.abort();
-        });
-    });
+    for (index, socket) in sockets.into_iter().enumerate() {
+        let (wire, stopped) = (shared.clone(), stop.clone());
+        std::thread::spawn(move || serve_socket(index, wire, socket, &stopped));
+    }
     let port = shared.hub.attach(0, Arc::new(|| {})).unwrap();
     let stopped = stop.clone();
     std::thread::spawn(move || work(port, &stopped));
@@ -124,6 +160,26 @@ pub(super) fn edge() -> Edge {
         shared,
         stop,
     }
+}
+
+fn serve_socket(index: usize, wire: Arc<Shared>, socket: UdpSocket, stopped: &AtomicBool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let outbox = wire.hub.outboxes[index].clone();
+        let thread = WireThread::new(index, wire);
+        tokio::task::spawn_local(pump(outbox));
+        let on = thread.clone();
+        tokio::task::spawn_local(async move { on.timers.clone().run().await });
+        let server = tokio::task::spawn_local(listen(thread, 7, socket));
+        while !stopped.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.abort();
+    });
 }
 
 /// A worker: `/echo` reads the body and answers with it, `/big` answers 5 MiB, `/facts` answers
@@ -162,6 +218,7 @@ fn work(mut port: Port, stop: &AtomicBool) {
                     let body = match exchange.head.path.as_ref() {
                         b"/echo" => exchange.body.get().unwrap().to_vec(),
                         b"/big" => vec![b'x'; BIG_BYTES],
+                        b"/early" => exchange.head.early.to_string().into_bytes(),
                         b"/facts" => format!(
                             "{} {} {} {}",
                             facts.listener,
@@ -200,6 +257,8 @@ pub(super) struct Answer {
 
 pub(super) struct Client {
     socket: UdpSocket,
+    /// What quiche believes the socket's address to be: a NAT tells nobody.
+    local: SocketAddr,
     address: SocketAddr,
     pub quic: quiche::Connection,
     h3: Option<h3::Connection>,
@@ -209,6 +268,24 @@ pub(super) struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr, name: &str) -> Client {
+        Client::resume(address, name, None)
+    }
+
+    /// Connects, with the session of an earlier connection.
+    pub fn resume(address: SocketAddr, name: &str, session: Option<&[u8]>) -> Client {
+        let mut client = Client::begin(address, name, session);
+        client.until(|client| client.quic.is_established());
+        client.start_h3();
+        client
+    }
+
+    pub fn start_h3(&mut self) {
+        let settings = h3::Config::new().unwrap();
+        self.h3 = Some(h3::Connection::with_transport(&mut self.quic, &settings).unwrap());
+    }
+
+    /// A connection whose handshake has not begun.
+    pub fn begin(address: SocketAddr, name: &str, session: Option<&[u8]>) -> Client {
         let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
         config.verify_peer(false);
         config
@@ -220,26 +297,46 @@ impl Client {
         config.set_initial_max_stream_data_bidi_local(1_000_000);
         config.set_initial_max_stream_data_uni(1_000_000);
         config.set_initial_max_streams_uni(10);
+        config.set_active_connection_id_limit(4);
+        if session.is_some() {
+            config.enable_early_data();
+        }
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(5)))
             .unwrap();
-        let id = super::cid::Cid::random(9).unwrap();
+        let id = super::cid::Cid::new(&super::cid::random::<16>().unwrap()).unwrap();
         let local = socket.local_addr().unwrap();
-        let quic = quiche::connect(Some(name), &id.id(), local, address, &mut config).unwrap();
-        let answers = BTreeMap::new();
-        let mut client = Client {
+        let mut quic = quiche::connect(Some(name), &id.id(), local, address, &mut config).unwrap();
+        if let Some(session) = session {
+            quic.set_session(session).unwrap();
+        }
+        Client {
             socket,
+            local,
             address,
             quic,
             h3: None,
-            answers,
+            answers: BTreeMap::new(),
             goaway: false,
-        };
-        client.until(|client| client.quic.is_established());
-        let settings = h3::Config::new().unwrap();
-        client.h3 = Some(h3::Connection::with_transport(&mut client.quic, &settings).unwrap());
-        client
+        }
+    }
+
+    /// A NAT gives the client another port, without a word.
+    pub fn rebind(&mut self) {
+        self.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        self.socket
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
+    }
+
+    /// The client itself goes to another port.
+    pub fn migrate(&mut self) {
+        self.rebind();
+        self.local = self.socket.local_addr().unwrap();
+        let own = super::cid::Cid::new(&super::cid::random::<16>().unwrap()).unwrap();
+        self.quic.new_scid(&own.id(), 1, true).unwrap();
+        self.quic.migrate_source(self.local).unwrap();
     }
 
     pub fn get(&mut self, path: &str) -> u64 {
@@ -263,6 +360,18 @@ impl Client {
             .unwrap()
             .send_request(&mut self.quic, &fields, fin)
             .unwrap()
+    }
+
+    pub fn send_raw(&self, packet: &[u8]) {
+        self.socket.send_to(packet, self.address).unwrap();
+    }
+
+    pub fn trailers(&mut self, id: u64, fields: &[(&str, &str)]) {
+        let pair = |(name, value): &(&str, &str)| Header::new(name.as_bytes(), value.as_bytes());
+        let fields: Vec<Header> = fields.iter().map(pair).collect();
+        let h3 = self.h3.as_mut().unwrap();
+        h3.send_additional_headers(&mut self.quic, id, &fields, true, true)
+            .unwrap();
     }
 
     pub fn body(&mut self, id: u64, text: &[u8], fin: bool) {
@@ -308,7 +417,7 @@ impl Client {
                 .send_to(&packet[..length], self.address)
                 .unwrap();
         }
-        let to = self.socket.local_addr().unwrap();
+        let to = self.local;
         if let Ok((length, from)) = self.socket.recv_from(&mut packet) {
             let _ = self
                 .quic

@@ -2,7 +2,7 @@
 //! timers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::test_edge::{BIG_BYTES, Client, edge};
+use super::test_edge::{BIG_BYTES, Client, edge, limited_edge};
 use quiche::h3;
 use std::net::UdpSocket;
 use std::sync::atomic::Ordering;
@@ -166,8 +166,8 @@ fn many_half_open_connections_make_clients_prove_their_address() {
     config
         .set_application_protos(h3::APPLICATION_PROTOCOL)
         .unwrap();
-    for _ in 0..super::table::HALF_OPEN_MAX {
-        let id = super::cid::Cid::random(9).unwrap();
+    for _ in 0..100 {
+        let id = super::cid::Cid::new(&super::cid::random::<16>().unwrap()).unwrap();
         let mut quic = quiche::connect(None, &id.id(), local, edge.address, &mut config).unwrap();
         while let Ok((length, _)) = quic.send(&mut packet) {
             socket.send_to(&packet[..length], edge.address).unwrap();
@@ -179,4 +179,65 @@ fn many_half_open_connections_make_clients_prove_their_address() {
     assert_eq!(client.answer(id).body, b"hello");
     let stats = edge.shared.stats.json(0, 0, 0);
     assert!(stats.contains("\"retries\":"), "{stats}");
+}
+
+#[test]
+fn a_slow_handshake_a_slow_head_and_too_many_resets_are_cut_and_counted() {
+    let edge = limited_edge(|config| {
+        config.limits.header_timeout_ms = 300;
+        config.limits.stream_resets_max = 5;
+        config.limits.stream_resets_per_second = 0;
+    });
+    let mut half = Client::begin(edge.address, "one.test", None);
+    let mut packet = [0; 1500];
+    let (length, _) = half.quic.send(&mut packet).unwrap();
+    half.send_raw(&packet[..length]);
+    let mut client = Client::connect(edge.address, "one.test");
+    // The type and the length of a HEADERS frame, and nothing more.
+    client.quic.stream_send(396, &[1, 40], false).unwrap();
+    client.until(|client| client.answers.contains_key(&396) || edge.refused("HEADER_TIMEOUT"));
+    for _ in 0..8 {
+        let id = client.send(&[(":method", "POST"), (":path", "/echo")], false);
+        client.turn();
+        let _ = client
+            .quic
+            .stream_shutdown(id, quiche::Shutdown::Write, 0x10c);
+    }
+    client.until(|client| client.quic.peer_error().is_some());
+    assert_eq!(client.quic.peer_error().unwrap().error_code, 0x107);
+    assert!(edge.refused("STREAM_RESETS_EXCEEDED"));
+    let mut other = Client::connect(edge.address, "one.test");
+    other.until(|_| edge.refused("HANDSHAKE_TIMEOUT"));
+}
+
+#[test]
+fn an_idle_connection_and_one_with_enough_requests_are_told_to_leave() {
+    let edge = limited_edge(|config| {
+        config.limits.keep_alive_idle_timeout_ms = 200;
+        config.limits.requests_per_connection_max = 3;
+    });
+    let mut idle = Client::connect(edge.address, "one.test");
+    idle.until(|client| client.goaway && client.quic.peer_error().is_some());
+    assert_eq!(idle.quic.peer_error().unwrap().error_code, 0x100);
+    let mut busy = Client::connect(edge.address, "one.test");
+    for _ in 0..3 {
+        let id = busy.get("/hello");
+        assert_eq!(busy.answer(id).body, b"hello");
+    }
+    busy.until(|client| client.goaway && client.quic.peer_error().is_some());
+    assert_eq!(busy.quic.peer_error().unwrap().error_code, 0x100);
+}
+
+#[test]
+fn trailers_and_a_tunnel_reach_the_seam() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    let id = client.send(&[(":method", "POST"), (":path", "/echo")], false);
+    client.body(id, b"text", false);
+    client.trailers(id, &[("grpc-status", "0")]);
+    assert_eq!(client.answer(id).body, b"text");
+    let id = client.send(&[(":method", "POST"), (":path", "/echo")], false);
+    client.body(id, b"text", false);
+    client.trailers(id, &[("content-length", "4")]);
+    assert_eq!(client.answer(id).reset, Some(0x10e));
 }

@@ -9,7 +9,7 @@ const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const LIFETIME_SECONDS: u64 = 10;
 
-/// Seals and opens tokens of one endpoint. The key dies with it: a token lives for seconds.
+/// Seals and opens tokens of this program. The key dies with it: a token lives for seconds.
 pub(super) struct Tokens {
     key: [u8; 16],
 }
@@ -65,7 +65,10 @@ mod tests {
     fn a_token_opens_only_for_its_client_and_only_for_a_while() {
         let tokens = Tokens::new().unwrap();
         let peer: SocketAddr = "192.0.2.1:5000".parse().unwrap();
-        let (original, retry) = (Cid::new(b"original").unwrap(), Cid::random(3).unwrap());
+        let (original, retry) = (
+            Cid::new(b"original").unwrap(),
+            Cid::new(b"the retry's").unwrap(),
+        );
         let token = tokens.seal(peer, &original, &retry, 1000).unwrap();
         assert_eq!(tokens.open(peer, &token, &retry, 1000), Some(original));
         assert_eq!(tokens.open(peer, &token, &retry, 1010), Some(original));
