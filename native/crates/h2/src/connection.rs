@@ -171,9 +171,9 @@ impl Connection {
         self.settled
     }
 
-    /// Whether the end was announced.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving != Leaving::No
+    /// Whether the last stream was named.
+    pub fn is_final(&self) -> bool {
+        matches!(self.leaving, Leaving::Final(_))
     }
 
     /// Whether nothing will ever be sent or received again (but what is left to send).

@@ -30,6 +30,7 @@ impl From<BodyError> for Failure {
         Failure::Code(match error {
             BodyError::Incomplete => ErrorCode::RequestBodyIncomplete,
             BodyError::Timeout => ErrorCode::RequestBodyTimeout,
+            BodyError::TooSlow => ErrorCode::RequestTooSlow,
             BodyError::Invalid(refusal) => refusal.into(),
         })
     }

@@ -15,8 +15,10 @@ mod h1;
 mod h1_head;
 mod h1_io;
 mod h2;
-mod h2_io;
-mod h2_stream;
+mod h2_body;
+mod h2_link;
+mod h2_request;
+mod h2_sink;
 mod hub;
 #[cfg(test)]
 mod hub_tests;

@@ -14,6 +14,8 @@ pub enum BodyError {
     Incomplete,
     /// Nothing came for `bodyIdleTimeoutMs`; the protocol keeps that clock.
     Timeout,
+    /// It came at less than `bodyRateBytesMin` a second.
+    TooSlow,
     /// Its framing is broken (chunk syntax, more bytes than content-length…).
     Invalid(Refusal),
 }
