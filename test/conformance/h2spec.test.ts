@@ -1,4 +1,4 @@
-/** h2spec in strict mode over TLS against the real program: all of it passes, nothing is skipped. */
+/** h2spec in strict mode over TLS against the real program: all passes, nothing is skipped. */
 import { expect, test } from 'vitest'
 import { startBackend } from '../harness/backend.ts'
 import { startEdge } from '../harness/edge.ts'

@@ -14,6 +14,7 @@
 mod budget;
 mod commands;
 mod connection;
+mod control;
 mod frame;
 mod fuzz;
 mod hpack;
@@ -22,6 +23,8 @@ mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_floods;
 mod transmit;
 
 use bytes::Bytes;

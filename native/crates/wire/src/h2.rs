@@ -333,7 +333,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
 
     /// The next deadline; or, when one passed, the end (`None`: there is something to send).
     fn due(&mut self, now: Instant) -> Result<Instant, Option<Over>> {
-        let limits = &self.limits;
+        let limits = self.limits.clone();
         let (idle_ms, shut) = match self.thread.shared.pressure() {
             true => (limits.keep_alive_idle_timeout_under_pressure_ms, true),
             false => (limits.keep_alive_idle_timeout_ms, false),
@@ -351,25 +351,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
         {
             return Err(Some(Over::Lost));
         }
-        let (established, steps, streams, awaits) = {
-            let codec = self.link.codec.borrow();
-            let awaits = codec.awaits_head(&self.input);
-            (
-                codec.is_established(),
-                codec.steps(),
-                codec.streams(),
-                awaits,
-            )
-        };
-        let same = self.since.head.filter(|(_, step)| awaits && *step == steps);
-        self.since.head = same.or(awaits.then_some((now, steps)));
-        let patience = match established {
-            true => limits.header_timeout_ms,
-            false => limits.handshake_timeout_ms,
-        };
-        if let Some((since, _)) = self.since.head
-            && passed(since + Duration::from_millis(patience))
-        {
+        let streams = self.link.codec.borrow().streams();
+        if self.head_deadline(now).is_some_and(&mut passed) {
             self.link.codec.borrow_mut().give_up_head();
             self.take_events();
             return Err(None);
@@ -404,6 +387,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             }
         }
         Ok(next)
+    }
+
+    /// Until when the head that is on its way must be there.
+    fn head_deadline(&mut self, now: Instant) -> Option<Instant> {
+        let codec = self.link.codec.borrow();
+        let (awaits, steps) = (codec.awaits_head(&self.input), codec.steps());
+        let same = self.since.head.filter(|(_, step)| awaits && *step == steps);
+        self.since.head = same.or(awaits.then_some((now, steps)));
+        let patience = match codec.is_established() {
+            true => self.limits.header_timeout_ms,
+            false => self.limits.handshake_timeout_ms,
+        };
+        let (since, _) = self.since.head?;
+        Some(since + Duration::from_millis(patience))
     }
 }
 
