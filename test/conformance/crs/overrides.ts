@@ -11,12 +11,6 @@ export interface Override {
 }
 
 const everywhere: readonly Protocol[] = ['h1', 'h2', 'h3']
-const uriOfH2: Override = {
-  protocols: ['h2'],
-  reason:
-    'the h2 crate holds :path as an http::Uri and resets the stream at < > and ": refused, unseen',
-}
-
 export const overrides: Readonly<Record<string, Override>> = {
   '920100-4': { protocols: everywhere, reason: 'CONNECT is refused with 400 before the WAF' },
   '920181-1': {
@@ -28,19 +22,4 @@ export const overrides: Readonly<Record<string, Override>> = {
     reason:
       'the case presumes a server that merges two Content-Type fields; the WAF sees both here',
   },
-  '920100-8': {
-    protocols: ['h2'],
-    reason: 'the h2 crate cuts the fragment of :path before anybody sees it',
-  },
-  '930120-9': uriOfH2,
-  '932236-21': uriOfH2,
-  '932250-5': uriOfH2,
-  '934100-13': uriOfH2,
-  '934100-14': uriOfH2,
-  '934100-23': uriOfH2,
-  '934130-7': uriOfH2,
-  '934160-7': uriOfH2,
-  '934160-22': uriOfH2,
-  '941160-1': uriOfH2,
-  '941240-2': uriOfH2,
 }

@@ -1,170 +1,440 @@
-//! HTTP/2 towards clients: the `h2` crate for frames and flow control, our validator for heads.
+//! HTTP/2 towards clients: one task per connection moves bytes between the socket and the codec
+//! (crate edge-h2), in one write per turn; each request is a task of its own.
 
+use crate::config::WireLimits;
 use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
-use crate::h2_io::Collected;
-use crate::h2_stream::{H2Body, H2Sink, error_answer, fields};
-use crate::serve::serve;
+use crate::h2_link::Link;
+use crate::h2_request::{Request, accept};
 use crate::thread::WireThread;
-use bytes::Bytes;
-use edge_http_policy::{Refusal, Version, head_from_fields};
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::Request;
-use std::cell::Cell;
-use std::pin::pin;
+use crate::timers::Timer;
+use bytes::{Buf, BytesMut};
+use edge_h2::{Cause, Connection, Event, Failure, Limits, ListLimits, Rate};
+use edge_http_policy::Version;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Response bytes held per stream before the endpoint is read no further.
-const SEND_BUFFER_MAX: usize = 64 * 1024;
-/// Streams reset by the client that we have not seen yet (rapid reset).
-const PENDING_RESETS_MAX: usize = 20;
-/// Resets that a client provokes from us (MadeYouReset).
-const LOCAL_RESETS_MAX: usize = 200;
-
-/// Streams of one connection: when none is open, the idle clock runs.
-struct Activity {
-    open: Cell<usize>,
-    since: Cell<Instant>,
-}
-
-struct Opened(Rc<Activity>);
-
-impl Opened {
-    fn new(activity: &Rc<Activity>) -> Opened {
-        activity.open.set(activity.open.get() + 1);
-        Opened(activity.clone())
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
-        self.0.since.set(Instant::now());
-    }
-}
+const SMALL_READ: usize = 4 * 1024;
+const BULK_READ: usize = 64 * 1024;
+/// One full TLS record.
+const OUTPUT_MAX: usize = 16 * 1024;
+/// Reads of one turn; then the other tasks of the thread have theirs.
+const READS_MAX: usize = 8;
+/// Method, scheme, authority, path and protocol are no header lines.
+const PSEUDO_FIELDS: usize = 5;
+/// How long the answer to the PING behind the first GOAWAY may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long and how far a client is read after the last write: closing a socket with unread bytes
+/// would reset it, and what the client had not read yet would be lost.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves a connection until either side ends it.
 pub async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
     thread: &Rc<WireThread>,
     facts: &Arc<ConnectionFacts>,
-    stream: S,
+    mut stream: S,
 ) {
-    let limits = thread.limits();
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(limits.h2_streams_max)
-        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER_MAX)
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(Some(LOCAL_RESETS_MAX));
-    let patience = Duration::from_millis(limits.handshake_timeout_ms);
-    let handshake = timeout(
-        patience,
-        builder.handshake::<_, Bytes>(Collected::new(stream)),
-    );
-    let Ok(Ok(mut connection)) = handshake.await else {
-        return;
+    let over = {
+        let mut driver = Driver::new(thread, facts, &mut stream);
+        let mut drain = pin!(thread.shared.drain_begun());
+        let mut pressure = pin!(thread.shared.pressure_begun());
+        let (mut draining, mut pressed) = (false, false);
+        poll_fn(|context| {
+            if !draining && drain.as_mut().poll(context).is_ready() {
+                draining = true;
+                driver.leave(Instant::now());
+            }
+            // The idle clock is read again.
+            pressed = pressed || pressure.as_mut().poll(context).is_ready();
+            driver.poll(context)
+        })
+        .await
     };
-    let idle = Duration::from_millis(limits.keep_alive_idle_timeout_ms);
-    let activity = Rc::new(Activity {
-        open: Cell::new(0),
-        since: Cell::new(Instant::now()),
-    });
-    let mut idle_clock = pin!(sleep_until(Instant::now() + idle));
-    let mut drain = pin!(thread.shared.drain_begun());
-    let (mut served, mut closing) = (0, false);
-    loop {
-        tokio::select! {
-            biased;
-            accepted = connection.accept() => {
-                let Some(Ok((request, respond))) = accepted else { return };
-                served += 1;
-                let opened = Opened::new(&activity);
-                let (on, facts) = (thread.clone(), facts.clone());
-                thread.spawn(async move {
-                    exchange(&on, &facts, request, respond).await;
-                    drop(opened);
-                });
-                if served == limits.requests_per_connection_max && !closing {
-                    closing = true;
-                    connection.graceful_shutdown();
-                }
-            }
-            () = &mut drain, if !closing => {
-                closing = true;
-                connection.graceful_shutdown();
-            }
-            () = &mut idle_clock => {
-                let until = activity.since.get() + idle;
-                let is_idle = activity.open.get() == 0 && until <= Instant::now();
-                if is_idle && closing {
-                    return; // it did not go after GOAWAY either
-                }
-                if is_idle {
-                    closing = true;
-                    connection.graceful_shutdown();
-                }
-                idle_clock.as_mut().reset(until.max(Instant::now() + idle / 8));
-            }
-        }
+    if over == Over::Agreed {
+        linger(thread, &mut stream).await;
     }
 }
 
-async fn exchange(
-    thread: &Rc<WireThread>,
-    facts: &Arc<ConnectionFacts>,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-) {
-    let (parts, body) = request.into_parts();
-    let ended = body.is_end_stream();
-    let fields = fields(&parts);
-    let limits = thread.limits().head();
-    let head = match head_from_fields(Version::Http2, fields.into_iter(), ended, &limits) {
-        Ok(head) => head,
-        Err(refusal) => {
-            let target = parts
-                .uri
-                .path_and_query()
-                .map_or("", |target| target.as_str());
-            let line = format!("{} {target}", parts.method);
-            let code = ErrorCode::from(refusal);
-            thread.refuse(facts, Version::Http2, code, line.as_bytes());
-            match (refusal, thread.shared.answer(code)) {
-                // Well-formed for HTTP/2, so the client can be told.
-                (Refusal::BadRequest(_), _) | (_, None) => {
-                    respond.send_reset(Reason::PROTOCOL_ERROR);
-                }
-                (_, Some(answer)) => error_answer(&mut respond, answer),
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(thread: &WireThread, stream: &mut S) {
+    let farewell = async {
+        let _ = poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context)).await;
+        let (mut rest, mut read) = (BytesMut::with_capacity(SMALL_READ), 0);
+        while read < LINGER_BYTES_MAX {
+            match stream.read_buf(&mut rest).await {
+                Ok(count @ 1..) => read += count,
+                _ => return,
             }
-            return;
+            rest.clear();
         }
     };
-    let patience = Duration::from_millis(thread.limits().body_idle_timeout_ms);
-    let listener = thread.shared.config.listeners.get(facts.listener as usize);
-    let alt_svc = listener.map_or("", |listener| &listener.alt_svc);
-    let source = H2Body {
-        stream: body,
-        consumed: 0,
-        patience,
-        failed: false,
+    tokio::select! {
+        () = farewell => {}
+        () = thread.timers.after(LINGER) => {}
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// Everything was sent, GOAWAY included.
+    Agreed,
+    /// The client is gone, or takes nothing.
+    Lost,
+}
+
+struct Driver<'a, S> {
+    thread: &'a Rc<WireThread>,
+    facts: &'a Arc<ConnectionFacts>,
+    stream: &'a mut S,
+    limits: Rc<WireLimits>,
+    link: Rc<Link>,
+    input: BytesMut,
+    output: BytesMut,
+    read_size: usize,
+    clock: Option<(Instant, Timer)>,
+    since: Since,
+}
+
+/// When things began that must not last.
+struct Since {
+    opened: Instant,
+    /// A head is incomplete, at this step of the codec.
+    head: Option<(Instant, u64)>,
+    /// The socket takes nothing.
+    stalled: Option<Instant>,
+    /// The first GOAWAY was sent.
+    announced: Option<Instant>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
+    fn new(
+        thread: &'a Rc<WireThread>,
+        facts: &'a Arc<ConnectionFacts>,
+        stream: &'a mut S,
+    ) -> Driver<'a, S> {
+        let limits = thread.limits();
+        let now = Instant::now();
+        let pressure = thread.shared.pressure();
+        Driver {
+            thread,
+            facts,
+            stream,
+            link: Link::new(Connection::new(codec_limits(&limits, pressure), now), now),
+            limits,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            read_size: SMALL_READ,
+            clock: None,
+            since: Since {
+                opened: now,
+                head: None,
+                stalled: None,
+                announced: None,
+            },
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
+        self.link.driven_by(context);
+        let mut reads = 0;
+        loop {
+            match self.poll_read(context) {
+                Poll::Ready(Ok(1..)) => reads += 1,
+                Poll::Ready(_) => return self.lost(),
+                Poll::Pending => break,
+            }
+            self.take_events();
+            if reads == READS_MAX {
+                context.waker().wake_by_ref();
+                break;
+            }
+        }
+        // Those who were woken get their turn first, so that their frames share one write.
+        if self.poll_write(context).is_err() {
+            return self.lost();
+        }
+        let now = Instant::now();
+        if self.link.codec.borrow().is_over() && self.output.is_empty() {
+            self.link.lose_all();
+            return Poll::Ready(Over::Agreed);
+        }
+        self.poll_clock(now, context)
+    }
+
+    fn lost(&mut self) -> Poll<Over> {
+        self.link.lose_all();
+        Poll::Ready(Over::Lost)
+    }
+
+    /// Reads once. An idle connection holds no buffer.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(self.read_size);
+        let polled = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        match &polled {
+            Poll::Pending if self.input.is_empty() => self.input = BytesMut::new(),
+            Poll::Ready(Ok(count)) if *count >= SMALL_READ => self.read_size = BULK_READ,
+            Poll::Ready(Ok(_)) => self.read_size = SMALL_READ,
+            _ => {}
+        }
+        polled
+    }
+
+    fn take_events(&mut self) {
+        let now = Instant::now();
+        loop {
+            let event = self.link.codec.borrow_mut().next(&mut self.input, now);
+            match event {
+                Some(event) => self.take(event, now),
+                None => return,
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event, now: Instant) {
+        let link = self.link.clone();
+        match event {
+            Event::Request {
+                stream,
+                fields,
+                ended,
+                too_large,
+            } => {
+                let request = Request {
+                    stream,
+                    fields,
+                    ended,
+                    too_large,
+                };
+                accept(self.thread, self.facts, &link, request);
+                if link.codec.borrow().requests() >= self.limits.requests_per_connection_max {
+                    self.leave(now);
+                }
+            }
+            Event::Data {
+                stream,
+                piece,
+                ended,
+            } => {
+                if let Some(exchange) = link.exchange(stream) {
+                    exchange.push(piece, ended);
+                }
+            }
+            Event::Trailers {
+                stream,
+                fields,
+                too_large,
+            } => {
+                if let Some(exchange) = link.exchange(stream) {
+                    exchange.finish(fields, too_large);
+                }
+            }
+            Event::Reset { stream, fault } => {
+                if let Some(exchange) = link.exchange(stream) {
+                    exchange.lose(fault);
+                }
+                if let Some(fault) = fault {
+                    self.refuse(ErrorCode::ProtocolViolation, fault);
+                }
+            }
+            Event::Refused { fault } => self.refuse(ErrorCode::ProtocolViolation, fault),
+            Event::Room { stream } => {
+                if let Some(exchange) = link.exchange(stream) {
+                    exchange.wake_writer();
+                }
+            }
+            Event::Failed(failure) => {
+                self.refuse(code(failure), failure.detail);
+                link.lose_all();
+            }
+        }
+    }
+
+    fn refuse(&self, code: ErrorCode, detail: &str) {
+        let version = Version::Http2;
+        self.thread
+            .refuse(self.facts, version, code, detail.as_bytes());
+    }
+
+    /// Writes what the codec has, a record at a time.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            if self.output.is_empty() {
+                if !self.link.codec.borrow().has_output() {
+                    self.since.stalled = None;
+                    return Ok(());
+                }
+                self.link
+                    .codec
+                    .borrow_mut()
+                    .transmit(&mut self.output, OUTPUT_MAX);
+                self.take_events();
+            }
+            match Pin::new(&mut *self.stream).poll_write(context, &self.output)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) if written == self.output.len() => {
+                    self.output = BytesMut::new(); // an idle connection holds no buffer
+                    self.since.stalled = None;
+                }
+                Poll::Ready(written) => {
+                    self.output.advance(written);
+                    self.since.stalled = None;
+                }
+                Poll::Pending => {
+                    self.since.stalled.get_or_insert_with(Instant::now);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Announces the end of the connection.
+    fn leave(&mut self, now: Instant) {
+        if self.since.announced.is_none() {
+            self.since.announced = Some(now);
+            self.link.codec.borrow_mut().drain();
+        }
+    }
+
+    /// Carries out what is due, and sets the clock to what comes next.
+    fn poll_clock(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            let next = match self.due(now) {
+                Ok(next) => next,
+                Err(over) => return over.map_or_else(|| self.again(context), Poll::Ready),
+            };
+            if self.clock.as_ref().is_none_or(|(at, _)| *at > next) {
+                let after = next.saturating_duration_since(now);
+                self.clock = Some((next, self.thread.timers.after(after)));
+            }
+            let Some((_, timer)) = &mut self.clock else {
+                return Poll::Pending;
+            };
+            if Pin::new(timer).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.clock = None;
+            if next > now {
+                return self.again(context);
+            }
+        }
+    }
+
+    fn again(&self, context: &Context<'_>) -> Poll<Over> {
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The next deadline; or, when one passed, the end (`None`: there is something to send).
+    fn due(&mut self, now: Instant) -> Result<Instant, Option<Over>> {
+        let limits = self.limits.clone();
+        let (idle_ms, shut) = match self.thread.shared.pressure() {
+            true => (limits.keep_alive_idle_timeout_under_pressure_ms, true),
+            false => (limits.keep_alive_idle_timeout_ms, false),
+        };
+        let stall = Duration::from_millis(limits.body_idle_timeout_ms);
+        let mut next = now + Duration::from_millis(limits.keep_alive_idle_timeout_ms.max(1000));
+        let mut passed = |at: Instant| {
+            next = next.min(at.max(now));
+            at <= now
+        };
+        if self
+            .since
+            .stalled
+            .is_some_and(|since| passed(since + stall))
+        {
+            return Err(Some(Over::Lost));
+        }
+        let streams = self.link.codec.borrow().streams();
+        if self.head_deadline(now).is_some_and(&mut passed) {
+            self.link.codec.borrow_mut().give_up_head();
+            self.take_events();
+            return Err(None);
+        }
+        if let Some(since) = self.since.announced
+            && !self.link.codec.borrow().is_final()
+            && passed(since + FAREWELL)
+        {
+            self.link.codec.borrow_mut().leave();
+            return Err(None);
+        }
+        if self.since.announced.is_none() {
+            let age = Duration::from_millis(limits.connection_age_max_ms);
+            if passed(self.since.opened + age) {
+                self.leave(now);
+                return Err(None);
+            }
+        }
+        if let Some(since) = self.link.idle_since()
+            && passed(since + Duration::from_millis(idle_ms))
+        {
+            if streams > 0 {
+                return Err(Some(Over::Lost)); // answered, but the client does not take it
+            }
+            if self.since.announced.is_none() && !shut {
+                self.leave(now);
+                return Err(None);
+            }
+            if !self.link.codec.borrow().is_final() {
+                self.link.codec.borrow_mut().leave();
+                return Err(None);
+            }
+        }
+        Ok(next)
+    }
+
+    /// Until when the head that is on its way must be there.
+    fn head_deadline(&mut self, now: Instant) -> Option<Instant> {
+        let codec = self.link.codec.borrow();
+        let (awaits, steps) = (codec.awaits_head(&self.input), codec.steps());
+        let same = self.since.head.filter(|(_, step)| awaits && *step == steps);
+        self.since.head = same.or(awaits.then_some((now, steps)));
+        let patience = match codec.is_established() {
+            true => self.limits.header_timeout_ms,
+            false => self.limits.handshake_timeout_ms,
+        };
+        let (since, _) = self.since.head?;
+        Some(since + Duration::from_millis(patience))
+    }
+}
+
+fn code(failure: Failure) -> ErrorCode {
+    match failure.cause {
+        Cause::Protocol => ErrorCode::ProtocolViolation,
+        Cause::StreamResets => ErrorCode::StreamResetsExceeded,
+        Cause::ControlFrames => ErrorCode::ControlFramesExceeded,
+        Cause::ConnectionBytes => ErrorCode::ConnectionBytesExceeded,
+        Cause::HeaderTimeout => ErrorCode::HeaderTimeout,
+    }
+}
+
+fn codec_limits(limits: &WireLimits, pressure: bool) -> Limits {
+    let list = |bytes_max, count_max| ListLimits {
+        bytes_max,
+        count_max,
     };
-    let sink = H2Sink {
-        respond,
-        stream: None,
-        left: None,
-        patience,
-        alt_svc,
+    let rate = |burst, per_second| Rate { burst, per_second };
+    let streams = match pressure {
+        true => limits.streams_max_under_pressure.min(limits.h2_streams_max),
+        false => limits.h2_streams_max,
     };
-    // Boxed: a spawned task is moved several times, and most of its size is this.
-    Box::pin(serve(thread, facts, head, source, sink)).await;
+    Limits {
+        head: list(
+            limits.header_bytes_max,
+            limits.header_count_max + PSEUDO_FIELDS,
+        ),
+        trailers: list(limits.trailer_bytes_max, limits.trailer_count_max),
+        streams_max: streams,
+        stream_window: limits.h2_stream_window_bytes,
+        connection_window: limits.h2_connection_window_bytes,
+        connection_bytes_max: limits.connection_bytes_max,
+        resets: rate(limits.stream_resets_max, limits.stream_resets_per_second),
+        control_frames: rate(limits.control_frames_max, limits.control_frames_per_second),
+    }
 }

@@ -19,8 +19,10 @@ mod h1_head;
 mod h1_io;
 mod h1_response;
 mod h2;
-mod h2_io;
-mod h2_stream;
+mod h2_body;
+mod h2_link;
+mod h2_request;
+mod h2_sink;
 mod handover;
 mod hub;
 #[cfg(test)]

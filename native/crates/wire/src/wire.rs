@@ -1,9 +1,7 @@
 //! The wire as a whole: binds, starts and ends the threads.
 
 use crate::bind::bind_all;
-use crate::config::{
-    CertificateSet, EndpointConfig, TicketKeySet, WireConfig, WireLimits,
-};
+use crate::config::{CertificateSet, EndpointConfig, TicketKeySet, WireConfig, WireLimits};
 use crate::hub::{Hub, WORKERS_MAX};
 use crate::port::Port;
 use crate::shared::Shared;

@@ -1,0 +1,129 @@
+//! Floods are cut within their budgets; what benign clients do never is.
+
+use crate::tests::{GET, Peer, frame};
+use crate::*;
+use std::time::Duration;
+
+#[test]
+fn floods_are_cut() {
+    let request = |turn: u32| frame(1, 0x4, turn * 2 + 1, GET);
+    let with = |turn: u32, more: Vec<u8>| [request(turn), more].concat();
+    let zero = |turn: u32| with(turn, frame(8, 0, turn * 2 + 1, &[0; 4]));
+    let big = |turn: u32| with(turn, frame(8, 0, turn * 2 + 1, &[0x7f, 0xff, 0xff, 0xff]));
+    type Make<'a> = &'a dyn Fn(u32) -> Vec<u8>;
+    let cases: [(&str, Make, Cause); 12] = [
+        ("PING", &|_| frame(6, 0, 0, &[0; 8]), Cause::ControlFrames),
+        ("SETTINGS", &|_| frame(4, 0, 0, &[]), Cause::ControlFrames),
+        (
+            "PRIORITY",
+            &|_| frame(2, 0, 1, &[0, 0, 0, 3, 0]),
+            Cause::ControlFrames,
+        ),
+        (
+            "PRIORITY_UPDATE",
+            &|_| frame(16, 0, 0, &[0, 0, 0, 1]),
+            Cause::ControlFrames,
+        ),
+        (
+            "unknown",
+            &|_| frame(0x77, 0, 1, &[0; 100]),
+            Cause::ControlFrames,
+        ),
+        (
+            "WINDOW_UPDATE",
+            &|_| frame(8, 0, 0, &[0, 0, 0, 1]),
+            Cause::ControlFrames,
+        ),
+        (
+            "empty DATA",
+            &|turn| match turn {
+                0 => request(0),
+                _ => frame(0, 0, 1, &[]),
+            },
+            Cause::ControlFrames,
+        ),
+        (
+            "empty CONTINUATION",
+            &|turn| match turn {
+                0 => frame(1, 0, 1, GET),
+                _ => frame(9, 0, 1, &[]),
+            },
+            Cause::ControlFrames,
+        ),
+        (
+            "CONTINUATION",
+            &|turn| match turn {
+                0 => frame(1, 0, 1, GET),
+                _ => frame(9, 0, 1, &[0x82; 16_384]),
+            },
+            Cause::ConnectionBytes,
+        ),
+        (
+            "rapid reset",
+            &|turn| with(turn, frame(3, 0, turn * 2 + 1, &[0, 0, 0, 8])),
+            Cause::StreamResets,
+        ),
+        ("WINDOW_UPDATE of 0", &zero, Cause::StreamResets),
+        ("window overflow", &big, Cause::StreamResets),
+    ];
+    for (name, make, cause) in cases {
+        let mut peer = Peer::new();
+        let mut open = 0;
+        let (frames, got) = peer.flood(|turn| {
+            open = turn;
+            make(turn)
+        });
+        // Streams are not released here, so concurrency refuses before the budget is spent.
+        assert_eq!(got, Some(cause), "{name}");
+        assert!(frames <= 701, "{name}: {frames}");
+        assert!(
+            peer.frames().last().is_some_and(|frame| frame.0 == 7),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn benign_traffic_is_not_cut() {
+    let mut peer = Peer::new();
+    for turn in 0..20_000u32 {
+        let id = turn * 2 + 1;
+        peer.now += Duration::from_millis(20);
+        peer.send(&frame(1, 0x5, id, GET));
+        peer.send(&frame(6, 0, 0, &[7; 8]));
+        peer.send(&frame(16, 0, 0, &id.to_be_bytes()));
+        let _ = peer.connection.send_head(id, 200, [], false);
+        if turn % 3 == 0 {
+            peer.send(&frame(3, 0, id, &[0, 0, 0, 8]));
+        } else {
+            let room = peer.connection.room(id).unwrap();
+            let piece = Bytes::from(vec![b'x'; 40_000.min(room)]);
+            peer.connection.send_data(id, piece, true).unwrap();
+            peer.frames();
+            peer.send(&frame(8, 0, 0, &40_000u32.to_be_bytes()));
+            peer.send(&frame(8, 0, id, &40_000u32.to_be_bytes()));
+        }
+        peer.connection.release(id);
+        assert_eq!(peer.failure(), None, "{turn}");
+        peer.events.clear();
+        peer.frames();
+    }
+}
+
+#[test]
+fn a_bomb_is_bounded() {
+    let mut peer = Peer::new();
+    let mut first = vec![0x40, 1, b'a', 0x7f, 0xa1, 0x1e];
+    first.extend([b'x'; 4000]);
+    peer.send(&frame(1, 0x5, 1, &[GET, &first].concat()));
+    for turn in 1..100u32 {
+        peer.send(&frame(
+            1,
+            0x5,
+            turn * 2 + 1,
+            &[GET, &[0xbe; 16_000]].concat(),
+        ));
+        assert!(peer.connection.is_over() || peer.connection.held_bytes() <= 1024 * 1024);
+    }
+    assert_eq!(peer.failure(), Some(Cause::ConnectionBytes));
+}
