@@ -85,8 +85,11 @@ function nginx({ directory }: Ground, name: string, config: string): ChildProces
   const file = join(directory, `${name}.conf`)
   // Started as root, its workers would be nobody, who cannot read the files of the bulk figure.
   const user = process.getuid?.() === 0 ? 'user root;' : ''
-  const common = `${user} worker_processes 1; error_log stderr; pid ${directory}/${name}.pid; events {}`
-  writeFileSync(file, `${common}\nhttp { access_log off; keepalive_requests 100000000; ${config} }`)
+  const main = `${user} worker_processes 1; error_log stderr; pid ${directory}/${name}.pid;`
+  writeFileSync(
+    file,
+    `${main} events {}\nhttp { access_log off; keepalive_requests 100000000; ${config} }`,
+  )
   return spawn('nginx', ['-p', directory, '-c', file, '-g', 'daemon off;'], { stdio: 'ignore' })
 }
 

@@ -1,4 +1,4 @@
-/** Bars as an SVG that reads on light and dark pages: one panel per figure, one group per protocol. */
+/** Bars as an SVG for light and dark pages: one panel per figure, one group per protocol. */
 
 /** One measured value. */
 export interface Bar {

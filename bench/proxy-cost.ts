@@ -5,9 +5,10 @@
  *                            [--only nginx,caddy,edge,edge+CRS] [--access-log] [--picture FILE.svg]
  *
  * `small`: 1 KiB over kept-alive connections. `bulk`: 10 MiB downloads, per GiB. `handshake`: a new
- * connection for every 1 KiB. Needs on PATH: hload (built from ../shared/tools/hload), nginx, caddy.
- * The contenders' bodies must be equal before anything is timed; rounds are interleaved; the median
- * is reported. CPU time of the server's processes is the figure: machines are shared, wall time lies.
+ * connection for every 1 KiB. Needs on PATH: hload (built from ../shared/tools/hload), nginx and
+ * caddy. The contenders' bodies must be equal before anything is timed; rounds are interleaved; the
+ * median is reported. CPU time of the server's processes is the figure: machines are shared, and
+ * wall time lies.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'

@@ -25,7 +25,7 @@ export interface Outcome {
   readonly error: number | null
   readonly endpoint: number | null
   readonly attempts: number
-  /** The endpoint of a first attempt that failed and was followed by another; index of the error. */
+  /** A first attempt that failed and was followed by another; index of the error. */
   readonly failedFirst: { readonly endpoint: number; readonly error: number } | null
   readonly requestBodyBytes: number
   readonly responseBodyBytes: number

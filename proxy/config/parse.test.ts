@@ -37,7 +37,8 @@ const wrong: readonly (readonly [name: string, file: string, ...expected: string
   [
     'an unknown key without a near one',
     'drain:\n  xyzzy: 1\n',
-    'edge.yaml:2:3: unknown key "xyzzy" in drain\n  mend: the keys here are mode, delay, timeout, idleGrace',
+    'edge.yaml:2:3: unknown key "xyzzy" in drain\n' +
+      '  mend: the keys here are mode, delay, timeout, idleGrace',
   ],
   [
     'a key written twice',
