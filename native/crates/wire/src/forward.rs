@@ -164,7 +164,7 @@ async fn visit<B: BodySource, S: ResponseSink>(
     let tunnel = request.handshake.is_some();
     let ready = match fresh {
         true => None,
-        false => pool.take(&target, tunnel),
+        false => pool.take(&target, tunnel, request.idempotent),
     };
     let (connection, reused) = match ready {
         Some(connection) => {
