@@ -89,8 +89,8 @@ impl<S: ResponseSink> Client<S> {
         self.extended_connect && (200..300).contains(&status)
     }
 
-    /// Sends a complete response. One of 2xx (health, a refusal in the words of gRPC) to an
-    /// extended CONNECT goes out as 403: it opened nothing.
+    /// Sends a complete response. To an extended CONNECT one of 2xx (health, or the status that a
+    /// WAF rule names) goes out as 403: it opened nothing.
     pub async fn answer(
         &mut self,
         status: u16,
