@@ -3,7 +3,7 @@
 use crate::error_code::ErrorCode;
 use crate::seam::{BodyError, BodyLength, BodySource, Field, Gone, ResponseHead, ResponseSink};
 use bytes::Bytes;
-use edge_http_policy::{Framing, Head};
+use edge_http_policy::{Framing, Head, Version};
 
 /// Why an exchange did not go to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,10 @@ impl From<BodyError> for Failure {
 pub struct Client<S> {
     pub sink: S,
     to_head_request: bool,
+    /// It asked for a tunnel.
+    asks_tunnel: bool,
+    /// It asked by extended CONNECT: a 2xx says that the tunnel is open (RFC 8441 §5, RFC 9220 §3).
+    extended_connect: bool,
     status: u16,
     head_sent: bool,
     body_bytes: u64,
@@ -47,10 +51,12 @@ pub struct Client<S> {
 
 impl<S: ResponseSink> Client<S> {
     pub fn new(sink: S, head: &Head) -> Client<S> {
-        let to_head_request = *head.method == *b"HEAD";
+        let by_stream = matches!(head.version, Version::Http2 | Version::Http3);
         Client {
             sink,
-            to_head_request,
+            to_head_request: *head.method == *b"HEAD",
+            asks_tunnel: head.websocket,
+            extended_connect: head.websocket && by_stream,
             status: 0,
             head_sent: false,
             body_bytes: 0,
@@ -65,6 +71,10 @@ impl<S: ResponseSink> Client<S> {
     /// Sends the head of a response.
     pub async fn head(&mut self, head: ResponseHead) -> Result<(), Gone> {
         (self.status, self.head_sent) = (head.status, true);
+        if self.asks_tunnel && head.body != BodyLength::Tunnel {
+            // What an h1 client sent early was meant for the tunnel: it is no further request.
+            self.close_after();
+        }
         self.sink.head(head).await
     }
 
@@ -74,13 +84,23 @@ impl<S: ResponseSink> Client<S> {
         self.sink.data(piece).await
     }
 
-    /// Sends a complete response.
+    /// Whether an answer with this status would say that a tunnel is open although none is.
+    pub fn feigns_tunnel(&self, status: u16) -> bool {
+        self.extended_connect && (200..300).contains(&status)
+    }
+
+    /// Sends a complete response. To an extended CONNECT one of 2xx (health, or the status that a
+    /// WAF rule names) goes out as 403: it opened nothing.
     pub async fn answer(
         &mut self,
         status: u16,
         headers: Vec<(Bytes, Bytes)>,
         body: Bytes,
     ) -> Result<(), Gone> {
+        let status = match self.feigns_tunnel(status) {
+            true => 403,
+            false => status,
+        };
         let length = body.len() as u64;
         let length = match status {
             204 | 304 => BodyLength::None,

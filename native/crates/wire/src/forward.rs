@@ -164,7 +164,7 @@ async fn visit<B: BodySource, S: ResponseSink>(
     let tunnel = request.handshake.is_some();
     let ready = match fresh {
         true => None,
-        false => pool.take(&target, tunnel),
+        false => pool.take(&target, tunnel, request.idempotent),
     };
     let (connection, reused) = match ready {
         Some(connection) => {
@@ -260,7 +260,9 @@ async fn over_h1<B: BodySource, S: ResponseSink>(
     Ok(
         match carry(run, way, (sink, &mut source), body, client).await? {
             Carried::Sent { whole } => {
-                if whole && source.reusable() {
+                // Who was asked for a tunnel and did not open it may still wait for one: what comes
+                // next on that connection need not be read as a request.
+                if whole && source.reusable() && way.request.handshake.is_none() {
                     run.thread.pool.give(key, link);
                 }
                 Visit::Sent
@@ -357,6 +359,9 @@ async fn carry<B: BodySource, S: ResponseSink, R: ResponseSource>(
         }
     };
     run.report.answered(sent_at);
+    if client.feigns_tunnel(head.status) {
+        return Err(ErrorCode::UpstreamInvalidResponse.into());
+    }
     if whole.is_none() && head.status >= 400 {
         // Refused before its end: what the client still sends is not worth the connection.
         client.close_after();

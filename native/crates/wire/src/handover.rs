@@ -141,6 +141,7 @@ fn is_ours(stream: &UnixStream) -> Result<bool> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use std::net::TcpStream;

@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 
+/// An endpoint closes idle connections when it likes, and a request that crosses that close on its
+/// way cannot be repeated unless it is idempotent: others go on a connection idle for less.
+const IDLE_MAX_UNREPEATABLE: Duration = Duration::from_secs(1);
+
 /// What a connection may be used for again: the same address under the same TLS identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -129,8 +133,9 @@ impl Pool {
         self.targets.borrow_mut().clear();
     }
 
-    /// A connection that is there: a stream of an open one, or the newest idle one.
-    pub fn take(&self, target: &Target, tunnel: bool) -> Option<Connection> {
+    /// A connection that is there: a stream of an open one, or the newest idle one, for a request
+    /// that is not `repeatable` only when it was in use a moment ago.
+    pub fn take(&self, target: &Target, tunnel: bool, repeatable: bool) -> Option<Connection> {
         let offer = target.offer(tunnel);
         if offer != Offer::Http1
             && let Some(session) = target.keys().find_map(|key| self.session(&key))
@@ -141,7 +146,7 @@ impl Pool {
             return None;
         }
         target.keys().find_map(|key| {
-            let link = self.idle_link(&key)?;
+            let link = self.idle_link(&key, repeatable)?;
             Some(Connection::H1 { link, key })
         })
     }
@@ -153,16 +158,20 @@ impl Pool {
         open.iter().find(|session| session.has_room()).cloned()
     }
 
-    fn idle_link(&self, key: &Key) -> Option<Box<Link>> {
+    fn idle_link(&self, key: &Key, repeatable: bool) -> Option<Box<Link>> {
         let mut idle = self.idle.borrow_mut();
         let links = idle.get_mut(key)?;
-        while let Some(link) = links.pop_back() {
+        loop {
+            let idle_since = links.back()?.idle_since;
+            if !repeatable && idle_since.elapsed() >= IDLE_MAX_UNREPEATABLE {
+                return None; // the others are older still
+            }
+            let link = links.pop_back()?;
             self.count.set(self.count.get().saturating_sub(1));
             if link.is_idle() {
                 return Some(link);
             }
         }
-        None
     }
 
     /// A connection to `target` within `patience`, TLS handshake included. True: somebody used it
