@@ -98,11 +98,20 @@ export function bombBudget(report: BombReport): string[] {
   return broken.filter(([isBroken]) => isBroken).map(([, text]) => `${report.kind}: ${text}`)
 }
 
+/** Growth by the bytes of one connection whose HPACK table is churned: TLS and all else included. */
+export const tableBytesMax = 64 * 1024
+/**
+ * Many connections and few requests, each of which fills a table: whole connections are measured,
+ * and hardly the garbage of exchanges. (With thousands of requests the heap of V8 grows by as much
+ * for fields that enter no table.)
+ */
+export const tableSize = ['-connections', '200', '-active', '2', '-streams', '3'] as const
+
 /** A running stage. */
 export interface FloodStage {
   readonly address: string
   flood(name: string, size: FloodSize): Promise<FloodReport>
-  bomb(kind: string): Promise<BombReport>
+  bomb(kind: string, more?: readonly string[]): Promise<BombReport>
   /** Ends all; returns the exit code of the edge. */
   stop(): Promise<number | null>
 }
@@ -134,7 +143,7 @@ export async function startFloodStage(): Promise<FloodStage> {
       const report = await runGo<Omit<FloodReport, 'upstream'>>(args)
       return { ...report, upstream: recorder.seen.length - before }
     },
-    bomb: (kind) => runGo<BombReport>(['bomb', '-kind', kind, ...target]),
+    bomb: (kind, more = []) => runGo<BombReport>(['bomb', '-kind', kind, ...target, ...more]),
     stop: async () => {
       const code = await edge.stop()
       await backend.stop()
