@@ -5,6 +5,7 @@
 import {
   bombBudget,
   floodBudget,
+  floodDelay,
   floods,
   startFloodStage,
   tableBytesMax,
@@ -15,7 +16,7 @@ const stage = await startFloodStage()
 let broken = 0
 for (const name of floods) {
   const report = await stage.flood(name, { connections: 50, count: 10_000, aloneMs: 3_000 })
-  const found = floodBudget(report)
+  const found = [...floodBudget(report), ...floodDelay(report)]
   broken += found.length
   console.log(JSON.stringify(report), found.length === 0 ? 'within its budget' : found)
 }
