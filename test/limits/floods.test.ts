@@ -8,9 +8,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   bombBudget,
   floodBudget,
+  floodDelay,
   floods,
   type FloodStage,
   startFloodStage,
+  tableBytesMax,
+  tableSize,
 } from '../e2e/flood-stage.ts'
 import { runGo } from '../harness/go.ts'
 
@@ -26,8 +29,15 @@ afterAll(async () => {
 
 describe.each(floods)('%s', (flood) => {
   test('is cut within its budget, and harms nobody beside it', async () => {
-    const report = await stage.flood(flood, { connections: 3, count: 3_000, aloneMs: 250 })
-    expect(floodBudget(report)).toEqual([])
+    // A delay counts when it comes every time: the machine may have been busy with other tests.
+    let delay: string[] = []
+    for (let turn = 0; turn < 3; turn += 1) {
+      const report = await stage.flood(flood, { connections: 3, count: 3_000, aloneMs: 250 })
+      expect(floodBudget(report)).toEqual([])
+      delay = floodDelay(report)
+      if (delay.length === 0) break
+    }
+    expect(delay).toEqual([])
   }, 60_000)
 })
 
@@ -53,6 +63,7 @@ test.each(['fields', 'over'])(
 )
 
 test('a churned HPACK table costs at most 64 KiB a connection', async () => {
-  const report = await stage.bomb('table')
-  expect(report.perConnection).toBeLessThanOrEqual(64 * 1024)
+  const report = await stage.bomb('table', tableSize)
+  expect(report.ends).toEqual({ alive: 200 })
+  expect(report.perConnection).toBeLessThanOrEqual(tableBytesMax)
 }, 60_000)

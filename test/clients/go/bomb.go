@@ -30,7 +30,8 @@ type bombReport struct {
 // names it again and again, at one byte each. The client's window is zero, so no answer can leave,
 // and whatever the server holds for a request, it holds while the connection lives.
 // Kind "table" fills and evicts the HPACK table instead, with every field and a size update; there
-// the answers may leave, so that the table is all that a connection keeps.
+// the answers may leave, so that the table is all that a connection keeps. Few connections send at
+// a time and many are held, so that what they hold outweighs what exchanges need for a moment.
 func bomb(args []string) error {
 	flags := flag.NewFlagSet("bomb", flag.ContinueOnError)
 	address := flags.String("https", "", "address of TLS")
@@ -38,6 +39,7 @@ func bomb(args []string) error {
 	connections := flags.Int("connections", 20, "connections")
 	streams := flags.Int("streams", 100, "requests on each")
 	fields := flags.Int("fields", 90, "one-byte fields in each request")
+	active := flags.Int("active", 20, "connections that send at a time")
 	pid := flags.Int("pid", 0, "the server's process")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -46,8 +48,8 @@ func bomb(args []string) error {
 	// The same heads with an open window first: what is measured is what the server holds, not
 	// how its heaps grow at first use.
 	run.warm = true
-	for range 2 {
-		if conn, err := run.send(); err == nil {
+	for _, conn := range run.sendAll(4, 2) {
+		if conn != nil {
 			conn.Close()
 		}
 	}
@@ -58,12 +60,7 @@ func bomb(args []string) error {
 		Kind: *kind, Connections: *connections, Requests: *connections * *streams,
 		Ends: map[string]int{},
 	}
-	held := make([]*peer.H2, *connections)
-	var all sync.WaitGroup
-	for index := range held {
-		all.Go(func() { held[index], _ = run.send() })
-	}
-	all.Wait()
+	held := run.sendAll(*connections, *active)
 	highest := int64(0)
 	for range 10 {
 		highest = max(highest, residentOf(*pid))
@@ -93,6 +90,22 @@ type bombRun struct {
 
 	mu   sync.Mutex
 	wire int64
+}
+
+// sendAll makes connections, some at a time, and leaves them open.
+func (run *bombRun) sendAll(connections, active int) []*peer.H2 {
+	held := make([]*peer.H2, connections)
+	places := make(chan struct{}, active)
+	var all sync.WaitGroup
+	for index := range held {
+		places <- struct{}{}
+		all.Go(func() {
+			held[index], _ = run.send()
+			<-places
+		})
+	}
+	all.Wait()
+	return held
 }
 
 // send makes one connection and puts all requests on it.

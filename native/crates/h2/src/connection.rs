@@ -10,9 +10,23 @@ use bytes::{BufMut, BytesMut};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// WINDOW_UPDATE frames that one DATA frame of ours excuses, and how many may be saved up.
+/// WINDOW_UPDATE frames that one DATA frame of ours excuses, and how many of its bytes excuse one
+/// more: clients grant both windows again with every few KiB they read.
 const UPDATES_PER_DATA: u32 = 4;
-const UPDATES_SAVED_MAX: u32 = 200;
+const UPDATE_BYTES: usize = 2048;
+/// How many may be saved up. A client grants what it took, and it may have megabytes on their way:
+/// each one saved was paid for by what we sent.
+const UPDATES_SAVED_MAX: u32 = 65_536;
+/// One for each request is normal.
+const PRIORITIES_SAVED_MAX: u32 = 200;
+/// A client that grants a new stream less than this does not want its answer yet (§6.9.2: the
+/// default is 65,535): the exchange of such a stream lives as long as the client likes.
+const GRANT_MIN: i64 = 4096;
+/// About what an exchange holds beside its head, and how often its head exists.
+const EXCHANGE_BYTES: usize = 16 * 1024;
+const HEAD_COPIES: usize = 2;
+/// The part of a connection's memory that such exchanges may hold.
+const SHUT_PART: usize = 4;
 /// Ids of streams that ended as they should, to tell a late frame from a wrong id.
 const DONE_KEPT: usize = 8;
 
@@ -271,9 +285,31 @@ impl Connection {
     }
 
     /// Gives back what a DATA frame of ours justifies.
-    pub(crate) fn excuse_updates(&mut self) {
-        let more = self.excused_updates + UPDATES_PER_DATA;
+    pub(crate) fn excuse_updates(&mut self, length: usize) {
+        let bytes = u32::try_from(length / UPDATE_BYTES).unwrap_or(0);
+        let more = self.excused_updates + UPDATES_PER_DATA + bytes;
         self.excused_updates = more.min(UPDATES_SAVED_MAX);
+    }
+
+    /// Gives back what a request justifies.
+    pub(crate) fn excuse_request(&mut self) {
+        self.excused_updates = (self.excused_updates + 1).min(UPDATES_SAVED_MAX);
+        self.excused_priorities = (self.excused_priorities + 1).min(PRIORITIES_SAVED_MAX);
+    }
+
+    /// Whether streams whose answers the client does not let out hold so much already that a
+    /// further one of `head_bytes` must not begin.
+    pub(crate) fn is_shut(&self, head_bytes: usize) -> bool {
+        if self.peer_window >= GRANT_MIN {
+            return false;
+        }
+        let shut = self.streams.iter().filter(|stream| {
+            let granted = stream.send_window + stream.sent;
+            !stream.is_answered() && granted < GRANT_MIN
+        });
+        let cost = |head: usize| EXCHANGE_BYTES + head * HEAD_COPIES;
+        let held: usize = shut.map(|stream| cost(stream.head_bytes)).sum();
+        held > 0 && held + cost(head_bytes) > self.limits.connection_bytes_max / SHUT_PART
     }
 
     /// Resets a stream for what the client did on it.

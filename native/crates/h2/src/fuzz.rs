@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const BYTES_MAX: usize = 128 * 1024;
 
-/// Lets one connection read `bytes` behind a valid preface, in pieces as long as their first byte
+/// Lets one connection read `bytes` behind a valid preface, in pieces as long as the first of them
 /// says, and answers every request. Panics when a bound or an invariant is broken.
 pub fn fuzz_connection(bytes: &[u8]) {
     let list = ListLimits {
@@ -31,9 +31,12 @@ pub fn fuzz_connection(bytes: &[u8]) {
     let begun = Instant::now();
     let mut connection = Connection::new(limits, begun);
     let mut input = BytesMut::from(PREFACE);
-    let size = usize::from(bytes.first().copied().unwrap_or(1)).max(1) * 8;
+    let Some((size, frames)) = bytes.split_first() else {
+        return;
+    };
+    let size = usize::from(*size).max(1) * 8;
     let (mut out, mut open) = (BytesMut::new(), Vec::new());
-    for (turn, piece) in (0u64..).zip(bytes.chunks(size)) {
+    for (turn, piece) in (0u64..).zip(frames.chunks(size)) {
         let now = begun + Duration::from_millis(turn);
         input.extend_from_slice(piece);
         while let Some(event) = connection.next(&mut input, now) {

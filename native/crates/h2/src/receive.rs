@@ -280,7 +280,9 @@ impl Connection {
             return self.stream_fault(id, Reason::Protocol, "a stream depends on itself", now);
         }
         let beyond = matches!(self.leaving, Leaving::Final(last) if id > last);
-        if beyond || self.streams.len() >= self.limits.streams_max as usize {
+        let head_bytes = section.bytes + section.fields.len() * FIELD_BYTES;
+        let full = self.streams.len() >= self.limits.streams_max as usize;
+        if beyond || full || self.is_shut(head_bytes) {
             // §8.7: nothing was done, so the client may try again.
             self.put_reset(id, Reason::RefusedStream);
             self.bury(id, i64::from(self.limits.stream_window).max(WINDOW_DEFAULT));
@@ -291,15 +293,14 @@ impl Connection {
             window = window.max(WINDOW_DEFAULT);
         }
         let mut stream = Stream::new(id, window, self.peer_window);
-        stream.head_bytes = section.bytes + section.fields.len() * FIELD_BYTES;
+        stream.head_bytes = head_bytes;
         if block.ended {
             stream.receiving = Receiving::Ended;
         }
         self.head_bytes += stream.head_bytes;
         self.streams.push_back(stream);
         self.requests += 1;
-        self.excused_updates = self.excused_updates.saturating_add(1).min(200);
-        self.excused_priorities = self.excused_priorities.saturating_add(1).min(200);
+        self.excuse_request();
         self.events.push_back(Event::Request {
             stream: id,
             fields: section.fields,

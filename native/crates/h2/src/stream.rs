@@ -49,6 +49,8 @@ pub struct Stream {
     pub credit: usize,
     /// What the peer takes now; negative after it shrank its windows (§6.9.2).
     pub send_window: i64,
+    /// Bytes of DATA that were sent.
+    pub sent: i64,
     pub pieces: VecDeque<Bytes>,
     /// Bytes in `pieces`.
     pub pending: usize,
@@ -74,6 +76,7 @@ impl Stream {
             unread: 0,
             credit: 0,
             send_window,
+            sent: 0,
             pieces: VecDeque::new(),
             pending: 0,
             queued: false,

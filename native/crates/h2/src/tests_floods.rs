@@ -111,6 +111,62 @@ fn benign_traffic_is_not_cut() {
 }
 
 #[test]
+fn a_download_may_be_granted_piece_by_piece() {
+    // A fast client takes a whole window before its first grants arrive: two for each 4 KiB.
+    const WINDOW: u32 = 16 * 1024 * 1024;
+    let mut peer = Peer::new();
+    peer.send(&frame(
+        4,
+        0,
+        0,
+        &[&[0, 4][..], &WINDOW.to_be_bytes()].concat(),
+    ));
+    peer.send(&frame(8, 0, 0, &(WINDOW - 65_535).to_be_bytes()));
+    peer.send(&frame(1, 0x5, 1, GET));
+    let _ = peer.connection.send_head(1, 200, [], false);
+    let mut sent = 0;
+    while let Ok(room @ 1..) = peer.connection.room(1) {
+        let piece = Bytes::from(vec![b'x'; room]);
+        peer.connection.send_data(1, piece, false).unwrap();
+        sent += room;
+        peer.frames();
+    }
+    assert_eq!(sent, WINDOW as usize);
+    for _ in 0..sent / 4096 {
+        peer.send(&frame(8, 0, 0, &4096u32.to_be_bytes()));
+        peer.send(&frame(8, 0, 1, &4096u32.to_be_bytes()));
+    }
+    assert_eq!(peer.failure(), None);
+}
+
+#[test]
+fn a_client_that_lets_no_answer_out_has_few_exchanges() {
+    let mut first = vec![0x40, 1, b'a', 0x7f, 0xad, 0x01];
+    first.extend([b'x'; 300]);
+    let begun = |window: u32, head: &[u8]| {
+        let mut peer = Peer::new();
+        peer.send(&frame(
+            4,
+            0,
+            0,
+            &[&[0, 4][..], &window.to_be_bytes()].concat(),
+        ));
+        peer.send(&frame(1, 0x5, 1, &[GET, &first].concat()));
+        for turn in 1..100u32 {
+            peer.send(&frame(1, 0x5, turn * 2 + 1, &[GET, head].concat()));
+        }
+        assert_eq!(peer.failure(), None);
+        peer.connection.streams()
+    };
+    let big = [0xbe; 20];
+    assert_eq!(begun(65_535, &[]), 100);
+    let (small, large) = (begun(0, &[]), begun(0, &big));
+    assert!((8..=16).contains(&small), "{small}");
+    assert!((2..small).contains(&large), "{large}");
+    assert_eq!(begun(4095, &big), large);
+}
+
+#[test]
 fn a_bomb_is_bounded() {
     let mut peer = Peer::new();
     let mut first = vec![0x40, 1, b'a', 0x7f, 0xa1, 0x1e];

@@ -90,6 +90,7 @@ impl Connection {
         }
         let sent = i64::try_from(length).unwrap_or(0);
         stream.send_window -= sent;
+        stream.sent += sent;
         self.send_window -= sent;
         stream.pending -= length;
         self.pending -= length;
@@ -105,7 +106,7 @@ impl Connection {
         } else {
             self.finish(id);
         }
-        self.excuse_updates();
+        self.excuse_updates(length);
         true
     }
 
