@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type DrainOptions, drain } from './drain.ts'
 
-function wireWith(active: number[], open: number[] = []) {
+function wireWith(active: number[], open: number[] = [], quic: object[] = []) {
   const calls: string[] = []
   return {
     calls,
@@ -12,7 +12,7 @@ function wireWith(active: number[], open: number[] = []) {
       calls.push('look')
       return active.shift() ?? 0
     },
-    stats: () => JSON.stringify({ connectionsOpen: open.shift() ?? 0 }),
+    stats: () => JSON.stringify({ connectionsOpen: open.shift() ?? 0, quic: quic.shift() ?? {} }),
   }
 }
 
@@ -49,4 +49,11 @@ test('idle connections may bring a last request for a while, not for ever', asyn
   expect(performance.now() - begun).toBeGreaterThanOrEqual(199)
   const gone = wireWith([], [1, 0])
   await drain(gone, { ...options, mode: 'handover', idleGraceMs: 60_000 })
+})
+
+test('QUIC connections are waited for beyond the grace: they end by themselves', async () => {
+  const open = { accepted: 3, ended: 2 }
+  const wire = wireWith([], [1, 1, 1], [open, open, { accepted: 3, ended: 3 }])
+  await drain(wire, { ...options, mode: 'handover', idleGraceMs: 0 })
+  expect(wire.calls.filter((call) => call === 'look')).toHaveLength(3)
 })

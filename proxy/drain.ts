@@ -46,12 +46,21 @@ async function quiet(
     const waitedMs = performance.now() - begun
     if (waitedMs >= timeoutMs) return
     const isIdle = wire.activeExchanges() === 0
-    if (isIdle && (waitedMs >= idleGraceMs || openConnections(wire) === 0)) return
+    if (isIdle && isDone(wire, waitedMs >= idleGraceMs)) return
     await pause(pollMs)
   }
 }
 
-function openConnections(wire: Pick<Wire, 'stats'>): number {
-  const { connectionsOpen }: { connectionsOpen: number } = JSON.parse(wire.stats())
-  return connectionsOpen
+/**
+ * Idle TCP connections may be cut after the grace. A QUIC connection ends by itself once its client
+ * knows which requests were served (RFC 9114 §5.2): cut before, it would lose those on their way.
+ */
+function isDone(wire: Pick<Wire, 'stats'>, isGraceOver: boolean): boolean {
+  const { connectionsOpen, quic }: DrainStats = JSON.parse(wire.stats())
+  return connectionsOpen === 0 || (isGraceOver && (quic.accepted ?? 0) === (quic.ended ?? 0))
+}
+
+interface DrainStats {
+  readonly connectionsOpen: number
+  readonly quic: { readonly accepted?: number; readonly ended?: number }
 }

@@ -8,6 +8,7 @@ import type { Origins } from './config/layer.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { rulesFolder, rulesetOptions } from './rules.ts'
 import { type LoadedCertificate, loadCertificates } from './tls/certificates.ts'
+import { loadTicketKeys } from './tls/ticket-keys.ts'
 import {
   type UpstreamFiles,
   readUpstreamFiles,
@@ -24,6 +25,8 @@ export interface Loaded {
   readonly certificates: readonly LoadedCertificate[]
   /** The local CA that clients must trust; null when the certificates come from elsewhere. */
   readonly caFile: string | null
+  /** Of session tickets, the first one seals; none: the wire's own. */
+  readonly ticketKeys: readonly string[]
   /** In the order of the configuration's upstreams. */
   readonly upstreamFiles: readonly UpstreamFiles[]
   readonly notices: readonly string[]
@@ -43,6 +46,7 @@ export async function load(
   const { config: given, origins, flags, notices, file } = loadConfig(args, env, lastGood)
   const sources = { config: given, origins, env, now: new Date() }
   const { certificates, caFile, ...served } = await loadCertificates(sources)
+  const ticketKeys = loadTicketKeys(given, origins)
   const upstreamFiles = readUpstreamFiles(given, origins)
   // What CRS 3 needs is the program's business, not the operator's: `--print-config` does not
   // show it.
@@ -50,7 +54,8 @@ export async function load(
   const config = { ...given, waf: { ...given.waf, setupFiles } }
   const files = [...served.files, ...upstreamFileNames(given), join(rulesFolder(env), 'current')]
   if (file !== null) files.push(file.path)
+  if (given.tls.ticketKeyFile !== null) files.push(given.tls.ticketKeyFile)
   const told = [...notices, ...served.notices]
-  const read = { certificates, caFile, upstreamFiles }
+  const read = { certificates, caFile, ticketKeys, upstreamFiles }
   return { config, file, origins, flags, ...read, notices: told, files }
 }

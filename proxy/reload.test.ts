@@ -35,6 +35,7 @@ function loaded(text: string, certificates: readonly LoadedCertificate[] = []): 
     flags: readFlags([]),
     certificates,
     caFile: null,
+    ticketKeys: [],
     upstreamFiles: [],
     files: ['/edge.yaml'],
   }
@@ -67,6 +68,7 @@ async function reloaderOf(first: Loaded) {
         calls.push('certificates')
       },
       setLimits: () => calls.push('limits'),
+      setTicketKeys: (keys) => calls.push(`ticket keys ${keys}`),
     },
     upstreams: {
       prepare: async ({ config }) => {
@@ -100,6 +102,22 @@ test('a reload is prepared beside what runs, and lives until its last exchange',
   played.reloader.retire(2)
   expect(played.reloader.generations).toBe(1)
   expect(played.reloader.state).toMatchObject({ generation: 2, accepted: 1, last: { ok: true } })
+})
+
+test('ticket keys are taken over when they changed, and only then', async () => {
+  const played = await reloaderOf(loaded(to(1)))
+  const told = () => played.calls.filter((call) => call.startsWith('ticket keys'))
+  for (const [ticketKeys, expected] of [
+    [[], []],
+    [['a', 'b'], ['ticket keys {"tickets":["a","b"]}']],
+    [['a', 'b'], ['ticket keys {"tickets":["a","b"]}']],
+    [[], ['ticket keys {"tickets":["a","b"]}', 'ticket keys {"tickets":[]}']],
+  ] as const) {
+    played.next = () => ({ ...loaded(to(1)), ticketKeys })
+    // oxlint-disable-next-line no-await-in-loop -- one reload after the other
+    await played.reloader.request('files')
+    expect(told()).toEqual(expected)
+  }
 })
 
 test('what is wrong or cannot change is refused whole, with place and reason', async () => {

@@ -12,6 +12,7 @@ import type { Logger } from './log.ts'
 import { type Snapshot, prepare } from './snapshot.ts'
 import type { Supervisor } from './supervisor.ts'
 import { CertificateError } from './tls/certificates.ts'
+import { ticketKeySetOf } from './tls/ticket-keys.ts'
 import { unchangeable } from './unchangeable.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
@@ -40,7 +41,7 @@ export interface ReloadOptions {
   /** As it was given, before port 0 became a real one. */
   readonly given: EdgeConfig
   readonly first: Snapshot
-  readonly wire: Pick<Wire, 'setCertificates' | 'setLimits'>
+  readonly wire: Pick<Wire, 'setCertificates' | 'setLimits' | 'setTicketKeys'>
   readonly upstreams: Pick<Upstreams, 'prepare' | 'take'>
   readonly supervisor: Pick<Supervisor, 'swap'>
   readonly log: Logger
@@ -177,6 +178,10 @@ export class Reloader {
       throw new CertificateError([{ where, message, mend }])
     }
     wire.setLimits(JSON.stringify(next.config.limits))
+    // Without a file the wire changes its keys itself: then a reload must not make new ones.
+    if (next.ticketKeys.join() !== this.#snapshot.ticketKeys.join()) {
+      wire.setTicketKeys(ticketKeySetOf(next.ticketKeys))
+    }
     this.#snapshot = next
     this.#live.set(next.generation, next)
     // The wire's table first, then the workers: plans of either generation find their endpoints.

@@ -19,6 +19,7 @@ import { type Supervisor, superviseWorkers } from './supervisor.ts'
 import { ServiceManager } from './systemd.ts'
 import { systemLookup } from './upstream/names.ts'
 import { probe } from './upstream/probe.ts'
+import { ticketKeySetOf } from './tls/ticket-keys.ts'
 import { Upstreams } from './upstream/upstreams.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
@@ -76,6 +77,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const identities = new Identities()
   const certificates = numbered(loaded.certificates, identities)
   if (certificates.length > 0) wire.setCertificates(certificateSetOf(certificates))
+  if (loaded.ticketKeys.length > 0) wire.setTicketKeys(ticketKeySetOf(loaded.ticketKeys))
   const watch = config.reload.watch
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null

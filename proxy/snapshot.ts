@@ -18,6 +18,7 @@ export interface Snapshot {
   readonly config: EdgeConfig
   readonly rules: CompiledRules
   readonly certificates: readonly NumberedCertificate[]
+  readonly ticketKeys: readonly string[]
   readonly upstreamFiles: readonly UpstreamFiles[]
   readonly setup: SharedSetup
   /** Files that, once changed, ask for a reload. */
@@ -55,6 +56,7 @@ export async function prepare(
     config,
     rules,
     certificates,
+    ticketKeys: loaded.ticketKeys,
     upstreamFiles: loaded.upstreamFiles,
     setup: { generation, config, program: rules.program, certificateNames },
     inputs: [...loaded.files, ...rules.files],

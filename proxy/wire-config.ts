@@ -98,6 +98,12 @@ export interface CertificateSet {
   }[]
 }
 
+/** Keys that several programs may share, in base64. */
+export interface TicketKeySet {
+  /** Of session tickets, 48 bytes each: the first one seals, all open. None: keys of its own. */
+  readonly tickets: readonly string[]
+}
+
 /** How an endpoint's TLS is verified. */
 export interface EndpointTls {
   /** SNI, and the name that the certificate must have. */

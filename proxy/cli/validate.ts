@@ -1,6 +1,7 @@
 /** `edge validate`: every fault of configuration, certificates and SecLang, and nothing else. */
 import { ConfigError, type Fault } from '../config/faults.ts'
 import { loadCertificates } from '../tls/certificates.ts'
+import { loadTicketKeys } from '../tls/ticket-keys.ts'
 import { readUpstreamFiles } from '../upstream/upstream-files.ts'
 import { rulesetOptions } from '../rules.ts'
 import { SecLangError } from '../../waf/seclang/faults.ts'
@@ -13,7 +14,8 @@ import type { Terminal } from './terminal.ts'
 export async function validate(args: readonly string[], terminal: Terminal): Promise<number> {
   const loaded = loadConfig(args, terminal.env)
   const certificates = await certificateFaults(loaded, terminal)
-  const faults = [...certificates, ...upstreamFaults(loaded), ...ruleFaults(loaded)]
+  const named = [...certificates, ...fileFaults(loaded)]
+  const faults = [...named, ...ruleFaults(loaded)]
   for (const notice of loaded.notices) terminal.error(`notice: ${notice}`)
   if (faults.length > 0) throw new ConfigError(faults)
   terminal.print('configuration is valid')
@@ -37,14 +39,16 @@ async function certificateFaults(
   }
 }
 
-function upstreamFaults({ config, origins }: LoadedConfig): readonly Fault[] {
-  try {
-    readUpstreamFiles(config, origins)
-    return []
-  } catch (error) {
-    if (error instanceof ConfigError) return error.faults
-    throw error
-  }
+function fileFaults({ config, origins }: LoadedConfig): Fault[] {
+  return [readUpstreamFiles, loadTicketKeys].flatMap((read) => {
+    try {
+      read(config, origins)
+      return []
+    } catch (error) {
+      if (error instanceof ConfigError) return error.faults
+      throw error
+    }
+  })
 }
 
 /** Every fault of the rules that the configuration names. */

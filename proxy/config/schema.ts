@@ -47,6 +47,10 @@ const tls = z.strictObject({
     .max(1000)
     .prefault([])
     .describe('The first one is the default; none: the paths of seed 001, else a local CA'),
+  ticketKeyFile: path()
+    .nullable()
+    .prefault(null)
+    .describe('Base64 of 48 bytes a line: the first seals session tickets, all open; null: own'),
   earlyData: z
     .boolean()
     .prefault(false)

@@ -117,10 +117,14 @@ export class LossStage {
   }
 
   /** Runs the client while `scenario` does its harm. */
-  async under(scenario: () => Promise<void>, timeoutMs: number): Promise<LossCounts> {
+  async under(
+    scenario: () => Promise<void>,
+    timeoutMs: number,
+    extra: readonly string[] = [],
+  ): Promise<LossCounts> {
     const { httpPort, httpsPort } = this.#edge
     const addresses = ['-http', `127.0.0.1:${httpPort}`, '-https', `127.0.0.1:${httpsPort}`]
-    const client = startGo<LossCounts>(['loss', ...addresses, '-pause', '2ms'], timeoutMs)
+    const client = startGo<LossCounts>(['loss', ...addresses, '-pause', '2ms', ...extra], timeoutMs)
     await sleep(300)
     try {
       await scenario()

@@ -181,6 +181,11 @@ impl Shared {
         self.accepting.send_replace(false);
     }
 
+    /// Whether new connections are taken.
+    pub(crate) fn accepting(&self) -> bool {
+        *self.accepting.borrow()
+    }
+
     /// Resolves when TCP connections are taken no more.
     pub(crate) fn accepting_ended(&self) -> impl Future<Output = ()> + 'static {
         let mut receiver = self.accepting.subscribe();

@@ -58,6 +58,12 @@ impl Cid {
             .unwrap_or_default()
     }
 
+    /// One of so many, always the same for one id.
+    pub fn spread(&self, count: usize) -> usize {
+        let sum: usize = self.as_slice().iter().map(|byte| usize::from(*byte)).sum();
+        sum % count.max(1)
+    }
+
     /// The same for quiche.
     pub fn id(&self) -> ConnectionId<'_> {
         ConnectionId::from_ref(self.as_slice())

@@ -1,13 +1,15 @@
 //! One HTTP/3 connection: what the events of its packets and the ends of its clocks mean.
 
+use super::body::Body;
 use super::queue::Queue;
 use super::request;
 use super::response;
+use super::sink::Sink;
 use super::state::{
     H3_EXCESSIVE_LOAD, H3_INTERNAL_ERROR, H3_MESSAGE_ERROR, H3_REQUEST_CANCELLED,
     H3_REQUEST_INCOMPLETE, H3_REQUEST_REJECTED, Patience, State,
 };
-use super::stream::{Body, Sink, Stream};
+use super::stream::Stream;
 use crate::error_code::ErrorCode;
 use crate::seam::{BodyLength, ResponseHead};
 use crate::serve::serve;

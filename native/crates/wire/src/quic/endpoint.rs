@@ -111,15 +111,21 @@ impl Endpoint {
                 .is_some_and(|drain| drain.as_mut().poll(context).is_ready())
             {
                 self.drain = None;
+                self.table.neighbours.leave();
                 self.table.all().for_each(|connection| connection.go_away());
             }
             let host = &self.thread.shared.quic;
-            // Others hand over to one endpoint of a port; each of its datagrams names its thread.
+            let threads = self.thread.shared.config.threads;
+            // Others hand over to one endpoint of a port. What is ours names its thread; what begins
+            // a connection goes to any, but all packets of one to the same.
             let handed_over = self.table.neighbours.poll(context, |datagram| {
-                let owner = destination(&datagram.contents).and_then(|cid| cid.owner());
-                if let Some(owner) = owner {
-                    host.pass(usize::from(owner.thread), datagram);
-                }
+                let Some(cid) = destination(&datagram.contents) else {
+                    return;
+                };
+                let owner = cid.owner();
+                let owner = owner.filter(|owner| owner.generation == host.generation);
+                let thread = owner.map_or(cid.spread(threads), |owner| usize::from(owner.thread));
+                host.pass(thread, datagram);
             });
             let passed = self.inbox.poll(context) || handed_over;
             let readable = self.socket.poll_readable(context);

@@ -1,7 +1,8 @@
 //! Other programs on the same port: while one edge takes over from another, the kernel gives each
 //! the packets of some of the other's connections (SO_REUSEPORT goes by addresses). They are handed
 //! over through abstract Unix sockets, named `quic-edge/<port>/<generation>`, and answered by the
-//! owner from its own socket.
+//! owner from its own socket. A program that takes new connections has a second name, with `/open`
+//! at its end: whoever leaves hands what begins to one of those.
 
 use super::inbox::Datagram;
 use std::io::Read;
@@ -19,6 +20,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LIST_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Many datagrams travel in one message: the kernel queues few messages (max_dgram_qlen).
 const MESSAGE_BYTES_MAX: usize = 60_000;
+/// Ends the second name of a program that takes new connections.
+const OPEN: &str = "/open";
 /// Messages read in one turn.
 const MESSAGES_PER_TURN: usize = 16;
 
@@ -27,6 +30,8 @@ pub(super) struct Neighbours {
     port: u16,
     own: u16,
     incoming: Option<UnixDatagram>,
+    /// Only its name matters.
+    open: Option<StdUnixDatagram>,
     outgoing: Option<StdUnixDatagram>,
     others: Vec<Neighbour>,
     looked: Option<Instant>,
@@ -35,6 +40,8 @@ pub(super) struct Neighbours {
 
 struct Neighbour {
     generation: u16,
+    /// Takes new connections.
+    open: bool,
     message: Vec<u8>,
 }
 
@@ -42,6 +49,10 @@ impl Neighbours {
     /// `receives`: this endpoint takes what others hand over (one endpoint of a port does).
     pub fn new(port: u16, own: u16, receives: bool) -> Neighbours {
         let incoming = receives.then(|| bind(port, own)).flatten();
+        let open = incoming.as_ref().and_then(|_| {
+            let name = address(port, &format!("{own:04x}{OPEN}")).ok()?;
+            StdUnixDatagram::bind_addr(&name).ok()
+        });
         let outgoing = StdUnixDatagram::unbound().ok();
         let outgoing = outgoing.filter(|socket| socket.set_nonblocking(true).is_ok());
         let buffer = match incoming {
@@ -52,6 +63,7 @@ impl Neighbours {
             port,
             own,
             incoming,
+            open,
             outgoing,
             others: Vec::new(),
             looked: None,
@@ -61,21 +73,29 @@ impl Neighbours {
 
     /// Keeps a datagram for the program of `generation`. False: there is no such program.
     pub fn offer(&mut self, generation: u16, now: Instant, datagram: &Datagram) -> bool {
-        let known = |others: &[Neighbour]| {
-            others
-                .iter()
-                .position(|other| other.generation == generation)
-        };
-        let mut at = known(&self.others);
-        let waited = self
-            .looked
-            .is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_INTERVAL);
-        if at.is_none() && waited {
-            self.looked = Some(now);
-            self.look();
-            at = known(&self.others);
+        let is_it = |other: &Neighbour| other.generation == generation;
+        if !self.others.iter().any(is_it) {
+            self.look_again(now);
         }
-        let Some(other) = at.and_then(|at| self.others.get_mut(at)) else {
+        self.keep(is_it, datagram)
+    }
+
+    /// Keeps a datagram that begins a connection for a program that takes new ones. False: there
+    /// is none.
+    pub fn offer_successor(&mut self, now: Instant, datagram: &Datagram) -> bool {
+        // Looked at now and then: a successor may have one itself by now.
+        self.look_again(now);
+        self.keep(|other| other.open, datagram)
+    }
+
+    /// This program takes no more connections.
+    pub fn leave(&mut self) {
+        self.open = None;
+        self.looked = None;
+    }
+
+    fn keep(&mut self, is_it: impl Fn(&Neighbour) -> bool, datagram: &Datagram) -> bool {
+        let Some(other) = self.others.iter_mut().find(|other| is_it(other)) else {
             return false;
         };
         datagram.write(&mut other.message);
@@ -83,6 +103,16 @@ impl Neighbours {
             self.send();
         }
         true
+    }
+
+    fn look_again(&mut self, now: Instant) {
+        let waited = self
+            .looked
+            .is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_INTERVAL);
+        if waited {
+            self.looked = Some(now);
+            self.look();
+        }
     }
 
     /// Sends what was kept. What a busy program does not take is lost, as a network may lose it; a
@@ -94,7 +124,7 @@ impl Neighbours {
                 return true;
             }
             let message = std::mem::take(&mut other.message);
-            let (Some(outgoing), Ok(address)) = (outgoing, address(port, other.generation)) else {
+            let (Some(outgoing), Ok(address)) = (outgoing, named(port, other.generation)) else {
                 return false;
             };
             match outgoing.send_to_addr(&message, &address) {
@@ -137,17 +167,23 @@ impl Neighbours {
             return;
         }
         let (list, prefix) = (String::from_utf8_lossy(&list), self.name(""));
-        for line in list.lines() {
-            let found = line.rsplit_once(&prefix).map(|(_, generation)| generation);
-            let Some(generation) = found.and_then(|hex| u16::from_str_radix(hex, 16).ok()) else {
+        let ends = list.lines().filter_map(|line| line.rsplit_once(&prefix));
+        let ends: Vec<&str> = ends.map(|(_, end)| end).collect();
+        self.others
+            .retain(|other| ends.contains(&&*format!("{:04x}", other.generation)));
+        for end in &ends {
+            let Ok(generation) = u16::from_str_radix(end, 16) else {
                 continue;
             };
-            let known = |other: &Neighbour| other.generation == generation;
-            let full = self.others.len() >= NEIGHBOURS_MAX;
-            if generation != self.own && !full && !self.others.iter().any(known) {
+            let open = ends.contains(&&*format!("{generation:04x}{OPEN}"));
+            let known = |other: &&mut Neighbour| other.generation == generation;
+            if let Some(other) = self.others.iter_mut().find(known) {
+                other.open = open;
+            } else if generation != self.own && self.others.len() < NEIGHBOURS_MAX {
                 let message = Vec::new();
                 self.others.push(Neighbour {
                     generation,
+                    open,
                     message,
                 });
             }
@@ -160,13 +196,17 @@ impl Neighbours {
     }
 }
 
-fn address(port: u16, generation: u16) -> std::io::Result<UnixAddress> {
-    UnixAddress::from_abstract_name(format!("quic-edge/{port}/{generation:04x}"))
+fn address(port: u16, end: &str) -> std::io::Result<UnixAddress> {
+    UnixAddress::from_abstract_name(format!("quic-edge/{port}/{end}"))
+}
+
+fn named(port: u16, generation: u16) -> std::io::Result<UnixAddress> {
+    address(port, &format!("{generation:04x}"))
 }
 
 /// `None` when another endpoint of this program has the name already: it receives for all.
 fn bind(port: u16, own: u16) -> Option<UnixDatagram> {
-    let socket = StdUnixDatagram::bind_addr(&address(port, own).ok()?).ok()?;
+    let socket = StdUnixDatagram::bind_addr(&named(port, own).ok()?).ok()?;
     socket.set_nonblocking(true).ok()?;
     UnixDatagram::from_std(socket).ok()
 }

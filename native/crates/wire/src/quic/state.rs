@@ -9,6 +9,7 @@ use super::stream::Stream;
 use crate::config::WireLimits;
 use crate::exchange::ConnectionFacts;
 use crate::shared::Admission;
+use crate::stats::Stats;
 use bytes::Bytes;
 use quiche::h3::Priority;
 use quiche::{PathEvent, Shutdown};
@@ -31,7 +32,13 @@ const GOAWAY_ID: u64 = (1 << 62) - 4;
 /// How long a client has to see that GOAWAY before the one that refuses what it opens then
 /// (RFC 9114 §5.2), and how long nothing must have come before the connection is closed.
 const LEAVE_GRACE: Duration = Duration::from_secs(1);
-const LEAVE_INTERVAL: Duration = Duration::from_millis(500);
+const LEAVE_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the client has at least to acknowledge the last GOAWAY and the last answers, and how
+/// long it is waited for: a close throws away what is still on its way.
+const LAST_WORD_MIN: Duration = Duration::from_millis(500);
+const LAST_WORD_MAX: Duration = Duration::from_secs(5);
+/// Answers that may not have arrived are looked for among so many streams.
+const LAST_STREAMS: u64 = 1024;
 
 /// How long a connection may take for what it does.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +76,38 @@ struct Leaving {
     since: Instant,
     look: Instant,
     /// The GOAWAY that says which streams are served was sent.
-    last: bool,
+    last: Option<LastWord>,
+}
+
+/// After the last GOAWAY.
+struct LastWord {
+    said: Instant,
+    /// When something was lost, or an acknowledgement was late, the last time.
+    disturbed: Instant,
+    losses: usize,
+}
+
+/// A connection's place among those that are open, counted until it is given back.
+pub(super) struct Counted {
+    stats: Arc<Stats>,
+    _admission: Admission,
+}
+
+impl Counted {
+    /// Counts a connection that begins.
+    pub fn new(admission: Admission, stats: Arc<Stats>) -> Counted {
+        stats.quic_add("accepted", 1);
+        Counted {
+            stats,
+            _admission: admission,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.stats.quic_add("ended", 1);
+    }
 }
 
 /// The parts that borrow each other.
@@ -96,17 +134,12 @@ pub(super) struct State {
     next_id: u64,
     leaving: Option<Leaving>,
     closing: bool,
-    _admission: Admission,
+    _counted: Counted,
 }
 
 impl State {
     /// A connection that quiche just accepted.
-    pub fn new(
-        quic: Quic,
-        facts: ConnectionFacts,
-        half_open: HalfOpen,
-        admission: Admission,
-    ) -> State {
+    pub fn new(quic: Quic, facts: ConnectionFacts, half_open: HalfOpen, counted: Counted) -> State {
         let now = Instant::now();
         State {
             quic,
@@ -126,7 +159,7 @@ impl State {
             next_id: 0,
             leaving: None,
             closing: false,
-            _admission: admission,
+            _counted: counted,
         }
     }
 
@@ -199,7 +232,12 @@ impl State {
 
     /// A request begins on stream `id`. False: the client knew that it would not be served.
     pub fn begin_request(&mut self, id: u64) -> bool {
-        if self.leaving.as_ref().is_some_and(|leaving| leaving.last) && id >= self.next_id {
+        if self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.last.is_some())
+            && id >= self.next_id
+        {
             return false;
         }
         self.next_id = self.next_id.max(id + 4);
@@ -316,7 +354,7 @@ impl State {
             *leaving = Some(Leaving {
                 since: now,
                 look: now + LEAVE_INTERVAL,
-                last: false,
+                last: None,
             });
         }
     }
@@ -336,13 +374,41 @@ impl State {
             return;
         }
         leaving.look = now + LEAVE_INTERVAL;
-        let waited = leaving.since + LEAVE_GRACE <= now;
-        if waited && !leaving.last {
-            leaving.last = h3.send_goaway(quic, self.next_id).is_ok();
+        let losses = losses(quic);
+        let rtt = quic.path_stats().find(|path| path.active);
+        let rtt = rtt.map_or(Duration::ZERO, |path| path.rtt);
+        let Some(last) = &mut leaving.last else {
+            if leaving.since + LEAVE_GRACE <= now && h3.send_goaway(quic, self.next_id).is_ok() {
+                let (said, disturbed) = (now, now);
+                leaving.last = Some(LastWord {
+                    said,
+                    disturbed,
+                    losses,
+                });
+            }
+            return;
+        };
+        if std::mem::replace(&mut last.losses, losses) != losses {
+            last.disturbed = now;
         }
-        if waited && self.streams.is_empty() && self.active_at + LEAVE_GRACE <= now {
+        // Without an acknowledgement a probe would have been sent by now (RFC 9002 §6.2).
+        let heard = last.disturbed + LAST_WORD_MIN + rtt * 5 <= now;
+        let late = last.said + LAST_WORD_MAX <= now;
+        let busy = !self.streams.is_empty() || !self.pending_heads.is_empty();
+        if busy || self.active_at + LAST_WORD_MIN > now {
+            return;
+        }
+        if late || (heard && self.is_delivered()) {
             self.close(true, H3_NO_ERROR, b"");
         }
+    }
+
+    /// Whether every answer was acknowledged: quiche forgets streams then.
+    fn is_delivered(&mut self) -> bool {
+        let first = self.next_id.saturating_sub(4 * LAST_STREAMS);
+        let mut last = (first..self.next_id).step_by(4);
+        let quic = &mut self.quic;
+        last.all(|id| quic.stream_capacity(id).is_err())
     }
 
     /// A short complete answer; reset when it does not fit at once.
@@ -367,4 +433,10 @@ impl State {
             let _ = quic.stream_shutdown(id, Shutdown::Write, error);
         }
     }
+}
+
+/// What was lost or not acknowledged in time, so far.
+fn losses(quic: &Quic) -> usize {
+    let late: usize = quic.path_stats().map(|path| path.total_pto_count).sum();
+    quic.stats().lost + late
 }

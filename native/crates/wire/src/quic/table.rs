@@ -8,7 +8,7 @@ use super::neighbours::Neighbours;
 use super::queue::{Buffers, Queue};
 use super::reset::{self, Allowance};
 use super::settings::{self, DATAGRAM_BYTES_MAX};
-use super::state::State;
+use super::state::{Counted, State};
 use crate::exchange::ConnectionFacts;
 use crate::thread::WireThread;
 use edge_http_policy::Version;
@@ -116,7 +116,9 @@ impl Table {
         if self.deliver(packet, &destination, (from, to)) {
             return;
         }
-        if let Elsewhere::Nowhere = self.elsewhere(packet, &destination, (from, to)) {
+        if let Elsewhere::Nowhere = self.elsewhere(packet, &destination, (from, to))
+            && !self.to_successor(packet, &destination, (from, to))
+        {
             self.unknown(packet, destination, (from, to));
         }
     }
@@ -127,9 +129,41 @@ impl Table {
         let Some(destination) = cid::destination(packet) else {
             return;
         };
-        if !self.deliver(packet, &destination, path) {
+        if self.deliver(packet, &destination, path) {
+            return;
+        }
+        // A client chooses the id of its first packet: that must not choose the thread, too, unless
+        // the id is that of our Retry.
+        let names_us = self.names_us(&destination) && cid::is_long(packet);
+        if !names_us || has_token(packet) {
             self.unknown(packet, destination, path);
         }
+    }
+
+    fn names_us(&self, destination: &Cid) -> bool {
+        let owner = destination.owner();
+        owner.is_some_and(|owner| owner.generation == self.place.owner.generation)
+    }
+
+    /// While this program leaves, what begins a connection goes to one that stays. Not what began
+    /// here with a Retry: only we can open its token.
+    fn to_successor(
+        &mut self,
+        packet: &[u8],
+        destination: &Cid,
+        (from, to): (SocketAddr, SocketAddr),
+    ) -> bool {
+        let begins = cid::is_long(packet) && !self.names_us(destination);
+        if !begins || self.thread.shared.accepting() {
+            return false;
+        }
+        let contents = packet.to_vec();
+        let datagram = Datagram { contents, from, to };
+        let passed = self.neighbours.offer_successor(Instant::now(), &datagram);
+        if passed {
+            self.thread.shared.stats.quic_add("forwardedPrograms", 1);
+        }
+        passed
     }
 
     fn deliver(
@@ -163,9 +197,7 @@ impl Table {
         let ours = owner.generation == self.place.owner.generation;
         let other_thread = ours
             && owner.thread != self.place.owner.thread
-            && usize::from(owner.thread) < self.thread.shared.config.threads
-            // A client chooses the id of its first packet: that must not choose the thread, too.
-            && !cid::is_long(packet);
+            && usize::from(owner.thread) < self.thread.shared.config.threads;
         if ours && !other_thread {
             return Elsewhere::Nowhere;
         }
@@ -367,10 +399,11 @@ impl Table {
             }
         };
         let own = Cid::random(self.place.owner)?;
+        let counted = Counted::new(admission, self.thread.shared.stats.clone());
         let quic = self.accepted(&own, &destination, original, (from, to));
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let mut state = State::new(quic.ok()?, facts, half_open, admission);
+        let mut state = State::new(quic.ok()?, facts, half_open, counted);
         // Until it has learnt ours the client sends to the id it chose itself.
         state.cids.extend([own, destination]);
         let (thread, queue) = (self.thread.clone(), self.queue.clone());
@@ -411,6 +444,13 @@ impl Table {
         };
         quiche::accept_with_retry::<Buffers>(&own.id(), ids, to, from, config)
     }
+}
+
+/// Whether the packet is an Initial with a token.
+fn has_token(packet: &mut [u8]) -> bool {
+    let header = Header::from_slice(packet, CID_BYTES).ok();
+    let token = header.and_then(|header| header.token);
+    token.is_some_and(|token| !token.is_empty())
 }
 
 fn config(thread: &WireThread) -> quiche::Result<quiche::Config> {
