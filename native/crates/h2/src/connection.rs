@@ -348,6 +348,10 @@ impl Connection {
         stream.pending = 0;
         stream.pieces = VecDeque::new();
         stream.sending = Sending::Ended;
+        if std::mem::take(&mut stream.queued) {
+            let id = stream.id;
+            self.ready.retain(|queued| *queued != id);
+        }
     }
 
     /// Remembers a stream that we reset.

@@ -263,6 +263,20 @@ fn a_reset_stream_counts_until_its_exchange_ends() {
 }
 
 #[test]
+fn a_reset_stream_has_nothing_to_send() {
+    let mut peer = Peer::new();
+    peer.send(&frame(1, 0x5, 1, GET));
+    let _ = peer.connection.send_head(1, 200, [], false);
+    peer.frames();
+    let piece = Bytes::from_static(b"hello");
+    peer.connection.send_data(1, piece, false).unwrap();
+    assert!(peer.connection.has_output());
+    peer.send(&frame(3, 0, 1, &[0, 0, 0, 8]));
+    assert!(!peer.connection.has_output());
+    assert_eq!(peer.frames(), []);
+}
+
+#[test]
 fn a_drain_loses_no_stream() {
     let mut peer = Peer::new();
     peer.connection.drain();

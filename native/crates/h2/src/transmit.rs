@@ -11,7 +11,7 @@ use bytes::{Buf, BytesMut};
 const FRAGMENT_BYTES_MIN: usize = 1024;
 
 impl Connection {
-    /// Whether `transmit` would give bytes.
+    /// Whether `transmit` has something to do. It may give nothing: a window may have shrunk.
     pub fn has_output(&self) -> bool {
         !self.output.is_empty() || (!self.ready.is_empty() && self.send_window > 0)
     }

@@ -275,6 +275,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
                     .borrow_mut()
                     .transmit(&mut self.output, OUTPUT_MAX);
                 self.take_events();
+                if self.output.is_empty() {
+                    // Nothing could be sent after all; a write of nothing looks like a lost peer.
+                    continue;
+                }
             }
             match Pin::new(&mut *self.stream).poll_write(context, &self.output)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
