@@ -317,4 +317,5 @@ async def main():
     await asyncio.gather(*(one(*entry) for entry in CASES))
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -116,8 +116,8 @@ impl Endpoint {
             }
             let host = &self.thread.shared.quic;
             let threads = self.thread.shared.config.threads;
-            // Others hand over to one endpoint of a port. What is ours names its thread; what begins
-            // a connection goes to any, but all packets of one to the same.
+            // Others hand over to one endpoint of a port. What is ours names its thread; what
+            // begins a connection goes to any, but all packets of one to the same.
             let handed_over = self.table.neighbours.poll(context, |datagram| {
                 let Some(cid) = destination(&datagram.contents) else {
                     return;

@@ -1,10 +1,10 @@
 //! HTTP/3: quiche for the protocol, one UDP socket and one task per listener and wire thread.
 //!
 //! One `Endpoint` owns the socket and all its connections. A request becomes a task that runs
-//! `serve` with a body and a sink, the two ends of a `stream`, which call into quiche directly: everything lives on
-//! one thread, so the way back to the socket is a list of connections that have something to send,
-//! not a channel. Back-pressure is quiche's own: a body is read when `serve` asks for it, and a
-//! sink waits until its stream has capacity.
+//! `serve` with a body and a sink, the two ends of a `stream`, which call into quiche directly:
+//! everything lives on one thread, so the way back to the socket is a list of connections that have
+//! something to send, not a channel. Back-pressure is quiche's own: a body is read when `serve`
+//! asks for it, and a sink waits until its stream has capacity.
 
 mod body;
 mod cid;

@@ -1,4 +1,5 @@
-//! One request stream: what the connection's events and its two ends, body and sink, tell each other.
+//! One request stream: what the connection's events and its two ends, body and sink, tell each
+//! other.
 
 use super::connection::Connection;
 use super::response::Field;

@@ -117,7 +117,7 @@ impl Table {
             return;
         }
         if let Elsewhere::Nowhere = self.elsewhere(packet, &destination, (from, to))
-            && !self.to_successor(packet, &destination, (from, to))
+            && !self.hands_on(packet, &destination, (from, to))
         {
             self.unknown(packet, destination, (from, to));
         }
@@ -147,7 +147,7 @@ impl Table {
 
     /// While this program leaves, what begins a connection goes to one that stays. Not what began
     /// here with a Retry: only we can open its token.
-    fn to_successor(
+    fn hands_on(
         &mut self,
         packet: &[u8],
         destination: &Cid,
