@@ -1,5 +1,15 @@
 //! Carries out a forward plan: request up, response down, both at once; once more on another
-//! connection or endpoint when the first provably did nothing.
+//! connection or endpoint when the first provably did nothing, or a repetition does no harm.
+//!
+//! What may be sent again, and what it costs:
+//! - No connection came about: nothing was sent, so the alternative is tried once, whatever the
+//!   retry budget says. It is no additional load: one endpoint sees one request.
+//! - A reused connection broke before a response: once more on a new one to the same endpoint,
+//!   which most likely had closed it for its age. No budget either: a connection breaks only once.
+//! - A new connection broke before a response, in the way an endpoint that is about to end resets
+//!   what waits to be accepted: on the alternative, if the budget allows.
+//!
+//! The last two only for what is idempotent (RFC 9110 §9.2.2) or was provably not looked at.
 
 use crate::client::{Client, Failure, RequestBody};
 use crate::error_code::ErrorCode;
@@ -78,7 +88,8 @@ pub async fn forward<B: BodySource, S: ResponseSink>(
     client: &mut Client<S>,
 ) -> Result<Option<Respond>, Failure> {
     let request = prepare(run, plan, body)?;
-    let (mut endpoint, mut fresh, mut retries) = (plan.endpoint, false, u8::from(plan.retry));
+    let (mut endpoint, mut fresh) = (plan.endpoint, false);
+    let (mut other, mut retry) = (plan.alternatives.first().copied(), plan.retry);
     loop {
         let visited = visit(run, plan, (&request, endpoint, fresh), body, client).await?;
         let (code, at) = match visited {
@@ -86,17 +97,22 @@ pub async fn forward<B: BodySource, S: ResponseSink>(
             Visit::Replaced(respond) => return Ok(Some(respond)),
             Visit::Nothing { code, at } => (code, at),
         };
-        let other = plan.alternatives.first().copied();
         if at == Stage::Reused && !fresh {
             fresh = true; // the same endpoint, which is most likely well
-        } else if retries > 0
-            && let Some(next) = other.or((at != Stage::Connect).then_some(endpoint))
-        {
-            retries -= 1;
+        } else {
+            let next = match at {
+                Stage::Connect => other.take(),
+                _ if !retry => None,
+                _ => {
+                    retry = false;
+                    other.take().or(Some(endpoint))
+                }
+            };
+            let Some(next) = next else {
+                return Err(code.into());
+            };
             run.report.outcome.failed_first = Some((endpoint, code));
             (endpoint, fresh) = (next, false);
-        } else {
-            return Err(code.into());
         }
         run.thread.shared.stats.upstream_retries.add(1);
     }
@@ -242,7 +258,7 @@ impl Way<'_> {
         !self.request.touched.get()
             && match progress {
                 Progress::Unprocessed => true,
-                Progress::Unknown => self.reused && self.request.idempotent,
+                Progress::Unknown => self.request.idempotent,
                 Progress::Answered => false,
             }
     }
