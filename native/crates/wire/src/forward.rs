@@ -26,9 +26,13 @@ use crate::upstream::{
 };
 use bytes::Bytes;
 use edge_http_policy::{Framing, Version};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+
+/// The most of a streamed body that is kept to be sent once more. What is longer cannot be: the
+/// request then fails with the code of what broke.
+const REPEAT_BYTES_MAX: usize = 16 * 1024;
 
 /// What goes up.
 struct Request {
@@ -42,6 +46,8 @@ struct Request {
     handshake: Option<Handshake>,
     /// RFC 9110 §9.2.2: may be sent again although it may have had its effect already.
     idempotent: bool,
+    /// What was read while it was sent, at most `REPEAT_BYTES_MAX`: it may have to be sent again.
+    kept: RefCell<Vec<Bytes>>,
     /// Something was read that is held nowhere: it cannot be sent once more.
     touched: Cell<bool>,
 }
@@ -158,6 +164,7 @@ fn prepare<B: BodySource>(
             &*head.method,
             b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"
         ),
+        kept: RefCell::default(),
         touched: Cell::new(false),
     })
 }
@@ -224,6 +231,19 @@ struct Way<'a> {
     plan: &'a Forward,
     request: &'a Request,
     reused: bool,
+}
+
+impl Request {
+    /// Keeps a piece for a second time; too much of it ends that.
+    fn keep(&self, piece: &Bytes, sent: u64) {
+        let mut kept = self.kept.borrow_mut();
+        if !self.touched.get() && sent <= REPEAT_BYTES_MAX as u64 {
+            kept.push(Bytes::copy_from_slice(piece)); // a slice would hold its whole buffer
+        } else {
+            self.touched.set(true);
+            kept.clear();
+        }
+    }
 }
 
 impl Way<'_> {
@@ -405,10 +425,17 @@ async fn send<B: BodySource>(
     let mut sent = request.held.len() as u64;
     let mut trailers = request.trailers.clone();
     if request.streamed {
+        let kept = request.kept.borrow().clone();
+        for piece in kept {
+            sent += piece.len() as u64;
+            if !sink.data(piece).await? {
+                return Ok(false);
+            }
+        }
         while let Some(piece) = body.next().await {
-            request.touched.set(true);
             let piece = piece?;
             sent += piece.len() as u64;
+            request.keep(&piece, sent);
             if sent > plan.body_bytes_max {
                 return Err(ErrorCode::RequestBodyTooLarge.into());
             }
@@ -416,8 +443,10 @@ async fn send<B: BodySource>(
                 return Ok(false);
             }
         }
-        request.touched.set(true);
         trailers = passing_trailers(body.trailers(), plan.all_trailers);
+        if !trailers.is_empty() {
+            request.touched.set(true);
+        }
     }
     match ends {
         true => Ok(true),
