@@ -29,9 +29,9 @@ export type HeaderEdit =
 export interface ForwardPlan {
   readonly kind: 'forward'
   readonly endpoint: number
-  /** Tried instead when nothing was sent to `endpoint`; used only with `retry`. */
+  /** Tried when no connection to `endpoint` came about, and with `retry`. */
   readonly alternatives: readonly number[]
-  /** One more attempt is allowed when nothing was sent. */
+  /** Sending once more is allowed where it does no harm. */
   readonly retry: boolean
   /** The request opens a WebSocket: a 101 of the endpoint becomes a tunnel. */
   readonly tunnel: boolean

@@ -246,10 +246,42 @@ test('requests under way are counted across a change of endpoints', () => {
 })
 
 const balances: readonly Balance[] = ['round-robin', 'least-outstanding', 'hash', 'sticky']
-test.each(balances)('%s: a spent budget allows no retry', (balance) => {
+test.each(balances)('%s: a spent budget allows to send nothing again', (balance) => {
   const one = balancer({ balance, retry: { enabled: true, budgetPercent: 0, budgetMin: 0.1 } })
   expect(one.choose('u', asker())?.retry).toBe(true)
   one.retried('u')
   const spent = one.choose('u', asker())
-  expect([spent?.retry, spent?.alternative]).toEqual([false, null])
+  expect([spent?.retry, spent?.alternative === null]).toEqual([false, false])
+})
+
+test('without retries there is no alternative', () => {
+  const one = balancer({ retry: { enabled: false, budgetPercent: 10, budgetMin: 3 } })
+  expect(one.choose('u', asker())?.alternative).toBeNull()
+})
+
+test('what cannot be reached is avoided at once, but for one trial at a time', () => {
+  let now = 0
+  const one = balancer({}, undefined, { clock: () => now })
+  one.learn(5, 'unreachable')
+  expect(ids(one, 4)).toEqual([4, 4, 4, 4])
+  expect(one.choose('u', asker())?.alternative?.id).toBe(5)
+  for (now = 1_000; now <= 2_000; now += 1_000) {
+    expect(ids(one, 6).filter((id) => id === 5)).toHaveLength(1)
+  }
+  one.learn(5, 'success')
+  expect(shares(ids(one, 4))).toEqual({ 4: 2, 5: 2 })
+})
+
+test('one that is ejected is better than one that cannot be reached, and either than none', () => {
+  const endpoints = [endpointState(4, { health: 'ejected' }), endpointState(5)]
+  const one = balancer({}, endpoints)
+  expect(ids(one, 2)).toEqual([5, 5])
+  expect(one.choose('u', asker())?.alternative?.id).toBe(4)
+  one.learn(5, 'unreachable')
+  expect(ids(one, 2)).toEqual([4, 4])
+  one.learn(4, 'unreachable')
+  expect(shares(ids(one, 4))).toEqual({ 4: 2, 5: 2 })
+  const strict = balancer({ panic: false }, endpoints)
+  strict.learn(5, 'unreachable')
+  expect(strict.choose('u', asker())).toMatchObject({ endpoint: { id: 5 }, alternative: null })
 })

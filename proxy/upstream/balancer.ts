@@ -32,16 +32,21 @@ export interface BalanceOptions {
 /** Where a request goes. */
 export interface Choice {
   readonly endpoint: EndpointLoad
-  /** Tried when `endpoint` fails and the attempt may be repeated; null: there is no other. */
+  /** Tried when `endpoint` cannot be connected to, or may be asked again; null: there is none. */
   readonly alternative: EndpointLoad | null
-  /** Whether one more attempt is within the budget. */
+  /** Whether sending it once more is within the budget. */
   readonly retry: boolean
   /** `Set-Cookie` of a client that was given a new endpoint; null: none. */
   readonly cookie: string | null
 }
 
-/** How an attempt ended, as far as it says something about the endpoint. */
-export type Result = 'success' | 'failure'
+/**
+ * How an attempt ended, as far as it says something about the endpoint. `unreachable` is a failure
+ * before anything was sent: this worker asks the others at once, without waiting for the main
+ * thread, and every `trialIntervalMs` one request tries whether the endpoint is back. That costs
+ * the request nothing where connections are refused: it goes on to the alternative.
+ */
+export type Result = 'success' | 'failure' | 'unreachable'
 
 /** What a balancer needs besides the upstreams. */
 export interface BalancerOptions {
@@ -56,6 +61,7 @@ export interface BalancerOptions {
 
 // An endpoint that fails all day must not keep the main thread busy.
 const tellIntervalMs = 1_000
+const trialIntervalMs = 1_000
 
 /** All upstreams of one worker. */
 export class Balancer {
@@ -101,12 +107,15 @@ export class Balancer {
   learn(id: number, result: Result): void {
     const endpoint = this.#options.loads.get(id)
     if (endpoint === null) return
+    const group = this.#groups.get(endpoint.upstream)
     if (result === 'success') {
       endpoint.failuresInRow = 0
+      if (endpoint.avoidUntilMs !== 0) group?.welcome(endpoint)
       return
     }
+    if (result === 'unreachable') group?.avoid(endpoint)
     endpoint.failuresInRow += 1
-    const threshold = this.#groups.get(endpoint.upstream)?.options.ejection.consecutiveFailures
+    const threshold = group?.options.ejection.consecutiveFailures
     if (threshold === undefined || threshold === 0 || endpoint.failuresInRow < threshold) return
     endpoint.failuresInRow = 0
     if (endpoint.health !== 'healthy') return
@@ -156,6 +165,8 @@ class Group {
   #byToken: ReadonlyMap<string, number> = new Map()
   all: readonly EndpointLoad[] = []
   #candidates: Candidates = { endpoints: [], weights: null, totalWeight: 0 }
+  /** Asked when the only candidate cannot be connected to: better a doubtful one than none. */
+  #reserve: readonly EndpointLoad[] = []
   #refreshAtMs = Infinity
 
   constructor(options: BalanceOptions, around: BalancerOptions) {
@@ -189,18 +200,42 @@ class Group {
     const place = kept ?? this.#strategy.first(this.#candidates, asker)
     const endpoint = endpoints[place]
     assert(endpoint !== undefined, 'a strategy chose no candidate')
-    const retry = this.budget.request(now)
-    const other =
-      retry && endpoints.length > 1 ? this.#strategy.second(this.#candidates, asker, place) : -1
+    const alternative = this.#alternative(asker, place)
+    // This request is the trial: the others wait for how it ends.
+    if (endpoint.avoidUntilMs !== 0 && endpoint.avoidUntilMs <= now) this.avoid(endpoint)
     return {
       endpoint,
-      alternative: endpoints[other] ?? null,
-      retry,
+      alternative,
+      retry: this.budget.request(now),
       cookie:
         this.#cookieName === null || kept !== null
           ? null
           : stickyCookie(this.#cookieName, endpoint.token, asker.request.tls),
     }
+  }
+
+  /** No connection came about: the others are asked, until the next trial. */
+  avoid(endpoint: EndpointLoad): void {
+    const now = this.#around.clock()
+    if (endpoint.avoidUntilMs > now) return
+    endpoint.avoidUntilMs = now + trialIntervalMs
+    this.#refresh(now)
+  }
+
+  /** It answers again. */
+  welcome(endpoint: EndpointLoad): void {
+    endpoint.avoidUntilMs = 0
+    this.#refresh(this.#around.clock())
+  }
+
+  // The budget does not decide about it: where nothing was sent, the alternative is no added load.
+  #alternative(asker: Asker, first: number): EndpointLoad | null {
+    if (!this.options.retry.enabled) return null
+    const { endpoints } = this.#candidates
+    if (endpoints.length > 1) {
+      return endpoints[this.#strategy.second(this.#candidates, asker, first)] ?? null
+    }
+    return this.#reserve[0] ?? null
   }
 
   /** The place of the endpoint that a cookie names; null when the client must get another one. */
@@ -212,17 +247,22 @@ class Group {
 
   #refresh(now: number): void {
     const { panic, slowStartMs } = this.options
-    const usable = this.all.filter(({ health }) => health === 'healthy')
-    const endpoints =
-      usable.length > 0 || !panic
-        ? usable
-        : this.all.filter(({ health }) => health !== 'unresolved')
-    this.#refreshAtMs = Infinity
+    const last = this.all.filter(({ health }) =>
+      panic ? health !== 'unresolved' : health === 'healthy',
+    )
+    const asked = last.filter(({ avoidUntilMs }) => avoidUntilMs <= now)
+    const well = asked.filter(({ health }) => health === 'healthy')
+    const endpoints = [well, asked].find(({ length }) => length > 0) ?? last
+    this.#reserve = last
+      .filter((endpoint) => !endpoints.includes(endpoint))
+      .toSorted((one, other) => one.avoidUntilMs - other.avoidUntilMs)
+    const trials = last.map(({ avoidUntilMs }) => avoidUntilMs).filter((at) => at > now)
+    this.#refreshAtMs = Math.min(Infinity, ...trials)
     this.#byToken = new Map(endpoints.map(({ token }, place) => [token, place]))
     const weights = endpoints.map((load) => {
       const agoMs = load.returnedAtMs === null ? slowStartMs : now - load.returnedAtMs
       if (agoMs >= slowStartMs) return load.weight
-      this.#refreshAtMs = now + warmingStepMs
+      this.#refreshAtMs = Math.min(this.#refreshAtMs, now + warmingStepMs)
       return load.weight * Math.max(warmingShareMin, agoMs / slowStartMs)
     })
     const equal = weights.every((weight) => weight === weights[0])

@@ -17,6 +17,8 @@ export class EndpointLoad {
   outstanding = 0
   /** Failures since the last success. */
   failuresInRow = 0
+  /** Since a connection to it failed: until when this worker asks the others; 0: it is well. */
+  avoidUntilMs = 0
   /** When the main thread was last told that it fails. */
   toldAtMs = -Infinity
   /** What smooth weighted round robin owes it. */
@@ -38,6 +40,7 @@ export class EndpointLoad {
     // What failed before it was away says nothing about it now.
     if (state.health === 'healthy' && this.health !== 'healthy') {
       this.failuresInRow = 0
+      this.avoidUntilMs = 0
       this.toldAtMs = -Infinity
     }
     this.weight = state.weight

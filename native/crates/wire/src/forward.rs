@@ -1,5 +1,15 @@
 //! Carries out a forward plan: request up, response down, both at once; once more on another
-//! connection or endpoint when the first provably did nothing.
+//! connection or endpoint when the first provably did nothing, or a repetition does no harm.
+//!
+//! What may be sent again, and what it costs:
+//! - No connection came about: nothing was sent, so the alternative is tried once, whatever the
+//!   retry budget says. It is no additional load: one endpoint sees one request.
+//! - A reused connection broke before a response: once more on a new one to the same endpoint,
+//!   which most likely had closed it for its age. No budget either: a connection breaks only once.
+//! - A new connection broke before a response, in the way an endpoint that is about to end resets
+//!   what waits to be accepted: on the alternative, if the budget allows.
+//!
+//! The last two only for what is idempotent (RFC 9110 §9.2.2) or was provably not looked at.
 
 use crate::client::{Client, Failure, RequestBody};
 use crate::error_code::ErrorCode;
@@ -16,9 +26,13 @@ use crate::upstream::{
 };
 use bytes::Bytes;
 use edge_http_policy::{Framing, Version};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
+
+/// The most of a streamed body that is kept to be sent once more. What is longer cannot be: the
+/// request then fails with the code of what broke.
+const REPEAT_BYTES_MAX: usize = 16 * 1024;
 
 /// What goes up.
 struct Request {
@@ -32,6 +46,8 @@ struct Request {
     handshake: Option<Handshake>,
     /// RFC 9110 §9.2.2: may be sent again although it may have had its effect already.
     idempotent: bool,
+    /// What was read while it was sent, at most `REPEAT_BYTES_MAX`: it may have to be sent again.
+    kept: RefCell<Vec<Bytes>>,
     /// Something was read that is held nowhere: it cannot be sent once more.
     touched: Cell<bool>,
 }
@@ -78,7 +94,8 @@ pub async fn forward<B: BodySource, S: ResponseSink>(
     client: &mut Client<S>,
 ) -> Result<Option<Respond>, Failure> {
     let request = prepare(run, plan, body)?;
-    let (mut endpoint, mut fresh, mut retries) = (plan.endpoint, false, u8::from(plan.retry));
+    let (mut endpoint, mut fresh) = (plan.endpoint, false);
+    let (mut other, mut retry) = (plan.alternatives.first().copied(), plan.retry);
     loop {
         let visited = visit(run, plan, (&request, endpoint, fresh), body, client).await?;
         let (code, at) = match visited {
@@ -86,17 +103,22 @@ pub async fn forward<B: BodySource, S: ResponseSink>(
             Visit::Replaced(respond) => return Ok(Some(respond)),
             Visit::Nothing { code, at } => (code, at),
         };
-        let other = plan.alternatives.first().copied();
         if at == Stage::Reused && !fresh {
             fresh = true; // the same endpoint, which is most likely well
-        } else if retries > 0
-            && let Some(next) = other.or((at != Stage::Connect).then_some(endpoint))
-        {
-            retries -= 1;
+        } else {
+            let next = match at {
+                Stage::Connect => other.take(),
+                _ if !retry => None,
+                _ => {
+                    retry = false;
+                    other.take().or(Some(endpoint))
+                }
+            };
+            let Some(next) = next else {
+                return Err(code.into());
+            };
             run.report.outcome.failed_first = Some((endpoint, code));
             (endpoint, fresh) = (next, false);
-        } else {
-            return Err(code.into());
         }
         run.thread.shared.stats.upstream_retries.add(1);
     }
@@ -142,6 +164,7 @@ fn prepare<B: BodySource>(
             &*head.method,
             b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE"
         ),
+        kept: RefCell::default(),
         touched: Cell::new(false),
     })
 }
@@ -210,6 +233,19 @@ struct Way<'a> {
     reused: bool,
 }
 
+impl Request {
+    /// Keeps a piece for a second time; too much of it ends that.
+    fn keep(&self, piece: &Bytes, sent: u64) {
+        let mut kept = self.kept.borrow_mut();
+        if !self.touched.get() && sent <= REPEAT_BYTES_MAX as u64 {
+            kept.push(Bytes::copy_from_slice(piece)); // a slice would hold its whole buffer
+        } else {
+            self.touched.set(true);
+            kept.clear();
+        }
+    }
+}
+
 impl Way<'_> {
     fn outgoing<'a>(&'a self, run: &'a Run<'_>) -> Outgoing<'a> {
         Outgoing {
@@ -242,7 +278,7 @@ impl Way<'_> {
         !self.request.touched.get()
             && match progress {
                 Progress::Unprocessed => true,
-                Progress::Unknown => self.reused && self.request.idempotent,
+                Progress::Unknown => self.request.idempotent,
                 Progress::Answered => false,
             }
     }
@@ -394,10 +430,17 @@ async fn send<B: BodySource>(
     let mut sent = request.held.len() as u64;
     let mut trailers = request.trailers.clone();
     if request.streamed {
+        let kept = request.kept.borrow().clone();
+        for piece in kept {
+            sent += piece.len() as u64;
+            if !sink.data(piece).await? {
+                return Ok(false);
+            }
+        }
         while let Some(piece) = body.next().await {
-            request.touched.set(true);
             let piece = piece?;
             sent += piece.len() as u64;
+            request.keep(&piece, sent);
             if sent > plan.body_bytes_max {
                 return Err(ErrorCode::RequestBodyTooLarge.into());
             }
@@ -405,8 +448,10 @@ async fn send<B: BodySource>(
                 return Ok(false);
             }
         }
-        request.touched.set(true);
         trailers = passing_trailers(body.trailers(), plan.all_trailers);
+        if !trailers.is_empty() {
+            request.touched.set(true);
+        }
     }
     match ends {
         true => Ok(true),

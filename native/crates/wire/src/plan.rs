@@ -41,7 +41,8 @@ pub struct Forward {
     pub inspect_body: bool,
     /// The request opens a WebSocket: 101 (or 200) from the endpoint becomes a tunnel.
     pub tunnel: bool,
-    /// One more attempt is allowed when nothing was sent; `alternatives` are for it.
+    /// Sending once more is allowed where it does no harm; a connection that did not come about
+    /// needs no leave.
     pub retry: bool,
     /// Keep every trailer (gRPC), not only those of the allow-list.
     pub all_trailers: bool,
