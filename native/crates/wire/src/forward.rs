@@ -273,12 +273,13 @@ impl Way<'_> {
         Visit::Nothing { code, at }
     }
 
-    /// Whether a request that brought no response may be sent again.
+    /// Whether a request that brought no response may be sent again. An opening of a tunnel is a GET,
+    /// but what it begins is not idempotent.
     fn may_repeat(&self, progress: Progress) -> bool {
         !self.request.touched.get()
             && match progress {
                 Progress::Unprocessed => true,
-                Progress::Unknown => self.request.idempotent,
+                Progress::Unknown => self.request.idempotent && self.request.handshake.is_none(),
                 Progress::Answered => false,
             }
     }
