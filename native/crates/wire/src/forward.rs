@@ -273,8 +273,8 @@ impl Way<'_> {
         Visit::Nothing { code, at }
     }
 
-    /// Whether a request that brought no response may be sent again. An opening of a tunnel is a GET,
-    /// but what it begins is not idempotent.
+    /// Whether a request that brought no response may be sent again. An opening of a tunnel is a
+    /// GET, but what it begins is not idempotent.
     fn may_repeat(&self, progress: Progress) -> bool {
         !self.request.touched.get()
             && match progress {
