@@ -29,35 +29,33 @@ const responseTemplate: readonly HeaderEdit[] = [
   { op: 'append', name: 'via', value: '1.1 edge' },
 ]
 
+/** What every request is told about this hop. */
+const hop: readonly HeaderEdit[] = [
+  set('x-request-id', '%{request-id}'),
+  // RFC 9110 §7.6.3: one member for each hop, in order; what came before stays before.
+  { op: 'append', name: 'via', value: '%{version} edge' },
+  // A trusted peer's would end before this hop, and so contradict X-Forwarded-For.
+  { op: 'remove', name: 'forwarded' },
+]
+
 /**
  * Nearly every request: its peer is nobody whom we trust, so nothing of what it says about itself
  * survives. The wire fills it in: spelling it out in every plan was half of a worker's time.
  */
-export const untrustedTemplate: HeaderTemplate = {
+const untrustedTemplate: HeaderTemplate = {
   request: [
     set('x-forwarded-for', '%{peer}'),
     set('x-forwarded-proto', '%{scheme}'),
     set('x-forwarded-host', '%{authority}'),
     set('x-forwarded-port', '%{local-port}'),
     set('x-real-ip', '%{peer}'),
-    set('x-request-id', '%{request-id}'),
-    // RFC 9110 §7.6.3: one member for each hop, in order; what came before stays before.
-    { op: 'append', name: 'via', value: '%{version} edge' },
-    { op: 'remove', name: 'forwarded' },
+    ...hop,
   ],
   response: responseTemplate,
 }
 
 /** A trusted peer's: what it says about the client stays, so the plan spells that out. */
-export const trustedTemplate: HeaderTemplate = {
-  request: [
-    set('x-request-id', '%{request-id}'),
-    { op: 'append', name: 'via', value: '%{version} edge' },
-    // A trusted peer's Forwarded would end before this hop, and so contradict X-Forwarded-For.
-    { op: 'remove', name: 'forwarded' },
-  ],
-  response: responseTemplate,
-}
+const trustedTemplate: HeaderTemplate = { request: hop, response: responseTemplate }
 
 /** The templates as plans count them, from 1. */
 export const headerTemplates: readonly HeaderTemplate[] = [untrustedTemplate, trustedTemplate]

@@ -14,32 +14,14 @@ import { runGo } from '../harness/go.ts'
 const mebibyte = 1024 * 1024
 const bytes = 64 * mebibyte
 
-describe.each(['off', 'stream'] as const)('WAF %s', (waf) => {
+describe.each([
+  ['WAF off', { waf: 'off' }],
+  ['WAF stream', { waf: 'stream' }],
+  ['a backend of HTTP/2', { waf: 'off', backend: 'h2c' }],
+] as const)('%s', (_name, options) => {
   let stage: TransferStage
   beforeAll(async () => {
-    stage = await startTransferStage({ waf })
-  }, 120_000)
-  afterAll(async () => {
-    expect(await stage.stop()).toBe(0)
-  }, 60_000)
-
-  const cases = protocols.flatMap((protocol) =>
-    (['up', 'down'] as const).map((direction) => ({ protocol, direction })),
-  )
-  test.each(cases)(
-    '64 MiB $direction over $protocol',
-    async ({ protocol, direction }) => {
-      const report = await stage.transfer({ protocol, direction, bytes })
-      expect(transferFaults(report, bytes)).toEqual([])
-    },
-    60_000,
-  )
-})
-
-describe('a backend of HTTP/2', () => {
-  let stage: TransferStage
-  beforeAll(async () => {
-    stage = await startTransferStage({ waf: 'off', backend: 'h2c' })
+    stage = await startTransferStage(options)
   }, 120_000)
   afterAll(async () => {
     expect(await stage.stop()).toBe(0)

@@ -93,9 +93,12 @@ pub fn put_field(output: &mut BytesMut, name: &[u8], value: &[u8]) {
 
 /// Appends `value` in decimal.
 pub fn put_decimal(output: &mut BytesMut, value: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = value;
-    let mut used = 0;
+    output.put_slice(decimal(value, &mut [0; 20]));
+}
+
+/// `value` in decimal, at the end of `digits`.
+pub fn decimal(value: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let (mut rest, mut used) = (value, 0);
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
@@ -104,7 +107,7 @@ pub fn put_decimal(output: &mut BytesMut, value: u64) {
             break;
         }
     }
-    output.put_slice(digits.get(20 - used..).unwrap_or_default());
+    digits.get(20 - used..).unwrap_or_default()
 }
 
 /// Appends the size line of a chunk.
@@ -228,6 +231,8 @@ mod tests {
             let mut output = BytesMut::new();
             put_decimal(&mut output, value);
             assert_eq!(output, value.to_string().as_bytes());
+            let mut digits = [0; 20];
+            assert_eq!(decimal(value, &mut digits), value.to_string().as_bytes());
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::exchange::ConnectionFacts;
 use crate::h1_head::{Framing, is_chunked, put_field, write_head, write_interim};
 use crate::h1_io::{Bytestream, Transport};
+use crate::outbound::lists;
 use crate::seam::{BodyLength, Field, Gone, ResponseHead, ResponseSink};
 use crate::thread::WireThread;
 use edge_http_policy::{Head, Version};
@@ -36,13 +37,9 @@ impl Turn {
 }
 
 fn takes_trailers(head: &Head) -> bool {
-    let named = |value: &[u8]| {
-        let mut codings = value.split(|byte| *byte == b',');
-        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    };
     const GRPC: &[u8] = b"application/grpc";
     head.headers.iter().any(|header| match header.name.len() {
-        2 => header.name.eq_ignore_ascii_case(b"te") && named(&header.value),
+        2 => header.name.eq_ignore_ascii_case(b"te") && lists(&header.value, b"trailers"),
         12 => header.name.eq_ignore_ascii_case(b"content-type") && header.value.starts_with(GRPC),
         _ => false,
     })

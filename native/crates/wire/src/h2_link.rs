@@ -2,45 +2,18 @@
 //! on one thread; a borrow never outlasts a call.
 
 use crate::seam::Field;
+use crate::signal::Signal;
 use bytes::{Bytes, BytesMut};
 use edge_h2::Connection;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 /// Shorter pieces are put together: each would keep the whole read buffer it came in.
 const PIECE_BYTES_MIN: usize = 4 * 1024;
 const JOINED_BYTES_MAX: usize = 16 * 1024;
-
-/// A flag that one task waits for.
-#[derive(Default)]
-struct Signal {
-    set: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Signal {
-    fn raise(&self) {
-        self.set.set(true);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    async fn wait(&self) {
-        poll_fn(|context| {
-            if self.set.replace(false) {
-                return Poll::Ready(());
-            }
-            self.waker.replace(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-}
 
 /// What came for a stream and was not read yet; flow control bounds it.
 #[derive(Default)]

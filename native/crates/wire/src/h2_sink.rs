@@ -1,6 +1,6 @@
 //! The response of one HTTP/2 stream.
 
-use crate::h1_head::with_date;
+use crate::h1_head::{decimal, with_date};
 use crate::h2_link::{Link, Stream};
 use crate::seam::{BodyLength, Field, Gone, ResponseHead, ResponseSink};
 use crate::timers::Timers;
@@ -66,19 +66,6 @@ pub fn send_head(
             .chain(alt_svc);
         codec.send_head(stream, head.status, fields, end)
     })
-}
-
-fn decimal(value: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let (mut rest, mut used) = (value, 0);
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    digits.get(20 - used..).unwrap_or_default()
 }
 
 impl H2Sink<'_> {
@@ -203,19 +190,6 @@ impl ResponseSink for H2Sink<'_> {
     async fn closed(&mut self) {
         while !self.stream.is_lost() {
             self.stream.writable().await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimals() {
-        for value in [0, 7, 10, 999, u64::MAX] {
-            let mut digits = [0; 20];
-            assert_eq!(decimal(value, &mut digits), value.to_string().as_bytes());
         }
     }
 }

@@ -42,6 +42,7 @@ mod relay;
 mod seam;
 mod serve;
 mod shared;
+mod signal;
 mod slot;
 mod stats;
 mod template;

@@ -43,11 +43,14 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// Whether a comma-separated field value has `member`, in any case.
+pub fn lists(value: &[u8], member: &[u8]) -> bool {
+    let mut members = value.split(|byte| *byte == b',');
+    members.any(|found| found.trim_ascii().eq_ignore_ascii_case(member))
+}
+
 fn named_in_connection(connection: &[&Bytes], name: &[u8]) -> bool {
-    let mut options = connection
-        .iter()
-        .flat_map(|value| value.split(|byte| *byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name))
+    connection.iter().any(|value| lists(value, name))
 }
 
 /// The last edit wins: whether fields of `name` as received are replaced.
@@ -109,9 +112,7 @@ impl Outgoing<'_> {
         for header in &head.headers {
             let name = &header.name;
             if name.eq_ignore_ascii_case(b"te") {
-                let mut codings = header.value.split(|byte| *byte == b',');
-                takes_trailers |=
-                    codings.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+                takes_trailers |= lists(&header.value, b"trailers");
             }
             let dropped = is_hop_by_hop(name)
                 || name.eq_ignore_ascii_case(b"host")

@@ -3,7 +3,7 @@
 use crate::client::{Client, Failure};
 use crate::error_code::ErrorCode;
 use crate::exchange::ResponseFacts;
-use crate::outbound::{edit_response, passing_trailers, without_hop_by_hop};
+use crate::outbound::{edit_response, lists, passing_trailers, without_hop_by_hop};
 use crate::plan::{Edit, Forward, Plan, Respond};
 use crate::record::Record;
 use crate::seam::{BodyLength, Field, ResponseHead, ResponseSink};
@@ -109,10 +109,7 @@ pub async fn relay<R: ResponseSource, S: ResponseSink>(
 fn trailers<R: ResponseSource>(run: &Run<'_>, plan: &Forward, source: &mut R) -> Vec<Field> {
     let trailers = source.trailers();
     let head = &run.exchange.head;
-    let asks = |value: &Bytes| {
-        let mut codings = value.split(|byte| *byte == b',');
-        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    };
+    let asks = |value: &Bytes| lists(value, b"trailers");
     let takes = match head.version {
         _ if trailers.is_empty() => false,
         Version::Http10 => false,

@@ -62,7 +62,7 @@ pub struct Shared {
     health: AtomicU32,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
-    accepting: watch::Sender<bool>,
+    accepting_ended: watch::Sender<bool>,
     endpoints: Mutex<Arc<Endpoints>>,
     endpoints_version: AtomicU64,
     limits: Mutex<Arc<WireLimits>>,
@@ -98,7 +98,7 @@ impl Shared {
             health: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             drain: watch::Sender::new(false),
-            accepting: watch::Sender::new(true),
+            accepting_ended: watch::Sender::new(false),
             endpoints: Mutex::default(),
             endpoints_version: AtomicU64::new(0),
             limits: Mutex::new(Arc::new(config.limits.clone())),
@@ -178,22 +178,17 @@ impl Shared {
 
     /// Ends the taking of TCP connections.
     pub fn stop_accepting(&self) {
-        self.accepting.send_replace(false);
+        self.accepting_ended.send_replace(true);
     }
 
     /// Whether new connections are taken.
     pub(crate) fn accepting(&self) -> bool {
-        *self.accepting.borrow()
+        !*self.accepting_ended.borrow()
     }
 
     /// Resolves when TCP connections are taken no more.
     pub(crate) fn accepting_ended(&self) -> impl Future<Output = ()> + 'static {
-        let mut receiver = self.accepting.subscribe();
-        async move {
-            if receiver.wait_for(|accepting| !*accepting).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        turned_true(self.accepting_ended.subscribe())
     }
 
     /// Replaces the endpoint table.

@@ -19,7 +19,6 @@ mod request;
 mod reset;
 mod response;
 mod settings;
-mod signal;
 mod sink;
 mod socket;
 mod state;

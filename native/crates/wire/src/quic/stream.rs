@@ -3,7 +3,7 @@
 
 use super::connection::Connection;
 use super::response::Field;
-use super::signal::Signal;
+use crate::signal::Signal;
 use edge_http_policy::Refusal;
 use quiche::h3::Priority;
 use std::cell::{Cell, RefCell};

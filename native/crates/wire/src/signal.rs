@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 /// Set by one, waited for by another.
 #[derive(Default)]
-pub(super) struct Signal {
+pub struct Signal {
     set: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
