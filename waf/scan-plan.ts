@@ -70,6 +70,6 @@ export interface Hit {
   readonly name: string | null
   /** The text that the operator saw, after transformations. */
   readonly value: string
-  /** Groups 0–9 when the leaf captures. */
-  readonly captures: readonly string[]
+  /** Groups 0–9 when the leaf captures; null for one that took no part. */
+  readonly captures: readonly (string | null)[]
 }
