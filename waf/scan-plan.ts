@@ -53,6 +53,12 @@ export interface ScanPlan {
     readonly jsonDepthMax: number
     /** `SecRequestBodyLimit`-like bound on what is parsed. */
     readonly bodyBytesMax: number
+    /** `SecRequestBodyNoFilesLimit`: bytes of a body outside of its files. */
+    readonly noFilesBytesMax: number
+    /** `SecRequestBodyLimitAction`: what becomes of a body beyond `bodyBytesMax`. */
+    readonly bodyOverLimit: 'reject' | 'process-partial'
+    /** `SecUploadFileLimit`; absent when there is none. */
+    readonly uploadFilesMax?: number
   }
   /** `SecArgumentSeparator`, one byte, default '&'. */
   readonly argumentSeparator: string
