@@ -151,4 +151,5 @@ const noScanner: Scanner = {
   variable: unread,
   setBodyProcessor: unread,
   forceBodyVariable: unread,
+  setBodyAccess: unread,
 }

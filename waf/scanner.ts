@@ -19,6 +19,7 @@ export interface Scanner {
   variable(handle: number, name: string, selector: string): readonly Hit[]
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
+  setBodyAccess(handle: number, on: boolean): void
 }
 
 /** Which leaf to run, with what argument. */
@@ -34,7 +35,7 @@ export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'>
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
-  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
+  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable' | 'bodyAccess'
 >
 
 /** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
@@ -108,6 +109,10 @@ export class AddonScanner implements Scanner {
 
   forceBodyVariable(handle: number, on: boolean): void {
     this.#port.forceBodyVariable(handle, on)
+  }
+
+  setBodyAccess(handle: number, on: boolean): void {
+    this.#port.bodyAccess(handle, on)
   }
 
   #fetch(length: number): ScanResult {

@@ -39,7 +39,7 @@ export const settings: EngineSettings = {
   componentSignatures: [],
   collectionTimeoutSeconds: 0,
   uploadFileLimit: null,
-  webAppId: 'default',
+  webAppId: '',
 }
 
 /** A plain GET without a body. */
@@ -228,6 +228,10 @@ export class FakeScanner implements Scanner {
 
   forceBodyVariable(_handle: number, on: boolean): void {
     this.told.push(`force ${on}`)
+  }
+
+  setBodyAccess(_handle: number, on: boolean): void {
+    this.told.push(`body access ${on}`)
   }
 
   #run(leaf: number, link: Link, argument: string): Hit[] {
