@@ -3,7 +3,7 @@
  * more after the start (the CRS's paranoia levels), what such a rule skips, and what reads a
  * response body that nobody hands over.
  */
-import { rulesById, rulesByMsg, rulesByTag } from './exclusions.ts'
+import { removableById, rulesByMsg, rulesByTag } from './exclusions.ts'
 import { isQuiet, matches, requestless } from './fold.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedPhase, PreparedProgram, PreparedRule } from './prepared.ts'
@@ -99,7 +99,7 @@ function assignedName({ argument }: Action): string {
 }
 
 const selectors: Readonly<Record<string, (text: string) => RuleTest>> = {
-  ruleremovebyid: rulesById,
+  ruleremovebyid: removableById,
   ruleremovebytag: rulesByTag,
   ruleremovebymsg: rulesByMsg,
 }

@@ -97,6 +97,10 @@ export interface EngineSettings {
   readonly auditEngine: 'on' | 'off' | 'relevant-only'
   readonly componentSignatures: readonly string[]
   readonly collectionTimeoutSeconds: number
+  /** SecUploadFileLimit; null for no limit but the engine's own. */
+  readonly uploadFileLimit: number | null
+  /** SecWebAppId: WEBAPPID, and whose persistent collections these are. */
+  readonly webAppId: string
 }
 
 /** Everything that one list of SecLang files says: plain data, so that it can cross threads. */

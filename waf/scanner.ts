@@ -127,7 +127,7 @@ export class AddonScanner implements Scanner {
 
 /**
  * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
- * valueLength, captureCount, captureLength…], then the texts. One decode for all texts: the hits'
+ * valueLength, captureCount, captureLength…] (all ones: absent), then the texts. One decode for all texts: the hits'
  * own texts are slices of it.
  */
 export function decodeHits(
@@ -153,9 +153,10 @@ export function decodeHits(
     const captureCount = words[word + 4] ?? 0
     const name = nameBytes === absent ? null : take(nameBytes)
     const value = take(words[word + 3] ?? 0)
-    const captures: string[] = []
+    const captures: (string | null)[] = []
     for (let group = 0; group < captureCount; group += 1) {
-      captures.push(take(words[word + 5 + group] ?? 0))
+      const bytesOf = words[word + 5 + group] ?? 0
+      captures.push(bytesOf === absent ? null : take(bytesOf))
     }
     const variable = names[words[word + 1] ?? absent] ?? ''
     hits.push({ leaf: words[word] ?? absent, variable, name, value, captures })

@@ -53,7 +53,6 @@ export class Transaction {
   allowed: AllowScope = 'none'
   interruption: Interruption | null = null
   response: ResponseFacts | null = null
-  #captured = 0
 
   constructor(
     program: PreparedProgram,
@@ -100,14 +99,21 @@ export class Transaction {
     this.engine = weaker(engineByMode[this.mode], engine)
   }
 
-  /** Groups 0–9 of a match become TX:0–9; groups that an earlier match left are forgotten. */
-  capture(groups: readonly string[]): void {
-    let index = 0
-    for (; index < groups.length && index < 10; index += 1) {
-      this.tx.set(String(index), groups[index] ?? '')
+  /**
+   * Groups 0–9 of a match become TX:0–9. As in ModSecurity v3, what an earlier match left under
+   * the number of a group that this one lacks stays.
+   */
+  capture(groups: readonly (string | null)[]): void {
+    for (let index = 0; index < groups.length && index < 10; index += 1) {
+      const group = groups[index] ?? null
+      if (group !== null) this.tx.set(String(index), group)
     }
-    for (let stale = index; stale < this.#captured; stale += 1) this.tx.delete(String(stale))
-    this.#captured = index
+  }
+
+  /** What a rule that fails does to MATCHED_VAR, MATCHED_VARS and their names. */
+  forgetMatches(): void {
+    this.matchedVar = null
+    if (this.matchedVars.length > 0) this.matchedVars = []
   }
 
   /** The anomaly scores: CRS 4's names, else CRS 3's. */

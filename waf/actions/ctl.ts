@@ -1,5 +1,5 @@
 /** `ctl:option=value`: changes the engine for the rest of this transaction. */
-import { rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
+import { removableById, rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
 import type { EngineMode, EngineSettings } from '../rule.ts'
 import type { ActionFactory, RunAction } from './action.ts'
 
@@ -46,7 +46,7 @@ const options: Readonly<Record<string, ActionFactory>> = {
     }
     return (transaction) => transaction.setBodyProcessor(processor)
   },
-  ruleremovebyid: (value) => removeRules(rulesById(value)),
+  ruleremovebyid: (value) => removeRules(removableById(value)),
   ruleremovebytag: (value) => removeRules(rulesByTag(value)),
   ruleremovebymsg: (value) => removeRules(rulesByMsg(value)),
   ruleremovetargetbyid: (value) => removeTarget(value, rulesById),

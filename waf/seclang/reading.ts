@@ -55,6 +55,8 @@ export function newReading(): Reading {
       auditEngine: 'relevant-only',
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
+      uploadFileLimit: null,
+      webAppId: 'default',
     },
     faults: [],
     notices: [],

@@ -38,6 +38,8 @@ export const settings: EngineSettings = {
   auditEngine: 'relevant-only',
   componentSignatures: [],
   collectionTimeoutSeconds: 0,
+  uploadFileLimit: null,
+  webAppId: 'default',
 }
 
 /** A plain GET without a body. */

@@ -17,12 +17,12 @@ mod rx;
 mod strings;
 mod unsupported;
 mod validate;
-mod verify_cc;
+mod verify;
 
 pub use gate::{ByteSet, Gate, Presence};
 
-/// What was matched: group 0 first, at most ten groups, an unset one empty.
-pub type Captures = Vec<Vec<u8>>;
+/// What was matched: group 0 first, at most ten groups; none for a group that took no part.
+pub type Captures = Vec<Option<Vec<u8>>>;
 
 /// A compiled operator; the leaf's negation is the caller's.
 pub struct Operator {
@@ -80,13 +80,17 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("pmf", pm::pm_from_file),
     ("pmfromfile", pm::pm_from_file),
     ("rx", rx::rx),
+    ("rxglobal", rx::rx_global),
     ("streq", strings::streq),
     ("strmatch", strings::contains),
     ("unconditionalmatch", strings::unconditional_match),
     ("validatebyterange", validate::byte_range),
     ("validateurlencoding", validate::url_encoding),
     ("validateutf8encoding", validate::utf8_encoding),
-    ("verifycc", verify_cc::verify_cc),
+    ("verifycc", verify::verify_cc),
+    ("verifycpf", verify::verify_cpf),
+    ("verifyssn", verify::verify_ssn),
+    ("verifysvnr", verify::verify_svnr),
     ("within", strings::within),
 ];
 
