@@ -4,5 +4,6 @@
 
 mod allocator;
 mod error;
+mod trace;
 mod waf;
 mod wire;

@@ -30,7 +30,7 @@ pub struct Inspections {
 }
 
 #[derive(Default)]
-struct Kept {
+pub(crate) struct Kept {
     /// The last result.
     result: Vec<u8>,
     memo: Memo,
@@ -103,7 +103,7 @@ fn unique_id() -> String {
     format!("{micros:016x}{count:08x}")
 }
 
-fn plan(id: u32) -> napi::Result<Arc<Plan>> {
+pub(crate) fn plan(id: u32) -> napi::Result<Arc<Plan>> {
     let plans = PLANS.read().unwrap_or_else(PoisonError::into_inner);
     let plan = plans.get(&id).cloned();
     plan.ok_or_else(|| napi::Error::from_reason(format!("no scan plan {id}")))
@@ -128,7 +128,7 @@ fn evaluate_error(error: EvaluateError) -> napi::Result<i32> {
 }
 
 /// A panic becomes a JavaScript error.
-fn guarded<T>(run: impl FnOnce() -> napi::Result<T>) -> napi::Result<T> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> napi::Result<T>) -> napi::Result<T> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(napi::Error::from_reason("the scan panicked")))
 }
@@ -136,7 +136,7 @@ fn guarded<T>(run: impl FnOnce() -> napi::Result<T>) -> napi::Result<T> {
 impl WorkerPort {
     /// Runs `run` on the exchange's inspection. After a panic the inspection is dropped: it may be
     /// half changed, and the exchange is lost anyway.
-    fn inspected<T>(
+    pub(crate) fn inspected<T>(
         &mut self,
         handle: u32,
         run: impl FnOnce(&mut Inspection, &mut Kept) -> napi::Result<T>,
