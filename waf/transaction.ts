@@ -1,4 +1,5 @@
 /** The state of one exchange under inspection: born with it, owned by it, never used again. */
+import { Trail } from './evidence/trail.ts'
 import { Exclusions } from './exclusions.ts'
 import type { ExchangeFacts, ResponseFacts } from './facts.ts'
 import type { MatchedRule } from './matched-rule.ts'
@@ -46,6 +47,8 @@ export class Transaction {
   highestSeverity = noSeverity
   engine: EngineMode
   auditEngine: EngineSettings['auditEngine']
+  /** Letters; see `audit-parts.ts`. */
+  auditLogParts: string
   requestBodyAccess: boolean
   responseBodyAccess: boolean
   sessionId = ''
@@ -53,6 +56,7 @@ export class Transaction {
   allowed: AllowScope = 'none'
   interruption: Interruption | null = null
   response: ResponseFacts | null = null
+  #noted: Trail | null = null
 
   constructor(
     program: PreparedProgram,
@@ -67,8 +71,15 @@ export class Transaction {
     const { settings } = program
     this.engine = weaker(engineByMode[exchange.mode], settings.ruleEngine)
     this.auditEngine = settings.auditEngine
+    this.auditLogParts = settings.auditLogParts
     this.requestBodyAccess = settings.requestBodyAccess
     this.responseBodyAccess = settings.responseBodyAccess
+  }
+
+  /** The notes on rules that are kept; made when the first one matches. */
+  get noted(): Trail {
+    this.#noted ??= new Trail(this)
+    return this.#noted
   }
 
   /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
@@ -134,13 +145,6 @@ export class Transaction {
     const type = response.headers.find(([name]) => name.toLowerCase() === 'content-type')
     const mime = type?.[1].split(';', 1)[0]?.trim().toLowerCase() ?? 'null'
     return this.program.responseMimeTypes.has(mime)
-  }
-
-  /** True when the exchange belongs in the audit log. */
-  get auditable(): boolean {
-    if (this.engine === 'off' || this.auditEngine === 'off') return false
-    if (this.auditEngine === 'on' || this.interruption !== null) return true
-    return this.matched.some((match) => match.rule.auditLog)
   }
 }
 

@@ -36,6 +36,8 @@ export const settings: EngineSettings = {
   argumentsLimit: 100,
   argumentSeparator: '&',
   auditEngine: 'relevant-only',
+  auditLogParts: 'ABFHZ',
+  auditLogRelevantStatus: '',
   componentSignatures: [],
   collectionTimeoutSeconds: 0,
   uploadFileLimit: null,
