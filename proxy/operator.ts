@@ -7,6 +7,7 @@ import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
+import { routeLevels } from './tuning.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 
@@ -55,6 +56,7 @@ function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminS
   return {
     config: () => reloader.snapshot.config,
     reloads: () => reloader.state,
+    routes: () => routeLevels(reloader.snapshot.config, reloader.snapshot.rules.program),
     events: async (limit) => {
       await collector.refresh()
       return collector.events.newest(limit)

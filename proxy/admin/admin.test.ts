@@ -126,7 +126,8 @@ test('the ring keeps the newest events, without secrets', () => {
 
 const source: AdminSource = {
   config: () => ({ waf: 'block' }),
-  reloads: () => ({ generation: 3 }),
+  routes: () => [],
+      reloads: () => ({ generation: 3 }),
   events: async (limit) => [entry].slice(0, limit),
   metrics: async () => 'm 1\n',
   upstreams: async () => [{ name: 'u' }],

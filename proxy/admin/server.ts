@@ -18,6 +18,8 @@ export interface AdminSource {
   reloads(): unknown
   events(limit: number): Promise<readonly EdgeEvent[]>
   metrics(): Promise<string>
+  /** Every route and how it is inspected. */
+  routes(): unknown
   /** Every endpoint and whether it is used. */
   upstreams(): Promise<unknown>
   ready(): readonly Check[]
@@ -33,6 +35,7 @@ export function adminServer(source: AdminSource): FastifyInstance {
   server.get('/config', () => source.config())
   server.get('/upstreams', () => source.upstreams().then((upstreams) => ({ upstreams })))
   server.get('/reloads', () => source.reloads())
+  server.get('/routes', () => ({ routes: source.routes() }))
   server.get<{ Querystring: { limit: number } }>(
     '/events',
     { schema: { querystring: limitSchema } },
