@@ -8,6 +8,7 @@ import { type AdminSource, adminServer, listenOn, statusServer } from './admin/s
 import type { EventStore } from './events/store.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
+import { routeLevels } from './tuning.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 
@@ -58,6 +59,7 @@ function adminSource({ reloader, wire, supervisor, upstreams, events }: Running)
   return {
     config: () => reloader.snapshot.config,
     reloads: () => reloader.state,
+    routes: () => routeLevels(reloader.snapshot.config, reloader.snapshot.rules.program),
     events: async (query) => {
       await collector.refresh()
       return events.list(query)

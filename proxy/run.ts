@@ -21,6 +21,7 @@ import { ServiceManager } from './systemd.ts'
 import { systemLookup } from './upstream/names.ts'
 import { probe } from './upstream/probe.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
+import { logLevels } from './tuning.ts'
 import { Upstreams } from './upstream/upstreams.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
@@ -115,6 +116,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     servers = await startOperatorServers({ reloader, wire, supervisor, upstreams, events })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
+    for (const notice of first.notices) log.warn(notice)
+    logLevels(log, first)
     announce(config, addresses, first.rules.program)
     manager.ready(statusOf(reloader))
     if (options.replaced.length === 0) options.onTaken(parts.given)

@@ -1,6 +1,7 @@
 /** The state of one exchange under inspection: born with it, owned by it, never used again. */
 import { Trail } from './evidence/trail.ts'
 import { Exclusions } from './exclusions.ts'
+import type { StandingExclusions } from './exclusions.ts'
 import type { ExchangeFacts, ResponseFacts } from './facts.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import type { PreparedProgram } from './prepared.ts'
@@ -37,7 +38,7 @@ export class Transaction {
   readonly tx: Map<string, string>
   /** initcol and its like. They live as long as the transaction: no store outlives it yet. */
   readonly collections = new Map<string, Map<string, string>>()
-  readonly exclusions = new Exclusions()
+  readonly exclusions: Exclusions
   /** Rules that matched and asked to be logged, in order. */
   readonly matched: MatchedRule[] = []
 
@@ -61,9 +62,15 @@ export class Transaction {
   constructor(
     program: PreparedProgram,
     scanner: Scanner,
-    exchange: { readonly facts: ExchangeFacts; readonly mode: WafMode },
+    exchange: {
+      readonly facts: ExchangeFacts
+      readonly mode: WafMode
+      /** What the route takes out; absent: nothing. */
+      readonly exclusions?: StandingExclusions
+    },
   ) {
     this.program = program
+    this.exclusions = new Exclusions(exchange.exclusions)
     this.scanner = scanner
     this.facts = exchange.facts
     this.mode = exchange.mode

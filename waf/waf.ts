@@ -11,11 +11,10 @@ import { Redaction } from './evidence/redact.ts'
 import type { ExchangeFacts, OutcomeFacts, ResponseFacts } from './facts.ts'
 import type { LineSink } from './log-file.ts'
 import { logLine } from './log-line.ts'
-import { prepare } from './prepared.ts'
-import type { PreparedProgram } from './prepared.ts'
 import type { Program } from './program.ts'
 import type { Scanner, Witness } from './scanner.ts'
 import { Transaction } from './transaction.ts'
+import { TunedProgram } from './tuning/tuned-program.ts'
 import { needsBody, overBudget, pass } from './verdict.ts'
 import type { Verdict, WafMode } from './verdict.ts'
 
@@ -38,12 +37,19 @@ export interface WafOptions {
 
 const defaultAuditBodyBytesMax = 65_536
 
+/** How a route wants an exchange inspected. */
+export interface RouteInspection {
+  readonly mode: WafMode
+  /** Index into the program's tunings; absent: the first. */
+  readonly tuning?: number
+}
+
 /** What the proxy must fetch of the response for phases 3 and 4. */
 export type ResponseNeed = 'none' | 'head' | 'body'
 
 /** One compiled ruleset at work in one worker. */
 export class Waf {
-  readonly #program: PreparedProgram
+  readonly #program: TunedProgram
   readonly #scanner: Scanner
   readonly #log: LineSink | null
   readonly #audit: LineSink | null
@@ -53,7 +59,7 @@ export class Waf {
   readonly #auditBodyBytesMax: number
 
   constructor(options: WafOptions) {
-    this.#program = prepare(options.program)
+    this.#program = new TunedProgram(options.program)
     this.#scanner = options.scanner
     this.#log = options.log
     this.#audit = options.audit
@@ -64,8 +70,11 @@ export class Waf {
   }
 
   /** A fresh transaction; nothing is inspected yet. */
-  begin(facts: ExchangeFacts, mode: WafMode): Transaction {
-    return new Transaction(this.#program, this.#scanner, { facts, mode })
+  begin(facts: ExchangeFacts, { mode, tuning = 0 }: RouteInspection): Transaction {
+    const path = facts.path ?? facts.uri.split('?', 1)[0] ?? ''
+    const request = { method: facts.method, path }
+    const { program, exclusions } = this.#program.begin(tuning, request)
+    return new Transaction(program, this.#scanner, { facts, mode, exclusions })
   }
 
   /**
