@@ -163,7 +163,7 @@ fn told(
         span,
         captures: captures
             .iter()
-            .map(|group| excerpt(group, 0, max))
+            .map(|group| excerpt(group.as_deref().unwrap_or_default(), 0, max))
             .collect(),
     })
 }
@@ -194,16 +194,16 @@ fn span_of(
     captures: &Captures,
 ) -> Option<(usize, usize)> {
     let argument = if query.argument.is_empty() {
-        &leaf.argument
+        &leaf.definition.argument
     } else {
         query.argument
     };
-    let wanted: Cow<'_, [u8]> = match leaf.operator_name.as_str() {
+    let wanted: Cow<'_, [u8]> = match leaf.definition.name.as_str() {
         "detectsqli" => return None,
         "contains" | "strmatch" | "beginswith" | "endswith" | "containsword" | "streq" => {
             Cow::Owned(crate::latin1(argument))
         }
-        _ => Cow::Borrowed(captures.first()?),
+        _ => Cow::Borrowed(captures.first()?.as_deref()?),
     };
     if wanted.is_empty() || wanted.len() > text.len() {
         return None;
