@@ -94,7 +94,12 @@ fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], u
     };
     let length = request.body.len().to_string();
     let mut headers: Vec<(&[u8], &[u8])> = vec![(b"host", b"shop.example.com")];
-    headers.extend(request.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+    headers.extend(
+        request
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_bytes(), v.as_bytes())),
+    );
     if !request.body.is_empty() {
         headers.push((b"content-length", length.as_bytes()));
     }
