@@ -2,7 +2,7 @@
 import assert from 'node:assert'
 import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
-import { AddonScanner } from '../waf/scanner.ts'
+import { AddonScanner, openCollectionStore } from '../waf/scanner.ts'
 import { Waf } from '../waf/waf.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { Router } from './router.ts'
@@ -121,6 +121,7 @@ class EdgeBuilder {
       scanner: new AddonScanner(this.#port),
       log: this.#logAt(logFile),
       audit: this.#logAt(auditLogFile),
+      collections: { store: openCollectionStore('shared'), now: () => Date.now() },
     })
     this.#waf = { waf, program, paths }
     return waf

@@ -5,6 +5,7 @@ import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
+import type { Collections } from './collections.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
@@ -16,6 +17,7 @@ export interface Running {
   readonly wire: Pick<Wire, 'stats'>
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
+  readonly collections: Pick<Collections, 'samples'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -35,7 +37,8 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
   return servers
 }
 
-function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminSource {
+function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSource {
+  const { upstreams, collections } = parts
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -62,7 +65,8 @@ function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminS
     metrics: async () => {
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
-      return expose(reports, [...samplesOf(stats, now()), ...upstreamSamples(upstreams)])
+      const own = [...samplesOf(stats, now()), ...upstreamSamples(upstreams)]
+      return expose(reports, [...own, ...collections.samples()])
     },
     upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Program } from '../waf/program.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { exitCodes } from './cli/exit-codes.ts'
+import { type Collections, startCollections } from './collections.ts'
 import type { Environment } from './config/environment.ts'
 import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
@@ -98,6 +99,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     clock: () => performance.now(),
   })
   await upstreams.configure(loaded)
+  // Before the first worker: none may write what the file would then put back.
+  const collections = startCollections(config.waf.collections, log)
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
@@ -105,11 +108,12 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     log,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
+  const main = { identities, upstreams, collections, watch }
+  const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams })
+    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams, collections })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
     announce(config, addresses, first.rules.program)
@@ -124,6 +128,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     options.signals.onHangup(() => undefined)
     manager.stopping()
+    // A successor that starts meanwhile finds what there is; the rest follows at the end.
+    collections.save()
     await drain(wire, reloader.snapshot.config.drain)
     await supervisor.flush(flushMs)
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
@@ -131,6 +137,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     upstreams.stop()
     await supervisor.pool.stop()
+    collections.stop()
     await Promise.all(servers.map((server) => server.close()))
   }
 }
@@ -141,10 +148,11 @@ function reloaderOf(
   parts: Parts & {
     readonly identities: Identities
     readonly upstreams: Upstreams
+    readonly collections: Collections
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, watch } = parts
+  const { given, options, manager, collections, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -158,7 +166,9 @@ function reloaderOf(
     onEnd: (files, taken) => {
       watch?.set(files)
       manager.ready(statusOf(reloader))
-      if (taken !== null) options.onTaken(taken)
+      if (taken === null) return
+      collections.configure(taken.config.waf.collections)
+      options.onTaken(taken)
     },
   })
   return reloader

@@ -97,6 +97,8 @@ export interface EngineSettings {
   readonly auditEngine: 'on' | 'off' | 'relevant-only'
   readonly componentSignatures: readonly string[]
   readonly collectionTimeoutSeconds: number
+  /** `SecWebAppId`: keeps the collections of several applications apart. */
+  readonly webAppId: string
 }
 
 /** Everything that one list of SecLang files says: plain data, so that it can cross threads. */

@@ -1,5 +1,5 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type { WorkerPort } from '../native/addon/index.d.ts'
+import type { CollectionStore, WorkerPort } from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'
@@ -45,6 +45,12 @@ export function compileScanPlan(plan: string): number {
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
+}
+
+/** The program's store of persistent collections, or one of its own for a test or a tool. */
+export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
+  const { CollectionStore: Store } = loadAddon()
+  return new Store(scope === 'shared')
 }
 
 const noHits: readonly Hit[] = []

@@ -3,6 +3,7 @@
  * each. A transaction pins the program it began with, so a new `Waf` may take over at any time.
  */
 import { auditRecord } from './audit.ts'
+import type { CollectionSource } from './collections/open-collection.ts'
 import { runPhase } from './evaluate.ts'
 import type { ExchangeFacts, OutcomeFacts, ResponseFacts } from './facts.ts'
 import type { LineSink } from './log-file.ts'
@@ -23,6 +24,8 @@ export interface WafOptions {
   readonly log: LineSink | null
   /** One JSON line per transaction worth auditing. */
   readonly audit: LineSink | null
+  /** Where persistent collections are kept; null: they end with their transaction. */
+  readonly collections?: CollectionSource | null
 }
 
 /** What the proxy must fetch of the response for phases 3 and 4. */
@@ -34,17 +37,23 @@ export class Waf {
   readonly #scanner: Scanner
   readonly #log: LineSink | null
   readonly #audit: LineSink | null
+  readonly #collections: CollectionSource | null
 
   constructor(options: WafOptions) {
     this.#program = prepare(options.program)
     this.#scanner = options.scanner
     this.#log = options.log
     this.#audit = options.audit
+    this.#collections = options.collections ?? null
   }
 
   /** A fresh transaction; nothing is inspected yet. */
   begin(facts: ExchangeFacts, mode: WafMode): Transaction {
-    return new Transaction(this.#program, this.#scanner, { facts, mode })
+    return new Transaction(this.#program, this.#scanner, {
+      facts,
+      mode,
+      collections: this.#collections,
+    })
   }
 
   /**

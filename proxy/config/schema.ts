@@ -15,6 +15,7 @@ import {
   size,
   threads,
 } from './fields.ts'
+import { collections } from './state-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
 /** What the WAF does with a request that reaches the threshold. */
@@ -106,6 +107,7 @@ const waf = z
     workerSilence: duration()
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
+    collections: collections.prefault({}).describe('What rules remember beyond one request'),
   })
   .transform(({ budget, workerSilence, ...rest }) => ({
     ...rest,

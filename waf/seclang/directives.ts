@@ -32,7 +32,7 @@ const withoutEffect = `SecAuditLog SecAuditLog2 SecAuditLogDirMode SecAuditLogFi
   SecRuleInheritance SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine
   SecStreamInBodyInspection SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles
   SecUnicodeCodePage SecUnicodeMap SecUnicodeMapFile SecUploadDir SecUploadFileLimit
-  SecUploadFileMode SecUploadKeepFiles SecWebAppId SecWriteStateLimit`
+  SecUploadFileMode SecUploadKeepFiles SecWriteStateLimit`
 
 /** By lower-case name: directives are read without case, as Apache does. */
 export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, DirectiveKind>([
@@ -68,6 +68,7 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
   ['secruleupdatetargetbyid', words(2, 3, updateTargetById)],
   ['secruleupdatetargetbymsg', words(2, 3, updateTargetByMsg)],
   ['secruleupdatetargetbytag', words(2, 3, updateTargetByTag)],
+  ['secwebappid', words(1, 1, settings.webAppId)],
   ['secxmlexternalentity', words(1, 1, settings.mustBe('Off'))],
 ])
 

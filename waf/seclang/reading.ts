@@ -55,6 +55,7 @@ export function newReading(): Reading {
       auditEngine: 'relevant-only',
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
+      webAppId: 'default',
     },
     faults: [],
     notices: [],

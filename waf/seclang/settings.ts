@@ -43,6 +43,11 @@ export const argumentSeparator: Read = (words, place) => {
   else place.report(`"${separator}" is not one character`, 'write & or ;')
 }
 
+/** `SecWebAppId "shop"`. */
+export const webAppId: Read = (words, place) => {
+  place.reading.settings.webAppId = words[0] ?? ''
+}
+
 /** `SecComponentSignature "OWASP_CRS/4.28.0"`. */
 export const componentSignature: Read = (words, place) => {
   const { settings } = place.reading

@@ -37,7 +37,8 @@ export const settings: EngineSettings = {
   argumentSeparator: '&',
   auditEngine: 'relevant-only',
   componentSignatures: [],
-  collectionTimeoutSeconds: 0,
+  collectionTimeoutSeconds: 3_600,
+  webAppId: 'default',
 }
 
 /** A plain GET without a body. */
