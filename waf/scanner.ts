@@ -1,5 +1,6 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
 import type {
+  CollectionStore,
   MatchTrace,
   OfflinePort,
   ReadLimits,
@@ -78,6 +79,12 @@ export function compileScanPlan(plan: string): number {
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
+}
+
+/** The program's store of persistent collections, or one of its own for a test or a tool. */
+export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
+  const { CollectionStore: Store } = loadAddon()
+  return new Store(scope === 'shared')
 }
 
 const noHits: readonly Hit[] = []
