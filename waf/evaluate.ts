@@ -170,6 +170,7 @@ function record(
     tags: prepared.tags.map((tag) => tag.constant ?? tag.expand(transaction)),
     value: matchedValue(transaction, prepared),
     interruption,
+    notes: prepared.notes === null ? null : transaction.noted.settle(prepared),
   })
 }
 

@@ -66,6 +66,8 @@ export interface ScanPlan {
   readonly requestBodyAccess: boolean
   /** `SecResponseBodyAccess`. */
   readonly responseBodyAccess: boolean
+  /** Every leaf was compiled before, so that idle ones need not be judged. */
+  readonly checked?: boolean
 }
 
 /** One match reported by the scan. Texts are Latin-1: one character per byte. */

@@ -1,5 +1,14 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type { OfflinePort, ReadLimits, ReadRequest, WorkerPort } from '../native/addon/index.d.ts'
+import type {
+  CollectionStore,
+  MatchTrace,
+  OfflinePort,
+  ReadLimits,
+  ReadRequest,
+  TextExcerpt,
+  TraceAsk,
+  WorkerPort,
+} from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'
@@ -22,6 +31,18 @@ export interface Scanner {
   setBodyAccess(handle: number, on: boolean): void
 }
 
+/** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
+export interface Witness {
+  /** How a match came about; null when it cannot be told. */
+  trace(handle: number, ask: TraceAsk): MatchTrace | null
+  /** The same for a text that was known only while reasoning. */
+  traceText(ask: TraceAsk, text: string): MatchTrace | null
+  /** The first bytes of the request's or the response's body, in Latin-1. */
+  body(handle: number, of: { readonly response: boolean; readonly bytesMax: number }): TextExcerpt
+}
+
+export type { MatchTrace, TextExcerpt, TraceAsk } from '../native/addon/index.d.ts'
+
 /** Which leaf to run, with what argument. */
 export interface LeafQuery {
   readonly plan: number
@@ -30,13 +51,21 @@ export interface LeafQuery {
 }
 
 /** The addon's part that a worker's port does not carry. */
-export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'>
+export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'> &
+  Partial<Pick<Addon, 'traceText'>>
 
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
-  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable' | 'bodyAccess'
->
+  | 'scan'
+  | 'evaluate'
+  | 'variable'
+  | 'result'
+  | 'setBodyProcessor'
+  | 'forceBodyVariable'
+  | 'bodyAccess'
+> &
+  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
 
 /** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
 export function createOfflinePort(): OfflinePort {
@@ -59,6 +88,12 @@ export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
 }
 
+/** The program's store of persistent collections, or one of its own for a test or a tool. */
+export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
+  const { CollectionStore: Store } = loadAddon()
+  return new Store(scope === 'shared')
+}
+
 const noHits: readonly Hit[] = []
 const initialBytes = 64 * 1024
 /** A result beyond this gets a buffer of its own, so that one request cannot pin memory. */
@@ -66,7 +101,7 @@ const keptBytesMax = 1024 * 1024
 const absent = 0xffff_ffff
 
 /** The scanner of one worker. */
-export class AddonScanner implements Scanner {
+export class AddonScanner implements Scanner, Witness {
   readonly #port: ScanPort
   readonly #addon: ScanFunctions
   readonly #names: readonly string[]
@@ -113,6 +148,19 @@ export class AddonScanner implements Scanner {
 
   setBodyAccess(handle: number, on: boolean): void {
     this.#port.bodyAccess(handle, on)
+  }
+
+  trace(handle: number, ask: TraceAsk): MatchTrace | null {
+    return this.#port.trace?.(handle, ask) ?? null
+  }
+
+  traceText(ask: TraceAsk, text: string): MatchTrace | null {
+    return this.#addon.traceText?.(ask, text) ?? null
+  }
+
+  body(handle: number, of: { readonly response: boolean; readonly bytesMax: number }): TextExcerpt {
+    const none = { text: '', offset: 0, length: 0 }
+    return this.#port.bodyExcerpt?.(handle, of.response, of.bytesMax) ?? none
   }
 
   #fetch(length: number): ScanResult {

@@ -1,4 +1,5 @@
 /** `ctl:option=value`: changes the engine for the rest of this transaction. */
+import { withParts } from '../audit-parts.ts'
 import { removableById, rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
 import type { EngineMode, EngineSettings } from '../rule.ts'
 import type { ActionFactory, RunAction } from './action.ts'
@@ -27,6 +28,9 @@ const options: Readonly<Record<string, ActionFactory>> = {
     const audit = choose(audits, value)
     return (transaction) => void (transaction.auditEngine = audit)
   },
+  auditlogparts: (value) => (transaction) => {
+    transaction.auditLogParts = withParts(transaction.auditLogParts, value)
+  },
   requestbodyaccess: (value) => {
     const on = choose(switches, value)
     return (transaction) => transaction.setBodyAccess(on)
@@ -52,7 +56,6 @@ const options: Readonly<Record<string, ActionFactory>> = {
   ruleremovetargetbyid: (value) => removeTarget(value, rulesById),
   ruleremovetargetbytag: (value) => removeTarget(value, rulesByTag),
   ruleremovetargetbymsg: (value) => removeTarget(value, rulesByMsg),
-  auditlogparts: withoutEffect,
   debugloglevel: withoutEffect,
   requestbodylimit: withoutEffect,
   responsebodylimit: withoutEffect,

@@ -4,10 +4,13 @@ import type { Program } from '../program.ts'
 import type { SecLangFault } from '../rule.ts'
 import { reasonOf, SecLangError } from '../seclang/faults.ts'
 import type { RulesetOptions } from '../seclang/load.ts'
+import type { Tuning } from '../tuning/tuning.ts'
 import type { CompileLimits } from './compile.ts'
 
 /** What to load and the limits to compile in. */
-export interface CompileOptions extends RulesetOptions, Partial<CompileLimits> {}
+export interface CompileOptions extends RulesetOptions, Partial<CompileLimits> {
+  readonly tunings?: readonly Tuning[]
+}
 
 /** What the thread posts, once. */
 export type CompileAnswer =

@@ -12,7 +12,7 @@ function answer(options: CompileOptions): CompileAnswer {
   try {
     const ruleset = loadRuleset(options)
     const limits = { scanBudgetMs: options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs }
-    return { kind: 'program', program: compile(ruleset, compileScanPlan, limits) }
+    return { kind: 'program', program: compile(ruleset, compileScanPlan, limits, options.tunings) }
   } catch (error) {
     if (error instanceof SecLangError) return { kind: 'faults', faults: error.faults }
     return { kind: 'failure', message: reasonOf(error) }

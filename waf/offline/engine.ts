@@ -147,7 +147,7 @@ export class OfflineEngine {
     const handle = this.#begin(request)
     try {
       const facts = factsOf(handle, request, `offline-${this.#count}`)
-      const transaction = this.#waf.begin(facts, this.#options.mode ?? 'block')
+      const transaction = this.#waf.begin(facts, { mode: this.#options.mode ?? 'block' })
       let verdict = this.#inspectRequest(transaction, request)
       if (response !== null && verdict.action === 'pass') {
         verdict = this.#inspectResponse(transaction, response)

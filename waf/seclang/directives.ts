@@ -24,8 +24,7 @@ const MANY = 1_000
 
 /** Settings of ModSecurity that mean nothing here: they load, and a notice says so. */
 const withoutEffect = `SecAuditLog SecAuditLog2 SecAuditLogDirMode SecAuditLogFileMode
-  SecAuditLogFormat SecAuditLogParts SecAuditLogPrefix SecAuditLogRelevantStatus
-  SecAuditLogStorageDir SecAuditLogType SecCacheTransformations SecChrootDir SecConnEngine
+  SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType SecCacheTransformations SecChrootDir SecConnEngine
   SecConnReadStateLimit SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog
   SecDebugLogLevel SecDisableBackendCompression SecGuardianLog SecInterceptOnError
   SecPcreMatchLimit SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit
@@ -43,6 +42,8 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
   ['secargumentseparator', words(1, 1, settings.argumentSeparator)],
   ['secargumentslimit', words(1, 1, settings.count('argumentsLimit'))],
   ['secauditengine', words(1, 1, settings.auditEngine)],
+  ['secauditlogparts', words(1, 1, settings.auditLogParts)],
+  ['secauditlogrelevantstatus', words(1, 1, settings.auditLogRelevantStatus)],
   ['seccollectiontimeout', words(1, 1, settings.count('collectionTimeoutSeconds'))],
   ['seccomponentsignature', words(1, 1, settings.componentSignature)],
   ['seccookieformat', words(1, 1, settings.mustBe('0'))],

@@ -100,6 +100,8 @@ test('settings are read', () => {
     SecRequestBodyLimitAction ProcessPartial
     SecArgumentSeparator ;
     SecAuditEngine Off
+    SecAuditLogParts abijdefhz
+    SecAuditLogRelevantStatus "^5"
     SecComponentSignature "A/1"
     SecComponentSignature "B/2"`)
   expect(settings).toMatchObject({
@@ -111,6 +113,8 @@ test('settings are read', () => {
     requestBodyLimitAction: 'process-partial',
     argumentSeparator: ';',
     auditEngine: 'off',
+    auditLogParts: 'ABDEFHIJZ',
+    auditLogRelevantStatus: '^5',
     componentSignatures: ['A/1', 'B/2'],
   })
 })

@@ -1,4 +1,6 @@
 /** The directives that set one value of the engine. */
+import { withParts } from '../audit-parts.ts'
+import { reasonOf } from './faults.ts'
 import type { Place, SettingsDraft } from './reading.ts'
 
 type Read = (words: readonly string[], place: Place) => void
@@ -99,6 +101,25 @@ export const auditEngine = choice(
     settings.auditEngine = value
   },
 )
+
+/** `SecAuditLogParts ABIJDEFHZ`. */
+export const auditLogParts: Read = (words, place) => {
+  const parts = (words[0] ?? '').toUpperCase()
+  if (/^A[A-KZ]*Z$/.test(parts)) place.reading.settings.auditLogParts = withParts('', parts)
+  else
+    place.report(`"${words[0]}" is no list of parts`, 'write A, the parts B to K, and Z at the end')
+}
+
+/** `SecAuditLogRelevantStatus "^(?:5|4(?!04))"`. */
+export const auditLogRelevantStatus: Read = (words, place) => {
+  const pattern = words[0] ?? ''
+  try {
+    void new RegExp(pattern)
+    place.reading.settings.auditLogRelevantStatus = pattern
+  } catch (error) {
+    place.report(`bad pattern: ${reasonOf(error)}`, 'mend the regular expression')
+  }
+}
 
 /** Only what is safe may be said; the other value would ask for what this engine never does. */
 export function mustBe(value: string): Read {

@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 /// of rules match must not multiply in memory.
 const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Length to which they are cut then.
-const CUT_TEXT_BYTES: usize = 4096;
+pub const CUT_TEXT_BYTES: usize = 4096;
 
 /// One match.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `@rx`.
 
 use super::byte_sets::{self, Analysis};
-use super::{Captures, Compiled, Gate, Matcher, pcre};
+use super::{Captures, Compiled, Factors, Gate, Matcher, pcre};
 
 /// TX:0 to TX:9.
 const GROUPS_MAX: usize = 10;
@@ -192,6 +192,10 @@ impl Matcher for Pattern {
 
     fn gate(&self) -> Gate {
         self.analysis.gate.clone()
+    }
+
+    fn factors(&self) -> Factors {
+        self.analysis.factors.clone()
     }
 }
 

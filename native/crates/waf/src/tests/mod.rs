@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 mod phases;
 mod plans;
 mod targets;
+mod trace;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
