@@ -5,6 +5,7 @@ import { configFileOf, loadConfig } from './cli/load-config.ts'
 import { rules } from './cli/rules.ts'
 import type { Terminal } from './cli/terminal.ts'
 import { usage } from './cli/usage.ts'
+import { waf } from './cli/waf.ts'
 import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
 import { readFlags } from './config/flags.ts'
 import { printConfig } from './config/print.ts'
@@ -18,6 +19,7 @@ const commands: Readonly<Record<string, Command>> = {
   run: runCommand,
   validate: validateCommand,
   rules,
+  waf,
   help: showUsage,
   '--help': showUsage,
   '-h': showUsage,

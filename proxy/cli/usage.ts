@@ -8,6 +8,8 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge rules      shows the installed rules
   edge rules install [--from DIR] [--to DIR]
                   installs the OWASP CRS: the release, else Debian's package, or a local copy
+  edge waf lint [--rules DIR] [FILES…] [--json]
+                  what is wrong or doubtful in SecLang files, without a server
   edge help       this text
   edge --version  the version
 

@@ -30,6 +30,15 @@ const PARANOIA_RULE_ID = 990_090
 
 /** Loads everything. Throws one `SecLangError` with all faults. */
 export function loadRuleset(options: RulesetOptions): Ruleset {
+  const { inputs, faults } = rulesetInputs(options)
+  return parseSecLang(inputs, faults)
+}
+
+/** What is read for these options, in order, and what is missing of it. */
+export function rulesetInputs(options: RulesetOptions): {
+  readonly inputs: readonly SecLangInput[]
+  readonly faults: readonly SecLangFault[]
+} {
   const faults: SecLangFault[] = []
   const crs = crsFiles(options.crsDirectory, faults)
   const inputs: SecLangInput[] = [
@@ -41,7 +50,7 @@ export function loadRuleset(options: RulesetOptions): Ruleset {
     ...crs.rules,
     ...(options.ruleFiles ?? []).map((file) => ({ file })),
   ]
-  return parseSecLang(inputs, faults)
+  return { inputs, faults }
 }
 
 interface CrsFiles {

@@ -59,7 +59,7 @@ export function newReading(): Reading {
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
       uploadFileLimit: null,
-      webAppId: '',
+      webAppId: 'default',
     },
     faults: [],
     notices: [],
