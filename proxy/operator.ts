@@ -6,6 +6,7 @@ import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
 import type { Collections } from './collections.ts'
+import type { RblLookups } from './rbl.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
@@ -18,6 +19,7 @@ export interface Running {
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
   readonly collections: Pick<Collections, 'samples'>
+  readonly rbl: Pick<RblLookups, 'samples'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -38,7 +40,7 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
 }
 
 function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSource {
-  const { upstreams, collections } = parts
+  const { upstreams, collections, rbl } = parts
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -66,7 +68,7 @@ function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSo
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
       const own = [...samplesOf(stats, now()), ...upstreamSamples(upstreams)]
-      return expose(reports, [...own, ...collections.samples()])
+      return expose(reports, [...own, ...collections.samples(), ...rbl.samples()])
     },
     upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [

@@ -13,6 +13,7 @@ import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
 import { startOperatorServers } from './operator.ts'
+import { RblLookups } from './rbl.ts'
 import { Reloader, certificateSetOf } from './reload.ts'
 import type { Signals } from './signals.ts'
 import { type Snapshot, numbered, prepare } from './snapshot.ts'
@@ -101,6 +102,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   await upstreams.configure(loaded)
   // Before the first worker: none may write what the file would then put back.
   const collections = startCollections(config.waf.collections, log)
+  const rbl = new RblLookups(config.waf.rbl)
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
@@ -108,12 +110,12 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     log,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const main = { identities, upstreams, collections, watch }
+  const main = { identities, upstreams, collections, rbl, watch }
   const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams, collections })
+    servers = await startOperatorServers({ reloader, wire, supervisor, ...main })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
     announce(config, addresses, first.rules.program)
@@ -138,6 +140,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     upstreams.stop()
     await supervisor.pool.stop()
     collections.stop()
+    rbl.stop()
     await Promise.all(servers.map((server) => server.close()))
   }
 }
@@ -149,10 +152,11 @@ function reloaderOf(
     readonly identities: Identities
     readonly upstreams: Upstreams
     readonly collections: Collections
+    readonly rbl: RblLookups
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, collections, watch } = parts
+  const { given, options, manager, collections, rbl, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -168,6 +172,7 @@ function reloaderOf(
       manager.ready(statusOf(reloader))
       if (taken === null) return
       collections.configure(taken.config.waf.collections)
+      rbl.configure(taken.config.waf.rbl)
       options.onTaken(taken)
     },
   })

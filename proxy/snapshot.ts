@@ -100,6 +100,7 @@ async function compileRules(
     crsDirectory: waf.rules,
     paranoia: waf.paranoia,
     setupFiles: waf.setupFiles,
+    geoDatabase: waf.geoDatabase,
     scanBudgetMs: waf.budgetMs,
   }
   const options = JSON.stringify(wanted)

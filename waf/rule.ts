@@ -99,6 +99,8 @@ export interface EngineSettings {
   readonly collectionTimeoutSeconds: number
   /** `SecWebAppId`: keeps the collections of several applications apart. */
   readonly webAppId: string
+  /** `SecGeoLookupDb`: path of a MaxMind database; '' for none. */
+  readonly geoLookupDb: string
 }
 
 /** Everything that one list of SecLang files says: plain data, so that it can cross threads. */

@@ -49,6 +49,8 @@ export class Transaction {
   auditEngine: EngineSettings['auditEngine']
   requestBodyAccess: boolean
   responseBodyAccess: boolean
+  /** What `@geoLookup` found last. */
+  geo: readonly (readonly [string, string])[] = []
   sessionId = ''
   userId = ''
   allowed: AllowScope = 'none'

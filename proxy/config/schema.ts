@@ -15,7 +15,7 @@ import {
   size,
   threads,
 } from './fields.ts'
-import { collections } from './state-schema.ts'
+import { collections, rbl } from './state-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
 /** What the WAF does with a request that reaches the threshold. */
@@ -108,6 +108,8 @@ const waf = z
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
     collections: collections.prefault({}).describe('What rules remember beyond one request'),
+    rbl: rbl.prefault({}).describe('Lookups for @rbl; a request never waits for one'),
+    geoDatabase: path().nullable().prefault(null).describe('MaxMind database of @geoLookup'),
   })
   .transform(({ budget, workerSilence, ...rest }) => ({
     ...rest,

@@ -15,6 +15,8 @@ export interface RulesetOptions {
   readonly paranoia: number | null
   /** Read after CRS's setup file, so they win over it. */
   readonly setupFiles: readonly string[]
+  /** The database of `@geoLookup` unless the rules name one. */
+  readonly geoDatabase?: string | null
   /** Read after the rules. */
   readonly ruleFiles?: readonly string[]
 }
@@ -27,6 +29,7 @@ export function loadRuleset(options: RulesetOptions): Ruleset {
   const faults: SecLangFault[] = []
   const crs = crsFiles(options.crsDirectory, faults)
   const inputs: SecLangInput[] = [
+    ...geoInput(options.geoDatabase ?? null),
     { file: options.baseFile },
     ...crs.setup,
     ...paranoiaInput(options.paranoia),
@@ -81,4 +84,10 @@ function paranoiaInput(level: number | null): SecLangInput[] {
   const sets = names.map((name) => `setvar:tx.${name}=${level}`).join(',')
   const text = `SecAction "id:${PARANOIA_RULE_ID},phase:1,pass,nolog,t:none,${sets}"`
   return [{ file: '--paranoia', text }]
+}
+
+function geoInput(path: string | null): SecLangInput[] {
+  if (path === null) return []
+  const quoted = path.replaceAll(/["\\]/g, (character) => `\\${character}`)
+  return [{ file: 'waf.geoDatabase', text: `SecGeoLookupDb "${quoted}"` }]
 }

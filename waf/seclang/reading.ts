@@ -56,6 +56,7 @@ export function newReading(): Reading {
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
       webAppId: 'default',
+      geoLookupDb: '',
     },
     faults: [],
     notices: [],

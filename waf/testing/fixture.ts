@@ -39,6 +39,7 @@ export const settings: EngineSettings = {
   componentSignatures: [],
   collectionTimeoutSeconds: 3_600,
   webAppId: 'default',
+  geoLookupDb: '',
 }
 
 /** A plain GET without a body. */

@@ -5,5 +5,7 @@
 mod allocator;
 mod collections;
 mod error;
+mod geo;
+mod rbl;
 mod waf;
 mod wire;

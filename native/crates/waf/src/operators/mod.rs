@@ -8,11 +8,13 @@ use crate::latin1::latin1;
 
 mod byte_sets;
 mod gate;
+mod geo_lookup;
 mod injection;
 mod ip_match;
 mod numbers;
 mod pcre;
 mod pm;
+mod rbl;
 mod rx;
 mod strings;
 mod unsupported;
@@ -69,6 +71,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("endswith", strings::ends_with),
     ("eq", numbers::eq),
     ("ge", numbers::ge),
+    ("geolookup", geo_lookup::geo_lookup),
     ("gt", numbers::gt),
     ("ipmatch", ip_match::ip_match),
     ("ipmatchf", ip_match::ip_match),
@@ -79,6 +82,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("pm", pm::pm),
     ("pmf", pm::pm_from_file),
     ("pmfromfile", pm::pm_from_file),
+    ("rbl", rbl::rbl),
     ("rx", rx::rx),
     ("streq", strings::streq),
     ("strmatch", strings::contains),
