@@ -1,5 +1,5 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type { WorkerPort } from '../native/addon/index.d.ts'
+import type { OfflinePort, ReadLimits, ReadRequest, WorkerPort } from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'
@@ -36,6 +36,17 @@ export type ScanPort = Pick<
   WorkerPort,
   'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
 >
+
+/** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
+export function createOfflinePort(): OfflinePort {
+  const { OfflinePort: AddonPort } = loadAddon()
+  return new AddonPort()
+}
+
+/** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
+export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest {
+  return loadAddon().readRequest(raw, limits)
+}
 
 /** Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id, or throws with the reason. */
 export function compileScanPlan(plan: string): number {

@@ -55,6 +55,79 @@ export class WorkerPort {
   forceBodyVariable(handle: number, on: boolean): void
 }
 
+/** A request that no connection carried. Texts are Latin-1, one character per byte. */
+export interface OfflineRequest {
+  method: string
+  target: string
+  /** `HTTP/1.1`, `HTTP/2.0`… */
+  protocol: string
+  /** Name and value, in wire order. */
+  headers: [string, string][]
+  body?: Uint8Array
+  /** False when there is more of the body than is given; default true. */
+  bodyComplete?: boolean
+  peer: string
+  peerPort: number
+  local: string
+  localPort: number
+}
+
+/** The response to one. */
+export interface OfflineResponse {
+  status: number
+  headers: [string, string][]
+  body?: Uint8Array
+}
+
+/** Inspection without a server: the same code as behind a `WorkerPort`, fed by hand. */
+export class OfflinePort {
+  constructor()
+  /** Takes a request in; its handle, until `end`. */
+  begin(request: OfflineRequest): number
+  /** Takes the response in; its head counts once, and so does its body. */
+  response(handle: number, response: OfflineResponse): void
+  end(handle: number): void
+  scan(handle: number, plan: number, phase: number, out: Uint8Array): number
+  evaluate(handle: number, plan: number, leaf: number, argument: string, out: Uint8Array): number
+  variable(handle: number, name: string, selector: string, out: Uint8Array): number
+  result(out: Uint8Array): number
+  setBodyProcessor(handle: number, processor: string): void
+  forceBodyVariable(handle: number, on: boolean): void
+}
+
+/** Limits on the head of a request that is read from bytes. */
+export interface ReadLimits {
+  headBytesMax: number
+  lineBytesMax: number
+  headerCountMax: number
+}
+
+/** Why bytes are no request: an error code (`errorNames`) and the rule that they break. */
+export interface ReadRefusal {
+  code: string
+  reason: string
+}
+
+/** What `readRequest` read; with a `refusal` nothing else counts. */
+export interface ReadRequest {
+  refusal?: ReadRefusal
+  method: string
+  target: string
+  protocol: string
+  /** Canonical `host[:port]`, '' when there is none. */
+  authority: string
+  headers: [string, string][]
+  hasBody: boolean
+  /** Without chunk framing. */
+  body: Uint8Array
+  bodyComplete: boolean
+  bodyRefusal?: ReadRefusal
+  /** Content doubts: bits as in the head record (proxy/request.ts). */
+  doubts: number
+}
+
+/** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
+export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest
 /** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */
 export function compilePlan(plan: string): number
 /** The same on threads of its own. */

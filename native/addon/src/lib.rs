@@ -4,5 +4,6 @@
 
 mod allocator;
 mod error;
+mod offline;
 mod waf;
 mod wire;
