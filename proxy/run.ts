@@ -85,7 +85,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
   watch?.note(loaded.files)
-  const preparing = prepare(loaded, null, identities)
+  const preparing = prepare(loaded, null, { identities, log })
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
   // Beside a program that serves these ports, not before all is ready: clients are in its hands.
   let addresses = config.listen.shared ? null : listen(wire, preparing)

@@ -113,6 +113,8 @@ export interface Ruleset {
   readonly settings: EngineSettings
   /** Every file read, in order, for reports and the cache key. */
   readonly files: readonly string[]
+  /** What `Include` and its like looked for: absolute paths and patterns. */
+  readonly lookups: readonly string[]
   /** What was accepted and has no effect here: for `edge validate` and the start-up log. */
   readonly notices: readonly SecLangFault[]
 }

@@ -76,6 +76,11 @@ export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)
 }
 
+/** The same beside the thread that asks, on all cores. */
+export function compileScanPlanAside(plan: string): Promise<number> {
+  return loadAddon().compilePlanAside(plan)
+}
+
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)

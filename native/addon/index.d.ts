@@ -163,6 +163,8 @@ export interface MatchTrace {
 
 /** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */
 export function compilePlan(plan: string): number
+/** The same on threads of its own. */
+export function compilePlanAside(plan: string): Promise<number>
 export function dropPlan(plan: number): void
 /** Runs a leaf's transformations and operator on a text known only while reasoning (TX, MATCHED_VAR). Result as `scan`, at most one hit per multiMatch step. `argument` '' takes the leaf's own. */
 export function matchText(plan: number, leaf: number, text: string, argument: string, out: Uint8Array): number

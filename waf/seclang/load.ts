@@ -31,8 +31,17 @@ const PARANOIA_RULE_ID = 990_090
 /** Loads everything. Throws one `SecLangError` with all faults. */
 export function loadRuleset(options: RulesetOptions): Ruleset {
   const faults: SecLangFault[] = []
+  return parseSecLang(inputsOf(options, faults), faults)
+}
+
+/** The files that are read first, in order; what they include is not among them. */
+export function rulesetFiles(options: RulesetOptions): string[] {
+  return inputsOf(options, []).map(({ file }) => file)
+}
+
+function inputsOf(options: RulesetOptions, faults: SecLangFault[]): SecLangInput[] {
   const crs = crsFiles(options.crsDirectory, faults)
-  const inputs: SecLangInput[] = [
+  return [
     { file: options.baseFile },
     ...crs.setup,
     ...settingsInput(options),
@@ -41,7 +50,6 @@ export function loadRuleset(options: RulesetOptions): Ruleset {
     ...crs.rules,
     ...(options.ruleFiles ?? []).map((file) => ({ file })),
   ]
-  return parseSecLang(inputs, faults)
 }
 
 interface CrsFiles {
