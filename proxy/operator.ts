@@ -5,10 +5,11 @@ import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
-import type { Collections } from './collections.ts'
-import type { RblLookups } from './rbl.ts'
+import type { EventStore } from './events/store.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
+import { routeLevels } from './tuning.ts'
+import type { WafState } from './waf-state.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 
@@ -18,8 +19,8 @@ export interface Running {
   readonly wire: Pick<Wire, 'stats'>
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
-  readonly collections: Pick<Collections, 'samples'>
-  readonly rbl: Pick<RblLookups, 'samples'>
+  readonly events: Pick<EventStore, 'find' | 'list' | 'numbers'>
+  readonly state: Pick<WafState, 'samples'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -40,7 +41,7 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
 }
 
 function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSource {
-  const { upstreams, collections, rbl } = parts
+  const { upstreams, events, state } = parts
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -52,6 +53,7 @@ function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSo
       startTimeMs,
       workerRestarts: supervisor.restarts,
       reloads: reloader.state,
+      events: events.numbers,
       certificates: certificates.flatMap(({ names, notAfterMs }) =>
         names.map((san) => ({ san, notAfterMs })),
       ),
@@ -60,15 +62,20 @@ function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSo
   return {
     config: () => reloader.snapshot.config,
     reloads: () => reloader.state,
-    events: async (limit) => {
+    routes: () => routeLevels(reloader.snapshot.config, reloader.snapshot.rules.program),
+    events: async (query) => {
       await collector.refresh()
-      return collector.events.newest(limit)
+      return events.list(query)
+    },
+    event: async (requestId) => {
+      await collector.refresh()
+      return events.find(requestId)
     },
     metrics: async () => {
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
       const own = [...samplesOf(stats, now()), ...upstreamSamples(upstreams)]
-      return expose(reports, [...own, ...collections.samples(), ...rbl.samples()])
+      return expose(reports, [...own, ...state.samples()])
     },
     upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [

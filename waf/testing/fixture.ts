@@ -36,8 +36,11 @@ export const settings: EngineSettings = {
   argumentsLimit: 100,
   argumentSeparator: '&',
   auditEngine: 'relevant-only',
+  auditLogParts: 'ABFHZ',
+  auditLogRelevantStatus: '',
   componentSignatures: [],
   collectionTimeoutSeconds: 3_600,
+  uploadFileLimit: null,
   webAppId: 'default',
   geoLookupDb: '',
 }

@@ -6,6 +6,8 @@ mod allocator;
 mod collections;
 mod error;
 mod geo;
+mod offline;
 mod rbl;
+mod trace;
 mod waf;
 mod wire;

@@ -31,7 +31,7 @@ impl Matcher for List {
         let listed = address(text)
             .is_some_and(|address| RBL.listed(&list_name(address, &self.zone), now_ms()));
         if listed && let Some(captures) = captures {
-            captures.push(text.to_vec());
+            captures.push(Some(text.to_vec()));
         }
         listed
     }
