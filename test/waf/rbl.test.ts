@@ -1,10 +1,10 @@
 /** Lookups over a real name server on loopback; the questions come as rules put them. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type DnsServer, startDns } from '../test/harness/dns.ts'
-import { until } from '../test/harness/wait.ts'
-import { AddonScanner, compileScanPlan, dropScanPlan, rblPort } from '../waf/scanner.ts'
-import type { ScanPort } from '../waf/scanner.ts'
-import { RblLookups } from './rbl.ts'
+import { type DnsServer, startDns } from '../harness/dns.ts'
+import { until } from '../harness/wait.ts'
+import { AddonScanner, compileScanPlan, dropScanPlan, rblPort } from '../../waf/scanner.ts'
+import type { ScanPort } from '../../waf/scanner.ts'
+import { RblLookups } from '../../proxy/rbl.ts'
 
 type Settings = ConstructorParameters<typeof RblLookups>[0]
 
