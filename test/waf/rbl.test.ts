@@ -57,6 +57,7 @@ const noPort: ScanPort = {
   result: unused,
   setBodyProcessor: unused,
   forceBodyVariable: unused,
+  bodyAccess: unused,
 }
 const scanner = new AddonScanner(noPort)
 
