@@ -83,6 +83,11 @@ export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)
 }
 
+/** The same beside the thread that asks, on all cores. */
+export function compileScanPlanAside(plan: string): Promise<number> {
+  return loadAddon().compilePlanAside(plan)
+}
+
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
@@ -92,6 +97,22 @@ export function dropScanPlan(plan: number): void {
 export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
   const { CollectionStore: Store } = loadAddon()
   return new Store(scope === 'shared')
+}
+
+/** The addon's part of `@rbl`: what rules ask, and what they are answered. */
+export type RblPort = Pick<
+  Addon,
+  'rblOnAsked' | 'rblTakeAsked' | 'rblAnswer' | 'rblSetLimits' | 'rblCounts'
+>
+
+/** Where the questions of all workers meet; the main thread answers them. */
+export function rblPort(): RblPort {
+  return loadAddon()
+}
+
+/** The members of GEO for an address that `@geoLookup` found. */
+export function geoMembers(database: string, address: string): readonly string[] {
+  return loadAddon().geoMembers(database, address)
 }
 
 const noHits: readonly Hit[] = []

@@ -17,6 +17,8 @@ export interface RulesetOptions {
   readonly paranoia: number | null
   /** Read after CRS's setup file, so they win over it. */
   readonly setupFiles: readonly string[]
+  /** The database of `@geoLookup` unless the rules name one. */
+  readonly geoDatabase?: string | null
   /** Read after the rules. */
   readonly ruleFiles?: readonly string[]
   /** What the configuration says beside the paranoia level, at the same place. */
@@ -40,8 +42,18 @@ export function rulesetInputs(options: RulesetOptions): {
   readonly faults: readonly SecLangFault[]
 } {
   const faults: SecLangFault[] = []
+  return { inputs: inputsOf(options, faults), faults }
+}
+
+/** The files that are read first, in order; what they include is not among them. */
+export function rulesetFiles(options: RulesetOptions): string[] {
+  return inputsOf(options, []).map(({ file }) => file)
+}
+
+function inputsOf(options: RulesetOptions, faults: SecLangFault[]): SecLangInput[] {
   const crs = crsFiles(options.crsDirectory, faults)
-  const inputs: SecLangInput[] = [
+  return [
+    ...geoInput(options.geoDatabase ?? null),
     { file: options.baseFile },
     ...crs.setup,
     ...settingsInput(options),
@@ -50,7 +62,6 @@ export function rulesetInputs(options: RulesetOptions): {
     ...crs.rules,
     ...(options.ruleFiles ?? []).map((file) => ({ file })),
   ]
-  return { inputs, faults }
 }
 
 interface CrsFiles {
@@ -100,4 +111,10 @@ function settingsInput({ paranoia, settings }: RulesetOptions): SecLangInput[] {
 const routeInput: SecLangInput = {
   file: routeSettings.file,
   text: settingsAction(noSettings, routeSettings.id),
+}
+
+function geoInput(path: string | null): SecLangInput[] {
+  if (path === null) return []
+  const quoted = path.replaceAll(/["\\]/g, (character) => `\\${character}`)
+  return [{ file: 'waf.geoDatabase', text: `SecGeoLookupDb "${quoted}"` }]
 }

@@ -6,6 +6,7 @@ import { directives, refusedDirectives } from './directives.ts'
 import { finishRule } from './draft.ts'
 import { reasonOf, reportAt, SecLangError } from './faults.ts'
 import { offsetOf, positionOf, statements, words, type Statement, type Word } from './lexer.ts'
+import { withPlaces } from './places.ts'
 import { newReading, type Place, type Reading } from './reading.ts'
 
 /** A file to read, or a text that stands for one (then `file` only names it in faults). */
@@ -35,8 +36,8 @@ export function readSecLang(
   reading.faults.push(...known)
   for (const input of inputs) readInput(reading, input, [])
   const items = finish(reading)
-  const { settings, files, notices, faults } = reading
-  return { ruleset: { items, settings, files, notices }, faults }
+  const { settings, files, lookups, notices, faults } = reading
+  return { ruleset: { items, settings, files, lookups, notices }, faults }
 }
 
 function readInput(reading: Reading, input: SecLangInput, stack: readonly string[]): void {
@@ -139,7 +140,7 @@ function finish(reading: Reading): (Rule | Marker)[] {
   })
   const items = amended.map((item) => (item.kind === 'marker' ? item : finishRule(item)))
   checkSkips(items, reading.faults)
-  return items
+  return withPlaces(items, reading)
 }
 
 /** Without its marker, `skipAfter` would skip the rest of the phase: a typo disarms the WAF. */
