@@ -41,7 +41,7 @@ export const settings: EngineSettings = {
   componentSignatures: [],
   collectionTimeoutSeconds: 3_600,
   uploadFileLimit: null,
-  webAppId: 'default',
+  webAppId: '',
   geoLookupDb: '',
 }
 
