@@ -14,13 +14,14 @@ const names = [...directives.keys(), ...refusedDirectives.keys()].filter(
 )
 
 const marks = ['|', '!', '&', '/', '"', "'", '\\', '\n', '\\\n', '\r\n', ',', ':', ' ', '\t', ';']
-const words =
-  `1 0 -1 99999999999999999999 id: id:1 id:2 chain phase:2 phase:9 deny pass block status:403
-  skip:1 skipAfter:END END t:none t:lowercase t:foo capture multiMatch severity:2 msg: logdata: tag:
-  setvar: setvar:tx.a=+1 setvar:'!tx.a' ctl: ctl:ruleRemoveById=1-5 ctl:ruleRemoveTargetById=1;ARGS:/x/
-  ctl:requestBodyProcessor=JSON initcol:ip=%{REMOTE_ADDR} expirevar:ip.a=5 setenv:a=b xmlns: allow:phase
-  redirect:/ %{tx.a} %{ %{} ( [ (?= {2}+ # On Off ARGS:a XML:/* XML://@* TX:/^a/ !ARGS:a &ARGS ARGS:'a
-  @rx @rxGlobal @pm @within @ipMatch @eq @verifyCC @nosuch !@rx`.split(/\s+/)
+const words = `1 0 -1 99999999999999999999 id: id:1 id:2 chain phase:2 phase:9 deny pass block
+  status:403 skip:1 skipAfter:END END t:none t:lowercase t:foo capture multiMatch
+  severity:2 msg: logdata: tag: setvar: setvar:tx.a=+1 setvar:'!tx.a' ctl:
+  ctl:ruleRemoveById=1-5 ctl:ruleRemoveTargetById=1;ARGS:/x/
+  ctl:requestBodyProcessor=JSON initcol:ip=%{REMOTE_ADDR} expirevar:ip.a=5
+  setenv:a=b xmlns: allow:phase redirect:/ %{tx.a} %{ %{} ( [ (?= {2}+ # On Off
+  ARGS:a XML:/* XML://@* TX:/^a/ !ARGS:a &ARGS ARGS:'a @rx @rxGlobal @pm @within
+  @ipMatch @eq @verifyCC @nosuch !@rx`.split(/\s+/)
 
 const piece = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(...marks) },
