@@ -15,6 +15,7 @@ mod numbers;
 mod pcre;
 mod pm;
 mod rx;
+mod sqli_words;
 mod strings;
 mod unsupported;
 mod validate;
