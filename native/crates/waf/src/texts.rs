@@ -87,12 +87,13 @@ impl<'a> Texts<'a> {
 
     /// The operators that may match the text, computed on first use.
     pub fn survivors(&mut self, index: usize, sieve: &Sieve) -> OperatorSet {
+        let presence = self.presence(index);
         let Some(form) = self.forms.get_mut(index) else {
             return OperatorSet::default();
         };
         *form
             .survivors
-            .get_or_insert_with(|| sieve.survivors(&form.bytes, &mut self.view))
+            .get_or_insert_with(|| sieve.survivors((&form.bytes, &presence), &mut self.view))
     }
 
     /// The index of what the transformation makes of the text: its own when nothing changes.

@@ -79,8 +79,9 @@ impl Random {
 
 fn assert_gate(operator: &Operator, text: &[u8], shown: &str) -> bool {
     let matches = operator.matches(text, None);
-    let sieve = Sieve::new(std::iter::once(operator.factors()));
-    let sifted = !sieve.survivors(text, &mut Vec::new()).has(0);
+    let sieve = Sieve::new(std::iter::once(Some(operator.factors())));
+    let presence = Presence::of(text);
+    let sifted = !sieve.survivors((text, &presence), &mut Vec::new()).has(0);
     let admitted = !sifted && operator.gate().admits(&Presence::of(text), text.len());
     assert!(
         admitted || !matches,

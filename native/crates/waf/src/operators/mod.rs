@@ -23,7 +23,7 @@ mod verify_cc;
 
 #[cfg(test)]
 pub use factors::seen;
-pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency};
+pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency, is_code};
 pub use gate::{ByteSet, Gate, Presence, meet, set_of, set_where, union};
 
 /// What was matched: group 0 first, at most ten groups, an unset one empty.
@@ -47,7 +47,7 @@ trait Matcher: Send + Sync {
 
     /// Texts of which any match contains one.
     fn factors(&self) -> Factors {
-        None
+        Factors::default()
     }
 }
 
@@ -67,8 +67,8 @@ impl Operator {
     }
 
     /// What any matching text contains one of; for the sieve.
-    pub fn factors(&self) -> Option<&[Factor]> {
-        self.factors.as_deref()
+    pub fn factors(&self) -> &Factors {
+        &self.factors
     }
 }
 
