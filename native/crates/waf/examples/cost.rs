@@ -135,6 +135,16 @@ fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], u
         };
         let hits = inspection.scan(plan, phase, effort).unwrap();
         found += hits.list().len();
+        if std::env::var_os("SHOW_HITS").is_some() {
+            for hit in hits.list() {
+                println!(
+                    "HIT {phase} {} {:?} {}",
+                    hit.leaf,
+                    hit.variable,
+                    hit.value.escape_ascii()
+                );
+            }
+        }
         times[usize::from(phase)] = cpu() - began;
     }
     let began = cpu();

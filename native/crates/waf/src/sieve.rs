@@ -5,7 +5,7 @@ use crate::operators::{
 };
 
 /// Operators with a bit of their own; those beyond are never sifted out. PL4 has some 400.
-const OPERATORS_MAX: usize = 1024;
+const OPERATORS_MAX: usize = 640;
 
 /// A set of operators by index, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub struct OperatorSet {
 }
 
 impl OperatorSet {
+    /// No operator.
+    pub const NONE: Self = Self {
+        words: [0; OPERATORS_MAX / 64],
+        beyond: false,
+    };
+
     /// Adds an operator.
     pub fn insert(&mut self, operator: u32) {
         match self.words.get_mut(operator as usize / 64) {
@@ -35,6 +41,28 @@ impl OperatorSet {
             *word |= more;
         }
         self.beyond |= other.beyond;
+    }
+
+    /// What is in both sets, of that what `keeps` keeps.
+    pub fn both(&self, other: &Self, keeps: impl Fn(u32) -> bool) -> Self {
+        let mut both = Self {
+            beyond: self.beyond && other.beyond,
+            ..Self::NONE
+        };
+        let words = both.words.iter_mut().zip(self.words).zip(other.words);
+        for (first, ((into, one), other)) in (0..).step_by(64).zip(words) {
+            let mut rest = one & other;
+            while rest != 0 {
+                let lowest = rest & rest.wrapping_neg();
+                *into |= if keeps(first + rest.trailing_zeros()) {
+                    lowest
+                } else {
+                    0
+                };
+                rest ^= lowest;
+            }
+        }
+        both
     }
 
     /// Whether the sets have an operator in common.
@@ -375,7 +403,7 @@ mod tests {
     fn operators_beyond_the_set_are_never_sifted_out() {
         let sieve = Sieve::new((0..1100).map(|_| None));
         let survivors = survivors(&sieve, b"text");
-        assert!(!survivors.has(0) && !survivors.has(1023) && survivors.has(1024));
+        assert!(!survivors.has(0) && !survivors.has(639) && survivors.has(640));
     }
 
     #[test]

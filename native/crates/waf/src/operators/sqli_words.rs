@@ -60,7 +60,11 @@ fn kinds(letters: &[u8]) -> Kinds {
 
 /// What libinjection takes for the end of a word, and what may stand inside of one as well.
 fn separates(byte: u8) -> bool {
-    b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\x00.`$".contains(&byte)
+    static SEPARATORS: LazyLock<[bool; 256]> = LazyLock::new(|| {
+        let marks = b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\x00.`$";
+        std::array::from_fn(|byte| marks.iter().any(|mark| usize::from(*mark) == byte))
+    });
+    SEPARATORS.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 impl Tables {
