@@ -96,7 +96,8 @@ export async function startWafField(names: readonly string[], crs: string): Prom
     libmodsecurity3: () => startNginx(ground),
     coraza: () => startCoraza(ground),
     edge: () => startOurs(ground, 'edge', {}),
-    'edge memo off': () => startOurs(ground, 'edge memo off', { environment: { EDGE_WAF_MEMO: 'off' } }),
+    'edge memo off': () =>
+      startOurs(ground, 'edge memo off', { environment: { EDGE_WAF_MEMO: 'off' } }),
     'edge PL4': () => startOurs(ground, 'edge PL4', { setup: scoreOnly }),
     'edge rules twice': () => startOurs(ground, 'edge rules twice', { rules: twice(ground) }),
     'edge WAF off': () => startOurs(ground, 'edge WAF off', { mode: 'off' }),
@@ -150,9 +151,14 @@ function peerRules(ground: Ground, name: string, more: string): string {
 
 async function startNginx(ground: Ground): Promise<WafContender | Missing> {
   const name = 'libmodsecurity3'
-  if (!existsSync(module)) return { name, mend: 'apt-get install nginx libnginx-mod-http-modsecurity' }
+  if (!existsSync(module))
+    return { name, mend: 'apt-get install nginx libnginx-mod-http-modsecurity' }
   const http = await freePort()
-  const rules = peerRules(ground, name, 'SecPcreMatchLimit 100000\nSecPcreMatchLimitRecursion 100000\n')
+  const rules = peerRules(
+    ground,
+    name,
+    'SecPcreMatchLimit 100000\nSecPcreMatchLimitRecursion 100000\n',
+  )
   const child = nginx(
     ground,
     'modsecurity',
@@ -211,7 +217,8 @@ interface Variant {
 }
 
 async function startOurs(ground: Ground, name: string, variant: Variant): Promise<WafContender> {
-  const file = (kind: string): string => join(ground.directory, `${name.replaceAll(' ', '-')}.${kind}`)
+  const file = (kind: string): string =>
+    join(ground.directory, `${name.replaceAll(' ', '-')}.${kind}`)
   const limits = { requestsPerConnectionMax: 1e9, connectionsPerAddressMax: 1e6 }
   writeFileSync(file('yaml'), JSON.stringify({ limits, log: { access: false } }))
   writeFileSync(file('setup'), ours + (variant.setup ?? ''))

@@ -174,7 +174,8 @@ impl Tables {
     /// The kinds that one word brings, or its end after a number that it begins with.
     fn part(&self, part: &[u8], before: u8) -> Option<Kinds> {
         let mut found = 0;
-        let mut whole = before != b'.';
+        // A number may end inside of a part: `1union`, `1.eunion`, `\Nunion`.
+        let mut whole = before != b'.' && before != b'\\';
         for byte in part {
             // Blanks at the beginning of a token, parts of a word inside of one.
             if *byte < b' ' || *byte == 0x7f {
@@ -249,6 +250,7 @@ mod tests {
             ("1 union select 2", true),
             ("1union select 2", true),
             ("1.eunion select 2", true),
+            ("\\Nunion select 2", true),
             ("sleep(5)", true),
             ("-- ", true),
             ("\x01or 1", true),
