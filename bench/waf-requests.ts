@@ -32,7 +32,7 @@ function drawing(seed: number): Draw {
   }
 }
 
-// Without the names of shell commands: `time … (` in prose is a hit of rule 932235 in every engine.
+// No names of shell commands: `time … (` in prose is a hit of rule 932235 in every engine.
 const words =
   `about after again along another answer around because before better between bring build bought
   called carry change children city clear close colour could country course cover cross different
@@ -95,7 +95,8 @@ function browser(draw: Draw): [string, string][] {
   return [
     [
       'User-Agent',
-      `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${chrome}.0.0.0 Safari/537.36`,
+      `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) ` +
+        `Chrome/${chrome}.0.0.0 Safari/537.36`,
     ],
     ['Accept', 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8'],
     ['Accept-Language', pick(draw, ['en-GB,en;q=0.9', 'de-DE,de;q=0.9,en;q=0.7', 'fr,en;q=0.5'])],
@@ -118,7 +119,8 @@ function page(draw: Draw): BenchRequest {
     sort: pick(draw, ['price_asc', 'price_desc', 'newest', 'rating']),
     ref: `${plainWord(draw)}${integer(draw, 10_000)}`,
   })
-  const path = `/catalogue/${plainWord(draw)}/${plainWord(draw)}-${integer(draw, 1e5)}?${query.toString()}`
+  const place = `${plainWord(draw)}/${plainWord(draw)}-${integer(draw, 1e5)}`
+  const path = `/catalogue/${place}?${query.toString()}`
   return { method: 'GET', path, headers: browser(draw), body: '' }
 }
 
@@ -155,7 +157,7 @@ function orderLines(draw: Draw): BenchRequest {
   const items = Array.from({ length: 61 }, () => ({
     id: integer(draw, 1e7),
     sku: `${plainWord(draw).toUpperCase()}-${hex(draw, 12)}`,
-    name: `${plainWord(draw)} ${plainWord(draw)} ${plainWord(draw)} ${plainWord(draw)} ${plainWord(draw)}`,
+    name: Array.from({ length: 5 }, () => plainWord(draw)).join(' '),
     price: integer(draw, 1e5) / 100,
     quantity: integer(draw, 40),
     available: draw() < 0.8,
@@ -174,7 +176,7 @@ function article(draw: Draw): BenchRequest {
 const attacks: readonly ((draw: Draw) => string)[] = [
   (draw) => `${integer(draw, 900)}' OR '${integer(draw, 9)}'='${integer(draw, 9)}' -- `,
   (draw) =>
-    `-${integer(draw, 900)} UNION SELECT user,password,${integer(draw, 99)} FROM ${plainWord(draw)}`,
+    `-${integer(draw, 900)} UNION SELECT user,pass,${integer(draw, 99)} FROM ${plainWord(draw)}`,
   (draw) => `<script>alert(${integer(draw, 9e5)})</script>`,
   (draw) => `"><img src=${plainWord(draw)} onerror=alert(${integer(draw, 9e5)})>`,
   (draw) => `../../../../../etc/passwd?${plainWord(draw)}`,

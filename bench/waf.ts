@@ -151,9 +151,8 @@ function show(workload: Workload, rows: readonly Row[]): boolean {
     const spread = `(${low.toFixed(0)}–${high.toFixed(0)})`
     const ratio = verdict(workload.name, contender, { ours, microseconds })
     reached &&= !ratio.includes('MISSED')
-    console.log(
-      `  ${contender.padEnd(18)} ${microseconds.toFixed(1).padStart(10)} µs  ${spread.padEnd(18)} ${ratio}`,
-    )
+    const cost = `${microseconds.toFixed(1).padStart(10)} µs`
+    console.log(`  ${contender.padEnd(18)} ${cost}  ${spread.padEnd(18)} ${ratio}`)
   }
   return reached
 }

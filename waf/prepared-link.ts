@@ -29,7 +29,7 @@ export interface PreparedLink {
   readonly perRule: readonly RunAction[]
 }
 
-/** Operators on whole texts that a crossing would cost more than. Texts are Latin-1 on both sides. */
+/** Operators that cost less than a crossing. Texts are Latin-1 on both sides. */
 const textComparisons: Readonly<Record<string, TextTest>> = {
   streq: (text, argument) => text === argument,
   within: (text, argument) => argument.includes(text),

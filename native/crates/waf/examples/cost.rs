@@ -68,7 +68,7 @@ fn measure(plan: &Plan, name: &str, requests: &[Request], with_memo: bool) {
         }
     }
     println!(
-        "{name}: {:8.1} µs a request; begin {:.1}, phases {:.1} {:.1} {:.1} {:.1}, end {:.1}; {hits} hits",
+        "{name}: {:8.1} µs; begin {:.1}, phases {:.1} {:.1} {:.1} {:.1}, end {:.1}; {hits} hits",
         sums.iter().sum::<f64>(),
         sums[0],
         sums[1],
