@@ -59,11 +59,7 @@ function accept(
 }
 
 /** SecAction has no value to show; `@unconditionalMatch` shows those it can read. */
-function always(
-  transaction: Transaction,
-  prepared: PreparedRule,
-  link: PreparedLink,
-): LinkOutcome {
+function always(transaction: Transaction, prepared: PreparedRule, link: PreparedLink): LinkOutcome {
   const values = link.readers.flatMap((read) => read(transaction))
   if (values.length === 0) {
     if (prepared.notes !== null) transaction.noted.accept(prepared, link, null)

@@ -1,10 +1,5 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type {
-  MatchTrace,
-  TextExcerpt,
-  TraceAsk,
-  WorkerPort,
-} from '../native/addon/index.d.ts'
+import type { MatchTrace, TextExcerpt, TraceAsk, WorkerPort } from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'

@@ -85,6 +85,8 @@ export interface MatchTrace {
   spanStart?: number
   spanLength?: number
   captures: TextExcerpt[]
+  /** Bytes that were transformed for it; at most 64 KiB, as for one that could not be told. */
+  workBytes: number
 }
 
 

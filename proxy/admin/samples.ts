@@ -89,7 +89,11 @@ function programSamples(state: ProgramState): Sample[] {
     ...reloadSamples(state.reloads),
     sample('edge_events_held', 'Events in memory.', state.events.count),
     sample('edge_events_held_bytes', 'Memory that they take, about.', state.events.bytes),
-    sample('edge_events_unwritten_total', 'Events that their file did not take.', state.events.lost),
+    sample(
+      'edge_events_unwritten_total',
+      'Events that their file did not take.',
+      state.events.lost,
+    ),
     {
       name: 'edge_tls_certificate_not_after_timestamp_seconds',
       help: 'When a certificate ends, as a Unix time.',

@@ -19,7 +19,9 @@ export const events = z
     matchesMax: count(1, 1_000).prefault(64).describe('Matches told of one exchange'),
     valuesMax: count(1, 16).prefault(8).describe('Values told of one link of a rule'),
     excerptMax: size().prefault('512B').describe('Bytes told of one text'),
-    eventMax: size().prefault('64KiB').describe('One event as JSON; beyond it matches are left out'),
+    eventMax: size()
+      .prefault('64KiB')
+      .describe('One event as JSON; beyond it matches are left out'),
     redact: z
       .array(z.string().min(1).max(256))
       .max(1_000)

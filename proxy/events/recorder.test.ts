@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { WafEvidence } from '../../waf/evidence/evidence.ts'
-import { entry, evidence, match } from './event.fixture.ts'
+import { evidence, match } from '../../waf/evidence/evidence.fixture.ts'
+import { entry } from './event.fixture.ts'
 import { readEvent } from './event-json.ts'
 import { EventRecorder } from './recorder.ts'
 

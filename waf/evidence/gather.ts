@@ -14,6 +14,7 @@ import type {
   ValueEvidence,
   WafEvidence,
 } from './evidence.ts'
+import { nameBytesMax } from './exclusion.ts'
 import { stars, type Redaction } from './redact.ts'
 import { noPoints, pointsAfter } from './score.ts'
 import type { NotedLink, NotedValue } from './trail.ts'
@@ -23,12 +24,12 @@ export interface Gathering {
   readonly witness: Witness
   readonly redaction: Redaction
   readonly limits: EvidenceLimits
-  /** Milliseconds that only grow. */
-  readonly clock: () => number
 }
 
-/** Time after which texts are no longer computed again. */
-const traceBudgetMs = 5
+/** Bytes transformed for one exchange after which texts are no longer computed again. */
+const traceWorkBytesMax = 1024 * 1024
+/** What a trace costs that found nothing. */
+const traceBytesMax = 64 * 1024
 const argumentCharactersMax = 256
 const capturesMax = 10
 
@@ -137,22 +138,19 @@ interface ValueContext {
   readonly argument: string
 }
 
-/** Tells links and values, as long as the time lasts. */
+/** Tells links and values, as long as the work lasts. */
 class Teller {
   readonly redaction: Redaction
   readonly #transaction: Transaction
   readonly #witness: Witness
   readonly #limits: EvidenceLimits
-  readonly #clock: () => number
-  readonly #deadline: number
+  #workBytes = 0
 
-  constructor(transaction: Transaction, { witness, redaction, limits, clock }: Gathering) {
+  constructor(transaction: Transaction, { witness, redaction, limits }: Gathering) {
     this.redaction = redaction
     this.#transaction = transaction
     this.#witness = witness
     this.#limits = limits
-    this.#clock = clock
-    this.#deadline = clock() + traceBudgetMs
   }
 
   /** At most as many characters as a text may have. */
@@ -184,11 +182,9 @@ class Teller {
     }
   }
 
-  #value(
-    value: NotedValue,
-    of: ValueContext,
-  ): ValueEvidence {
-    const { variable, name } = value
+  #value(value: NotedValue, of: ValueContext): ValueEvidence {
+    const { variable } = value
+    const name = value.name?.slice(0, nameBytesMax) ?? null
     const redacted = this.redaction.hides(variable, name)
     const show = (excerpt: TextExcerpt): Excerpt => ({
       ...excerpt,
@@ -198,7 +194,7 @@ class Teller {
     const trace = this.#trace(value, of)
     const { spanStart, spanLength } = trace ?? {}
     return {
-      variable: fullName(value),
+      variable: fullName({ ...value, name }),
       collection: variable,
       name,
       redacted,
@@ -219,7 +215,7 @@ class Teller {
     { variable, name, value, leaf, source }: NotedValue,
     { nth, argument }: ValueContext,
   ): MatchTrace | null {
-    if (leaf === undefined || this.#clock() > this.#deadline) return null
+    if (leaf === undefined || this.#workBytes > traceWorkBytesMax) return null
     const { program, facts } = this.#transaction
     const ask: TraceAsk = {
       plan: program.plan,
@@ -231,8 +227,12 @@ class Teller {
       nth,
       excerptBytesMax: this.#limits.excerptBytesMax,
     }
-    if (source !== undefined) return this.#witness.traceText(ask, source)
-    return this.#witness.trace(facts.handle, ask)
+    const trace =
+      source === undefined
+        ? this.#witness.trace(facts.handle, ask)
+        : this.#witness.traceText(ask, source)
+    this.#workBytes += trace?.workBytes ?? traceBytesMax
+    return trace
   }
 }
 

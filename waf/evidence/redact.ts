@@ -49,7 +49,9 @@ export class Redaction {
     // A name stands at the start of a form or after one of its separators.
     this.#pairs = any === '' ? null : new RegExp(`(^|[?&;\\s])(${any})(=)([^&;\\s]+)`, 'gi')
     this.#json =
-      any === '' ? null : new RegExp(`("(?:${any})"\\s*:\\s*)("(?:[^"\\\\]|\\\\.)*"?|[\\w.+-]+)`, 'gi')
+      any === ''
+        ? null
+        : new RegExp(`("(?:${any})"\\s*:\\s*)("(?:[^"\\\\]|\\\\.)*"?|[\\w.+-]+)`, 'gi')
   }
 
   /** Whether the value of a header or an argument of this name is secret. */
@@ -62,7 +64,10 @@ export class Redaction {
     if (name === null || variable.endsWith('_NAMES')) return false
     const header = headersOf[variable]
     if (header !== undefined && this.#names.has(header)) return true
-    const last = name.slice(-nameCharactersMax).split(/[.[\]]+/).filter((part) => part !== '')
+    const last = name
+      .slice(-nameCharactersMax)
+      .split(/[.[\]]+/)
+      .filter((part) => part !== '')
     return this.isSecret(name) || this.isSecret(last.at(-1) ?? '')
   }
 

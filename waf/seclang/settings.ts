@@ -93,7 +93,8 @@ export const auditEngine = choice(
 export const auditLogParts: Read = (words, place) => {
   const parts = (words[0] ?? '').toUpperCase()
   if (/^A[A-KZ]*Z$/.test(parts)) place.reading.settings.auditLogParts = withParts('', parts)
-  else place.report(`"${words[0]}" is no list of parts`, 'write A, the parts B to K, and Z at the end')
+  else
+    place.report(`"${words[0]}" is no list of parts`, 'write A, the parts B to K, and Z at the end')
 }
 
 /** `SecAuditLogRelevantStatus "^(?:5|4(?!04))"`. */

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::variable::Variable;
 
 /// Bytes that one trace may transform: a search for one of many equal names ends there.
-const WORK_BYTES_MAX: usize = 256 * 1024;
+const WORK_BYTES_MAX: usize = 64 * 1024;
 /// Share of an excerpt that stands before the match.
 const LEAD_SHARE: usize = 4;
 
@@ -57,6 +57,8 @@ pub struct Trace {
     pub span: Option<(usize, usize)>,
     /// What the operator captured: group 0 first.
     pub captures: Vec<Excerpt>,
+    /// Bytes that were transformed for it.
+    pub work: usize,
 }
 
 /// Traces a value of the store; none when there is no such value or it is too large.
@@ -81,7 +83,7 @@ pub fn trace(
             continue;
         };
         if skip == 0 {
-            return told(plan, query, (leaf, &steps)).map(Some);
+            return told(plan, query, (leaf, &steps, work)).map(Some);
         }
         skip -= 1;
     }
@@ -97,7 +99,7 @@ pub fn trace_text(
     let leaf = leaf_of(plan, query)?;
     let mut work = WORK_BYTES_MAX;
     match steps(leaf, text, query.value, &mut work) {
-        Some(steps) => told(plan, query, (leaf, &steps)).map(Some),
+        Some(steps) => told(plan, query, (leaf, &steps, work)).map(Some),
         None => Ok(None),
     }
 }
@@ -139,7 +141,7 @@ fn is(text: &[u8], seen: &[u8]) -> bool {
 fn told(
     plan: &Plan,
     query: &TraceQuery<'_>,
-    (leaf, texts): (&Leaf, &[Cow<'_, [u8]>]),
+    (leaf, texts, work_left): (&Leaf, &[Cow<'_, [u8]>], usize),
 ) -> Result<Trace, EvaluateError> {
     let mut captures = Captures::new();
     let mut span = None;
@@ -165,6 +167,7 @@ fn told(
             .iter()
             .map(|group| excerpt(group, 0, max))
             .collect(),
+        work: WORK_BYTES_MAX - work_left,
     })
 }
 
