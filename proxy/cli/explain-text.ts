@@ -53,7 +53,10 @@ export function explanation({ fields, evidence }: ReadEvent, look: Look): string
 }
 
 function heading(fields: ReadEvent['fields']): string[] {
-  const field = (name: string): string => plain(String(fields[name] ?? ''))
+  const field = (name: string): string => {
+    const value = fields[name]
+    return typeof value === 'string' || typeof value === 'number' ? plain(String(value)) : ''
+  }
   const route = field('http.route')
   const protocol = field('network.protocol.version')
   return [
@@ -105,7 +108,7 @@ function contributionLines({ match, points }: Contribution, score: number, look:
   const level = paranoiaLevel === null ? '' : `, paranoia level ${paranoiaLevel}`
   const grade = severity === null ? '' : ` (${severities[severity] ?? severity}${level})`
   return [
-    `  ${bold(`+${points} = ${score}`, look)}  ${bold(String(ruleId), look)}  ${plain(message)}${grade}`,
+    `  ${bold(`+${points} = ${score}  ${ruleId}`, look)}  ${plain(message)}${grade}`,
     `      ${place(match)}`,
     ...matchLines(match, look),
   ]

@@ -15,7 +15,8 @@ const record = {
         message: 'SQL Injection',
         details: {
           match:
-            "Matched \"Operator `Rx' with parameter `(?i)x' against variable `ARGS:q' (Value: `x' )",
+            "Matched \"Operator `Rx' with parameter `(?i)x' " +
+            "against variable `ARGS:q' (Value: `x' )",
           ruleId: '942100',
           file: '/crs/rules/REQUEST-942-APPLICATION-ATTACK-SQLI.conf',
           lineNumber: '46',

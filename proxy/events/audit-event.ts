@@ -1,6 +1,6 @@
 /**
- * An audit record as an event: ours, or one that ModSecurity v3 wrote. It tells less: no text before
- * the last transformation, and points only by severity.
+ * An audit record as an event: ours, or one that ModSecurity v3 wrote. It tells less: no text
+ * before the last transformation, and points only by severity.
  */
 import type { MatchEvidence, ValueEvidence, WafEvidence } from '../../waf/evidence/evidence.ts'
 import { noPoints } from '../../waf/evidence/score.ts'
@@ -20,6 +20,12 @@ interface AuditTransaction {
   readonly response?: Readonly<Record<string, unknown>>
   readonly messages?: readonly AuditMessage[]
 }
+
+/** `details.match`; parameters and values may hold anything. */
+const written = new RegExp(
+  "Operator `(\\w+)' with parameter `([^]*?)' " +
+    "against variable `([^]*?)' \\(Value: `([^]*)' \\)",
+)
 
 /** CRS's points by severity: critical, error, warning, notice. */
 const pointsBySeverity: Readonly<Record<number, number>> = { 2: 5, 3: 4, 4: 3, 5: 2 }
@@ -145,10 +151,7 @@ function valueOf(match: string): {
   readonly variable: string
   readonly evidence: ValueEvidence
 } | null {
-  const found =
-    /Operator `(\w+)' with parameter `([^]*?)' against variable `([^]*?)' \(Value: `([^]*)' \)/.exec(
-      match,
-    )
+  const found = written.exec(match)
   if (found === null) return null
   const [, operator = '', parameter = ''] = found
   const variable = bytesOf(found[3] ?? '')

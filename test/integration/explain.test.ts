@@ -1,9 +1,10 @@
 /** The id on the block page is the one that `edge explain` takes, whatever the protocol. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:http2'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Backend, startBackend } from '../harness/backend.ts'
@@ -25,7 +26,7 @@ const admin = (): string => `unix:${join(folder, 'admin.sock')}`
 
 beforeAll(async () => {
   backend = await startBackend()
-  folder = execFileSync('mktemp', ['-d'], { encoding: 'utf8' }).trim()
+  folder = mkdtempSync(join(tmpdir(), 'edge-explain-'))
   const setup = join(folder, 'own.conf')
   writeFileSync(setup, rules)
   writeFileSync(join(folder, 'edge.yaml'), 'waf: { rules: null }\n')
@@ -49,7 +50,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await edge.stop()
   backend.close()
-  execFileSync('rm', ['-r', folder])
+  rmSync(folder, { recursive: true })
 })
 
 const path = '/a?q=x%2520SELECT%0a&password=hunter2'

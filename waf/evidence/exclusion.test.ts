@@ -66,7 +66,7 @@ test('the outbound score has its own rules', () => {
   ])
 })
 
-test('a rule that denies by itself is the one to exclude; in detection mode every such rule', () => {
+test('a rule that denies by itself is excluded; in detection mode every such rule', () => {
   const deny = match({ ruleId: 7, disruptive: 'deny', interruption: 'deny', changes: [] })
   expect(controls([points(1, 0, 5), deny])).toEqual(['ruleRemoveTargetById=7;ARGS:q'])
   const detected = [

@@ -47,7 +47,7 @@ export class Redaction {
     this.#names = new Set(names.map((name) => name.toLowerCase()))
     const any = names.map((name) => name.replaceAll(/[^\w-]/g, (odd) => `\\${odd}`)).join('|')
     // A name stands at the start of a form or after one of its separators.
-    this.#pairs = any === '' ? null : new RegExp(`(^|[?&;\\s])(${any})(=)([^&;\\s]+)`, 'gi')
+    this.#pairs = any === '' ? null : new RegExp(`((?:^|[?&;\\s])(?:${any})=)([^&;\\s]+)`, 'gi')
     this.#json =
       any === ''
         ? null
@@ -78,8 +78,7 @@ export class Redaction {
     if (text.includes('=')) {
       shown = shown.replace(
         this.#pairs,
-        (_, before: string, name: string, equals: string, value: string) =>
-          `${before}${name}${equals}${stars(value)}`,
+        (_, name: string, value: string) => `${name}${stars(value)}`,
       )
     }
     if (!text.includes('"')) return shown
