@@ -14,7 +14,7 @@ export type LinkOutcome = 'matched' | 'unmatched' | 'over-budget'
 
 /** One value that the link's operator accepted. */
 interface Match extends Value {
-  readonly captures: readonly string[]
+  readonly captures: readonly (string | null)[]
   /** The leaf that matched; absent where none was asked. */
   readonly leaf?: number
   /** The text before transformations, when only reasoning knew it. */
@@ -35,7 +35,9 @@ export function matchLink(
   const found =
     link.txKey === null ? collect(transaction, link, hits) : compareTx(transaction, link)
   if (found === 'over-budget') return found
-  const hidden = found.length === 0 ? null : transaction.exclusions.hides(prepared.rule)
+  // As in ModSecurity v3, targets are taken from the link that bears the rule's id: the head.
+  const hides = found.length > 0 && link === prepared.links[0]
+  const hidden = hides ? transaction.exclusions.hides(prepared.rule) : null
   let matched = false
   for (const match of found) {
     if (hidden?.(match) === true) continue

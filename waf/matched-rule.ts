@@ -48,6 +48,10 @@ const operatorNames: Readonly<Record<string, string>> = {
   validatebyterange: 'ValidateByteRange',
   validateurlencoding: 'ValidateUrlEncoding',
   validateutf8encoding: 'ValidateUtf8Encoding',
+  verifycc: 'VerifyCC',
+  verifycpf: 'VerifyCPF',
+  verifyssn: 'VerifySSN',
+  verifysvnr: 'VerifySVNR',
 }
 
 /** The operator's name as ModSecurity spells it. */

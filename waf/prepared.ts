@@ -56,15 +56,41 @@ export interface PreparedProgram {
 
 /** Understands all actions and macros; throws an `Error` with file and line where it cannot. */
 export function prepare(program: Program): PreparedProgram {
-  return prune(foldInto(prepareUnfolded(program)))
+  return specialize(prepareUnfolded(program))
 }
 
-function foldInto(plain: PreparedProgram): PreparedProgram {
-  const folded = fold(plain)
-  const phases = plain.phases.map((phase, number) =>
+/** Rules, by id, that a variant of the program does without. */
+export interface Without {
+  /** For every request. */
+  readonly absent: ReadonlySet<number>
+  /** For some requests only, so nothing may rely on their running or not running. */
+  readonly doubtful: ReadonlySet<number>
+}
+
+const nothing: Without = { absent: new Set(), doubtful: new Set() }
+
+/** Folds and prunes; rules are shared with the program that is given. */
+export function specialize(plain: PreparedProgram, without: Without = nothing): PreparedProgram {
+  const { absent, doubtful } = without
+  const isAbsent = ({ rules }: PreparedPhase, index: number): boolean =>
+    absent.has(rules[index]?.rule.id ?? 0)
+  const isDoubtful = ({ id }: Rule): boolean => doubtful.has(id)
+  const present = absent.size === 0 ? plain : withoutAbsent(plain, isAbsent)
+  const [, first] = present.phases
+  const gone = (index: number): boolean => first !== undefined && isAbsent(first, index)
+  const folded = fold(present, gone, isDoubtful)
+  const phases = present.phases.map((phase, number) =>
     number === 1 ? withoutRules(phase, (index) => folded.rules.has(index)) : phase,
   )
-  return { ...plain, phases, initialTx: folded.tx }
+  return prune({ ...present, phases, initialTx: folded.tx }, isDoubtful)
+}
+
+function withoutAbsent(
+  plain: PreparedProgram,
+  isAbsent: (phase: PreparedPhase, index: number) => boolean,
+): PreparedProgram {
+  const phases = plain.phases.map((phase) => withoutRules(phase, (index) => isAbsent(phase, index)))
+  return { ...plain, phases }
 }
 
 /** The same with every rule left to run: the truth that folding is tested against. */
@@ -86,6 +112,18 @@ export function prepareUnfolded(program: Program): PreparedProgram {
 
 function relevantStatus({ auditLogRelevantStatus }: EngineSettings): RegExp | null {
   return auditLogRelevantStatus === '' ? null : new RegExp(auditLogRelevantStatus)
+}
+
+/** The program with another rule in the place of the one with its id, and of no other effect. */
+export function replaceRule(plain: PreparedProgram, item: ProgramRule): PreparedProgram {
+  const phases = plain.phases.map((phase, number) => {
+    if (number !== item.rule.phase) return phase
+    const rules = phase.rules.map((rule) =>
+      rule.rule.id === item.rule.id ? prepareRule(item, rule.next) : rule,
+    )
+    return { ...phase, rules }
+  })
+  return { ...plain, phases }
 }
 
 function preparePhase(items: readonly (ProgramRule | string)[], scans: boolean): PreparedPhase {

@@ -1,5 +1,14 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type { MatchTrace, TextExcerpt, TraceAsk, WorkerPort } from '../native/addon/index.d.ts'
+import type {
+  CollectionStore,
+  MatchTrace,
+  OfflinePort,
+  ReadLimits,
+  ReadRequest,
+  TextExcerpt,
+  TraceAsk,
+  WorkerPort,
+} from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'
@@ -51,14 +60,36 @@ export type ScanPort = Pick<
 > &
   Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
 
+/** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
+export function createOfflinePort(): OfflinePort {
+  const { OfflinePort: AddonPort } = loadAddon()
+  return new AddonPort()
+}
+
+/** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
+export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest {
+  return loadAddon().readRequest(raw, limits)
+}
+
 /** Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id, or throws with the reason. */
 export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)
 }
 
+/** The same beside the thread that asks, on all cores. */
+export function compileScanPlanAside(plan: string): Promise<number> {
+  return loadAddon().compilePlanAside(plan)
+}
+
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
+}
+
+/** The program's store of persistent collections, or one of its own for a test or a tool. */
+export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
+  const { CollectionStore: Store } = loadAddon()
+  return new Store(scope === 'shared')
 }
 
 const noHits: readonly Hit[] = []
@@ -143,7 +174,7 @@ export class AddonScanner implements Scanner, Witness {
 
 /**
  * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
- * valueLength, captureCount, captureLength…], then the texts. One decode for all texts: the hits'
+ * valueLength, captureCount, captureLength…] (all ones: absent), then the texts. One decode for all texts: the hits'
  * own texts are slices of it.
  */
 export function decodeHits(
@@ -169,9 +200,10 @@ export function decodeHits(
     const captureCount = words[word + 4] ?? 0
     const name = nameBytes === absent ? null : take(nameBytes)
     const value = take(words[word + 3] ?? 0)
-    const captures: string[] = []
+    const captures: (string | null)[] = []
     for (let group = 0; group < captureCount; group += 1) {
-      captures.push(take(words[word + 5 + group] ?? 0))
+      const bytesOf = words[word + 5 + group] ?? 0
+      captures.push(bytesOf === absent ? null : take(bytesOf))
     }
     const variable = names[words[word + 1] ?? absent] ?? ''
     hits.push({ leaf: words[word] ?? absent, variable, name, value, captures })

@@ -125,6 +125,7 @@ const source: AdminSource = {
     return { events: ['{"request.id":"r"}'], next: 7 }
   },
   event: async (requestId) => (requestId === 'r/1' ? '{"request.id":"r/1"}' : null),
+  routes: () => [],
   metrics: async () => 'm 1\n',
   upstreams: async () => [{ name: 'u' }],
   ready: () => [

@@ -21,6 +21,8 @@ export interface AdminSource {
   /** The event of a request as JSON; null when there is none (any more). */
   event(requestId: string): Promise<string | null>
   metrics(): Promise<string>
+  /** Every route and how it is inspected. */
+  routes(): unknown
   /** Every endpoint and whether it is used. */
   upstreams(): Promise<unknown>
   ready(): readonly Check[]
@@ -34,6 +36,7 @@ export function adminServer(source: AdminSource): FastifyInstance {
   server.get('/upstreams', () => source.upstreams().then((upstreams) => ({ upstreams })))
   server.get('/reloads', () => source.reloads())
   eventRoutes(server, source)
+  server.get('/routes', () => ({ routes: source.routes() }))
   return server
 }
 

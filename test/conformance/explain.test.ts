@@ -4,30 +4,25 @@
  * `npm run conformance:explain` takes all.
  */
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { crsDirectory } from '../harness/edge.ts'
 import { readCases } from './crs/cases.ts'
-import { type ExplainedEdge, proveExclusions, startExplainedEdge } from './explain/run.ts'
+import { proveExclusions, startExplainedEdge } from './explain/run.ts'
 
 const crs = crsDirectory()
 if (!crs) console.warn('NOT RUN: edge explain, no rule set at EDGE_CRS_DIR or ../shared/crs')
 
-let started: ExplainedEdge | null = null
-
-beforeAll(async () => {
-  started = await startExplainedEdge()
-}, 120_000)
-
-afterAll(async () => {
-  await started?.stop()
-})
-
-test.runIf(crs)(
-  'the exclusions of ten blocks let exactly these pass',
-  async () => {
+test.runIf(crs).each([['secrule'], ['yaml']] as const)(
+  'the exclusions of ten blocks, as %s, let exactly these pass',
+  async (form) => {
+    const started = await startExplainedEdge(form)
     if (!started || !crs) throw new Error('the edge did not start')
-    const cases = readCases(join(crs, 'tests')).filter((_, index) => index % 8 === 0)
-    expect(await proveExclusions(started, cases)).toEqual([])
+    try {
+      const cases = readCases(join(crs, 'tests')).filter((_, index) => index % 8 === 0)
+      expect(await proveExclusions(started, cases)).toEqual([])
+    } finally {
+      await started.stop()
+    }
   },
   300_000,
 )

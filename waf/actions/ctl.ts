@@ -1,6 +1,6 @@
 /** `ctl:option=value`: changes the engine for the rest of this transaction. */
-import { rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
 import { withParts } from '../audit-parts.ts'
+import { removableById, rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
 import type { EngineMode, EngineSettings } from '../rule.ts'
 import type { ActionFactory, RunAction } from './action.ts'
 
@@ -50,7 +50,7 @@ const options: Readonly<Record<string, ActionFactory>> = {
     }
     return (transaction) => transaction.setBodyProcessor(processor)
   },
-  ruleremovebyid: (value) => removeRules(rulesById(value)),
+  ruleremovebyid: (value) => removeRules(removableById(value)),
   ruleremovebytag: (value) => removeRules(rulesByTag(value)),
   ruleremovebymsg: (value) => removeRules(rulesByMsg(value)),
   ruleremovetargetbyid: (value) => removeTarget(value, rulesById),

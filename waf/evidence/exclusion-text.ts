@@ -15,6 +15,8 @@ export interface Scope {
 // The range that ModSecurity leaves to users; ours are 990000 to 990099, the CRS's begin at 900000.
 const firstId = 10_000
 const ids = 80_000
+// A target in edge.yaml may have 500 characters.
+const patternCharactersMax = 400
 const plainTarget = /^[\w.[\]-]+$/
 const plainPath = /^[\w./~-]+$/
 
@@ -95,7 +97,11 @@ function targetText({ variable, name, isPrefix }: ExcludedTarget): string {
   if (name === null) return variable
   if (variable === 'XML') return `${variable}:${name}`
   if (!isPrefix && plainTarget.test(name)) return `${variable}:${name}`
-  return `${variable}:/^${escaped(name)}${isPrefix ? '' : '$'}/`
+  const pattern = escaped(name)
+  if (pattern.length <= patternCharactersMax) {
+    return `${variable}:/^${pattern}${isPrefix ? '' : '$'}/`
+  }
+  return `${variable}:/^${escaped(name.slice(0, patternCharactersMax / 4))}/`
 }
 
 function pathTest(filename: string): string {

@@ -125,6 +125,7 @@ const names = [
   ['/x/', String.raw`/^\x2fx\x2f$/`],
   ['\u00ff\n%{tx.a}', String.raw`/^\xff\x0a\x25\x7btx\.a\x7d$/`],
   ['n'.repeat(256), `/^${'n'.repeat(256)}/`],
+  ["'".repeat(200), `/^${String.raw`\x27`.repeat(100)}/`],
 ] as const
 
 for (const [name, target] of names) {

@@ -28,7 +28,7 @@ function run({ rules, request, limits = {} }: Setup): { waf: Waf; transaction: T
   const { program, scanner } = fixture(rules, request)
   const evidenceLimits = { ...defaultEvidenceLimits, ...limits }
   const waf = new Waf({ program, scanner, log: null, audit: null, witness, evidenceLimits })
-  const transaction = waf.begin(facts, 'block')
+  const transaction = waf.begin(facts, { mode: 'block' })
   waf.requestHead(transaction)
   asked.length = 0
   return { waf, transaction }

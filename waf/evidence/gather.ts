@@ -29,7 +29,7 @@ export interface Gathering {
 /** Bytes transformed for one exchange after which texts are no longer computed again. */
 const traceWorkBytesMax = 1024 * 1024
 /** What a trace costs that found nothing. */
-const traceBytesMax = 64 * 1024
+const traceBytesMax = 256 * 1024
 const argumentCharactersMax = 256
 const capturesMax = 10
 

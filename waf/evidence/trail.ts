@@ -25,7 +25,7 @@ export interface NotedValue {
   /** The text before transformations, when only reasoning knew it. */
   readonly source?: string
   /** Groups of a link that captures. */
-  readonly captures?: readonly string[]
+  readonly captures?: readonly (string | null)[]
 }
 
 /** What one link of the rule accepted, the first values of it. */

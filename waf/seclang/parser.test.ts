@@ -124,7 +124,7 @@ const faulty = [
   ['SecAction "id:1"\n\nSecAction "id:1"', ['3 id 1 is taken by test.conf:1']],
   ['SecFoo On', ['1 unknown directive "SecFoo"']],
   ['SecRuleScript a.lua', ['1 SecRuleScript is not supported']],
-  ['SecHashEngine On', ['1 SecHashEngine is not supported']],
+  ['SecHashEngine On', ['1 SecHashEngine On is not supported']],
   ['SecRuleEngine', ['1 SecRuleEngine takes 1 arguments, not 0']],
   ['SecRuleEngine Maybe', ['1 "Maybe" is no value']],
   ['SecRequestBodyLimit 0', ['1 "0" is not a number from 1']],

@@ -38,6 +38,19 @@ export function count(name: NamesOf<number>): Read {
   }
 }
 
+/** `SecUploadFileLimit 100`. */
+export const uploadFileLimit: Read = (words, place) => {
+  if (/^[1-9]\d{0,8}$/.test(words[0] ?? '')) {
+    place.reading.settings.uploadFileLimit = Number(words[0])
+  } else place.report(`"${words[0]}" is not a number from 1`, 'write a whole number')
+}
+
+/** `SecWebAppId shop`. */
+export const webAppId: Read = (words, place) => {
+  if (/^[\w.-]+$/.test(words[0] ?? '')) place.reading.settings.webAppId = words[0] ?? ''
+  else place.report(`"${words[0]}" is no name`, 'write letters, digits, ".", "_" and "-"')
+}
+
 /** `SecArgumentSeparator ;`. */
 export const argumentSeparator: Read = (words, place) => {
   const separator = words[0] ?? ''

@@ -39,7 +39,9 @@ export const settings: EngineSettings = {
   auditLogParts: 'ABFHZ',
   auditLogRelevantStatus: '',
   componentSignatures: [],
-  collectionTimeoutSeconds: 0,
+  collectionTimeoutSeconds: 3_600,
+  uploadFileLimit: null,
+  webAppId: 'default',
 }
 
 /** A plain GET without a body. */

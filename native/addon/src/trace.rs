@@ -3,7 +3,7 @@
 use edge_waf::{Excerpt, Place, Trace, TraceQuery};
 use napi_derive::napi;
 
-use crate::waf::{guarded, plan};
+use crate::waf::{Scanned, guarded, plan};
 use crate::wire::WorkerPort;
 
 /// Which match is to be told; texts are Latin-1.
@@ -106,7 +106,7 @@ impl WorkerPort {
     #[napi]
     pub fn trace(&mut self, handle: u32, ask: TraceAsk) -> napi::Result<Option<MatchTrace>> {
         let plan = plan(ask.plan)?;
-        self.inspected(handle, |inspection, _| {
+        self.inspected(handle, |Scanned { inspection, .. }| {
             Ok(answer(ask.with(|query, place| {
                 inspection.trace(&plan, query, place)
             })))
@@ -121,7 +121,7 @@ impl WorkerPort {
         response: bool,
         bytes_max: u32,
     ) -> napi::Result<TextExcerpt> {
-        self.inspected(handle, |inspection, _| {
+        self.inspected(handle, |Scanned { inspection, .. }| {
             let body = if response {
                 inspection.response_body()
             } else {

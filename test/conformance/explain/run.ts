@@ -3,6 +3,7 @@ import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:f
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import { type Backend, startBackend } from '../../harness/backend.ts'
 import { crsDirectory, logFrom, type RunningEdge, startEdge } from '../../harness/edge.ts'
 import { explainedSoon } from '../../harness/explained.ts'
@@ -11,51 +12,54 @@ import type { RegressionCase } from '../crs/cases.ts'
 import { transport } from '../crs/transports.ts'
 import { type Block, blocks, type Sent } from './blocks.ts'
 
-/** A blocking edge whose setup file can be replaced. */
+/** As what the exclusions are pasted. */
+export type Form = 'secrule' | 'yaml'
+
+/** A blocking edge whose exclusions can be replaced. */
 export interface ExplainedEdge {
   readonly edge: RunningEdge
-  readonly backend: Backend
   readonly admin: string
-  /** Replaces the exclusions and waits until they are in force. */
-  exclude(secLang: string): Promise<void>
+  readonly form: Form
+  /** Pastes what `edge explain` printed, and waits until it is in force. */
+  exclude(printed: readonly string[]): Promise<void>
   stop(): Promise<void>
 }
 
 /** An answer, and the request id that it names. */
-export interface Answered {
+interface Answered {
   readonly status: number
   readonly requestId: string
-  readonly body: string
+}
+
+interface Files {
+  readonly crs: string
+  readonly backend: Backend
+  /** The user's SecLang, and that for exclusions. */
+  readonly setup: readonly [own: string, exclusions: string]
+  readonly config: string
+  readonly admin: string
 }
 
 const reloads = 'edge_config_reloads_total{result="accepted"}'
 
 /** Null when there is no CRS. */
-export async function startExplainedEdge(): Promise<ExplainedEdge | null> {
+export async function startExplainedEdge(form: Form): Promise<ExplainedEdge | null> {
   const crs = crsDirectory()
   if (crs === null) return null
   const folder = mkdtempSync(join(tmpdir(), 'edge-explain-'))
-  const [own, exclusions] = [join(folder, 'own.conf'), join(folder, 'exclusions.conf')]
-  const admin = `unix:${join(folder, 'admin.sock')}`
-  writeFileSync(own, 'SecResponseBodyAccess On\n')
-  writeFileSync(exclusions, '# none yet\n')
+  const path = (name: string): string => join(folder, name)
   const backend = await startBackend()
-  const flags = ['--backend', backend.url, '--no-redirect', '--rules', crs, '--admin', admin]
-  const edge = await startEdge({
-    arguments: [...flags, '--waf-setup', own, '--waf-setup', exclusions],
-    environment: { EDGE_WAF_EVENTS_FILE: join(folder, 'events.db') },
-  })
+  const setup = [path('own.conf'), path('exclusions.conf')] as const
+  const files = { crs, backend, setup, config: path('edge.yaml'), admin: `unix:${path('admin')}` }
+  writeFileSync(setup[0], 'SecResponseBodyAccess On\n')
+  writeFileSync(setup[1], '# none yet\n')
+  writeFileSync(files.config, configText(files, []))
+  const edge = await startEdge({ arguments: ['--config', files.config, '--no-redirect'] })
   return {
     edge,
-    backend,
-    admin,
-    async exclude(secLang) {
-      const before = await metric(edge.statusPort, reloads)
-      writeFileSync(`${exclusions}.new`, secLang)
-      renameSync(`${exclusions}.new`, exclusions)
-      const output = (): string => `exclusions are in force; ${edge.output()}`
-      await until(output, async () => (await metric(edge.statusPort, reloads)) > before, 60_000)
-    },
+    admin: files.admin,
+    form,
+    exclude: (printed) => paste(printed, { ...files, edge, form }),
     async stop() {
       await edge.stop()
       backend.close()
@@ -64,8 +68,40 @@ export async function startExplainedEdge(): Promise<ExplainedEdge | null> {
   }
 }
 
+/** One route, so that its exclusions are its own. */
+function configText({ crs, backend, setup, admin }: Files, exclusions: readonly unknown[]): string {
+  return JSON.stringify({
+    upstreams: [{ name: 'backend', endpoints: [{ url: backend.url }] }],
+    routes: [{ name: 'shop', upstream: 'backend', waf: { exclusions } }],
+    waf: { rules: crs, setupFiles: setup },
+    admin,
+  })
+}
+
+async function paste(
+  printed: readonly string[],
+  files: Files & { readonly edge: RunningEdge; readonly form: Form },
+): Promise<void> {
+  const { edge, form, setup, config } = files
+  const before = await metric(edge.statusPort, reloads)
+  const [file, text] =
+    form === 'secrule'
+      ? [setup[1], printed.join('\n\n')]
+      : [config, configText(files, printed.flatMap(exclusionsOf))]
+  writeFileSync(`${file}.new`, text)
+  renameSync(`${file}.new`, file)
+  const output = (): string => `exclusions are in force; ${edge.output()}`
+  await until(output, async () => (await metric(edge.statusPort, reloads)) > before, 60_000)
+}
+
+/** The list under the route that a snippet names. */
+function exclusionsOf(snippet: string): readonly unknown[] {
+  const read: { routes: { name: string; waf: { exclusions: unknown[] } }[] } = parse(snippet)
+  return read.routes.filter(({ name }) => name === 'shop').flatMap(({ waf }) => waf.exclusions)
+}
+
 /** Sends one request over HTTP/1.1, with the fields that a client has. */
-export function send(port: number, { method, path, headers = {}, body = '' }: Sent) {
+function send(port: number, { method, path, headers = {}, body = '' }: Sent) {
   const { promise, resolve, reject } = Promise.withResolvers<Answered>()
   const given = {
     host: 'localhost',
@@ -76,12 +112,10 @@ export function send(port: number, { method, path, headers = {}, body = '' }: Se
   }
   const options = { host: '127.0.0.1', port, method, path, headers: given, agent: false }
   const sent = request(options, (response) => {
-    let text = ''
-    response.setEncoding('latin1').on('data', (chunk: string) => (text += chunk))
-    response.on('error', reject)
+    response.resume().on('error', reject)
     response.on('end', () => {
       const requestId = String(response.headers['x-request-id'] ?? '')
-      resolve({ status: response.statusCode ?? 0, requestId, body: text })
+      resolve({ status: response.statusCode ?? 0, requestId })
     })
   })
   sent.on('error', reject)
@@ -140,7 +174,7 @@ export async function proveExclusions(
     faults.push(...wrong, ...(await passing(block.neighbours, edge)))
     exclusions.push(exclusion)
   }
-  await started.exclude(`${exclusions.join('\n\n')}\n`)
+  await started.exclude(exclusions)
   for (const { name, sent, neighbours } of blocks) {
     const { status } = await send(edge.httpPort, sent)
     if (status !== 200) faults.push(`${name}: ${status} in spite of its exclusion`)
@@ -151,11 +185,11 @@ export async function proveExclusions(
 
 async function excludedBy(
   { name, sent, rules }: Block,
-  { edge, admin }: ExplainedEdge,
+  { edge, admin, form }: ExplainedEdge,
 ): Promise<{ readonly exclusion: string; readonly wrong: readonly string[] }> {
   const { status, requestId } = await send(edge.httpPort, sent)
   if (status !== 403) return { exclusion: '', wrong: [`${name}: ${status}, and not stopped`] }
-  const { code, out, err } = await explainedSoon(requestId, '--admin', admin, '--as', 'secrule')
+  const { code, out, err } = await explainedSoon(requestId, '--admin', admin, '--as', form)
   if (code !== 0) return { exclusion: '', wrong: [`${name}: explain ended with ${code}: ${err}`] }
   const found = [...out.matchAll(/ctl:ruleRemove(?:Target)?ById=(\d+)/g)].map(([, id]) =>
     Number(id),

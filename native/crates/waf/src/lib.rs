@@ -14,6 +14,7 @@ mod plan;
 mod request;
 mod response;
 mod scan;
+mod sieve;
 mod store;
 mod texts;
 mod trace;

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::variable::Variable;
 
 /// Bytes that one trace may transform: a search for one of many equal names ends there.
-const WORK_BYTES_MAX: usize = 64 * 1024;
+const WORK_BYTES_MAX: usize = 256 * 1024;
 /// Share of an excerpt that stands before the match.
 const LEAD_SHARE: usize = 4;
 
@@ -116,6 +116,8 @@ fn steps<'v>(
     seen: &[u8],
     work: &mut usize,
 ) -> Option<Vec<Cow<'v, [u8]>>> {
+    // For the operator, which will run over it.
+    *work = work.checked_sub(value.len())?;
     let mut texts = vec![Cow::Borrowed(value)];
     let mut fits = leaf.multi_match && is(value, seen);
     for transformation in &leaf.transformations {
@@ -165,7 +167,7 @@ fn told(
         span,
         captures: captures
             .iter()
-            .map(|group| excerpt(group, 0, max))
+            .map(|group| excerpt(group.as_deref().unwrap_or_default(), 0, max))
             .collect(),
         work: WORK_BYTES_MAX - work_left,
     })
@@ -197,16 +199,16 @@ fn span_of(
     captures: &Captures,
 ) -> Option<(usize, usize)> {
     let argument = if query.argument.is_empty() {
-        &leaf.argument
+        &leaf.definition.argument
     } else {
         query.argument
     };
-    let wanted: Cow<'_, [u8]> = match leaf.operator_name.as_str() {
+    let wanted: Cow<'_, [u8]> = match leaf.definition.name.as_str() {
         "detectsqli" => return None,
         "contains" | "strmatch" | "beginswith" | "endswith" | "containsword" | "streq" => {
             Cow::Owned(crate::latin1(argument))
         }
-        _ => Cow::Borrowed(captures.first()?),
+        _ => Cow::Borrowed(captures.first()?.as_deref()?),
     };
     if wanted.is_empty() || wanted.len() > text.len() {
         return None;

@@ -74,7 +74,7 @@ fn a_long_text_is_cut_around_the_match() {
 
 #[test]
 fn a_value_beyond_the_work_that_a_trace_may_do_is_not_told() {
-    let value = format!("select{}", "x".repeat(70 * 1024));
+    let value = format!("select{}", "x".repeat(300 * 1024));
     let body =
         format!("POST / HTTP/1.1\nContent-Type: application/x-www-form-urlencoded\n\nq={value}");
     assert_eq!(traced(RULE, &body, argument(0), &value), None);
