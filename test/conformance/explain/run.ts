@@ -54,7 +54,11 @@ export async function startExplainedEdge(form: Form): Promise<ExplainedEdge | nu
   writeFileSync(setup[0], 'SecResponseBodyAccess On\n')
   writeFileSync(setup[1], '# none yet\n')
   writeFileSync(files.config, configText(files, []))
-  const edge = await startEdge({ arguments: ['--config', files.config, '--no-redirect'] })
+  const edge = await startEdge({
+    arguments: ['--config', files.config, '--no-redirect'],
+    // Without compiled rules on disk, and beside everything else that is tested.
+    readyTimeoutMs: 120_000,
+  })
   return {
     edge,
     admin: files.admin,
@@ -191,9 +195,8 @@ async function excludedBy(
   if (status !== 403) return { exclusion: '', wrong: [`${name}: ${status}, and not stopped`] }
   const { code, out, err } = await explainedSoon(requestId, '--admin', admin, '--as', form)
   if (code !== 0) return { exclusion: '', wrong: [`${name}: explain ended with ${code}: ${err}`] }
-  const found = [...out.matchAll(/ctl:ruleRemove(?:Target)?ById=(\d+)/g)].map(([, id]) =>
-    Number(id),
-  )
+  const lists = form === 'secrule' ? /ById=(\d+)/g : /rules: \[([\d, ]+)\]/g
+  const found = [...out.matchAll(lists)].map(([, ids]) => ids?.replaceAll(' ', ''))
   const isAsExpected = found.join() === rules.join()
   return { exclusion: out, wrong: isAsExpected ? [] : [`${name}: excludes ${found.join()}`] }
 }
