@@ -131,14 +131,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.set(first.inputs)
     const reason = await Promise.race([options.signals.end, supervisor.stuck])
     log.info({ reason }, 'draining')
-    supervisor.draining = true
     watch?.close()
-    options.signals.onHangup(() => undefined)
-    manager.stopping()
-    // A successor that starts meanwhile finds what there is; the rest follows at the end.
-    collections.save()
-    await drain(wire, reloader.snapshot.config.drain)
-    await supervisor.flush(flushMs)
+    await leave(parts, { supervisor, collections, reloader })
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
   } finally {
     watch?.close()
@@ -148,6 +142,25 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     await Promise.all(servers.map((server) => server.close()))
     events.close()
   }
+}
+
+/** Lets exchanges end and workers write. */
+async function leave(
+  { options, wire, manager }: Parts,
+  running: {
+    readonly supervisor: Supervisor
+    readonly collections: Collections
+    readonly reloader: Reloader
+  },
+): Promise<void> {
+  const { supervisor, collections, reloader } = running
+  supervisor.draining = true
+  options.signals.onHangup(() => undefined)
+  manager.stopping()
+  // A successor that starts meanwhile finds what there is; the rest follows at the end.
+  collections.save()
+  await drain(wire, reloader.snapshot.config.drain)
+  await supervisor.flush(flushMs)
 }
 
 function reloaderOf(

@@ -65,14 +65,15 @@ export function matchText(
  * after which transformations. ModSecurity's `v`, the value's place in the raw request, is not
  * known here.
  */
-export function reference({ rule, notes }: MatchedRule): string {
+export function reference({ notes }: MatchedRule): string {
   const noted = notes?.links.at(-1)
   if (noted === undefined) return ''
   const value = noted.values.at(-1)
   const found = value?.captures?.[0] ?? ''
   const at = found === '' ? -1 : (value?.value.indexOf(found) ?? -1)
-  const chain = rule.links[noted.index]?.transformations ?? []
-  const names = chain.filter((name) => name !== 'none').map((name) => `t:${name}`)
+  const names = noted.link.transformations
+    .filter((name) => name !== 'none')
+    .map((name) => `t:${name}`)
   return `${at < 0 ? '' : `o${at},${found.length}`}${names.join(',')}`
 }
 

@@ -1,7 +1,6 @@
 /** From the notes of a transaction to its evidence: bounded in matches, values, bytes and time. */
 import type { MatchedRule } from '../matched-rule.ts'
 import { operatorName } from '../matched-rule.ts'
-import type { Link } from '../rule.ts'
 import type { Target } from '../scan-plan.ts'
 import type { MatchTrace, TextExcerpt, TraceAsk, Witness } from '../scanner.ts'
 import type { Transaction } from '../transaction.ts'
@@ -17,6 +16,7 @@ import type {
 import { nameBytesMax } from './exclusion.ts'
 import { stars, type Redaction } from './redact.ts'
 import { noPoints, pointsAfter } from './score.ts'
+import { changesOf } from './trail.ts'
 import type { NotedLink, NotedValue } from './trail.ts'
 
 /** What gathering works with. */
@@ -86,10 +86,10 @@ function matchesOf(
   let points = noPoints
   return kept.map((match) => {
     const { rule, notes } = match
-    const changes = notes?.changes ?? []
+    const changes = notes === null ? [] : changesOf(notes)
     const before = points
     points = pointsAfter(points, changes)
-    const links = (notes?.links ?? []).map((link) => teller.link(rule.links, link))
+    const links = (notes?.links ?? []).map((link) => teller.link(link))
     const secret = links.some((link) => link.values.some((value) => value.redacted))
     const { redaction } = teller
     return {
@@ -158,18 +158,18 @@ class Teller {
     return text.slice(0, this.#limits.excerptBytesMax)
   }
 
-  link(links: readonly Link[], noted: NotedLink): LinkEvidence {
-    const link = links[noted.index]
+  link(noted: NotedLink): LinkEvidence {
+    const { link } = noted
     const told = noted.values.slice(0, this.#limits.valuesMax)
-    const transformations = (link?.transformations ?? []).filter((name) => name !== 'none')
+    const transformations = link.transformations.filter((name) => name !== 'none')
     const seen = new Map<string, number>()
     // A constant argument is in the leaf; the addon would compile it anew.
-    const argument = noted.argument === link?.argument ? '' : noted.argument
+    const argument = noted.argument === link.argument ? '' : noted.argument
     return {
-      line: link?.source.line ?? 0,
-      targets: (link?.targets ?? []).map(targetText),
-      operator: operatorName(link?.operator ?? ''),
-      negated: link?.negated ?? false,
+      line: link.source.line,
+      targets: link.targets.map(targetText),
+      operator: operatorName(link.operator),
+      negated: link.negated,
       argument: noted.argument.slice(0, argumentCharactersMax),
       transformations,
       values: told.map((value) => {

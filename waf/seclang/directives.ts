@@ -25,7 +25,8 @@ const MANY = 1_000
 /** Settings of ModSecurity that mean nothing here: they load, and a notice says so. */
 const withoutEffect = `SecAuditLog SecAuditLog2 SecAuditLogDirMode SecAuditLogFileMode
   SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType
-  SecCacheTransformations SecChrootDir SecConnEngine SecConnReadStateLimit SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog
+  SecCacheTransformations SecChrootDir SecConnEngine SecConnReadStateLimit
+  SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog
   SecDebugLogLevel SecDisableBackendCompression SecGuardianLog SecInterceptOnError
   SecPcreMatchLimit SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit
   SecRuleInheritance SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine

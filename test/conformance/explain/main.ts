@@ -1,6 +1,6 @@
 /**
  * `npm run conformance:explain`: the exclusions of ten blocks, as SecLang and in edge.yaml, against
- * every case of the regression set. Prints what is not as it must be; exit 3 when there is something.
+ * every case of the regression set. Prints what is not as it must be; exit 3 when there is any.
  */
 import { join } from 'node:path'
 import { crsDirectory } from '../../harness/edge.ts'
