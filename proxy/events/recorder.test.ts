@@ -10,6 +10,7 @@ const limits = {
   queueMax: 3,
   evidencePerSecondMax: 2,
   eventBytesMax: 65_536,
+  redact: ['q'],
 } as const
 
 const passed = { ...entry, waf: { mode: 'block', verdict: 'pass', score: 2, rules: [920_350] } }
@@ -62,7 +63,7 @@ test('an event has the names of OpenTelemetry, no secret, and reads back', () =>
     'request.id': 'r',
     'http.request.method': 'GET',
     'url.path': '/search',
-    'url.query': 'token=REDACTED&q=1',
+    'url.query': 'token=REDACTED&q=*',
     'http.route': 'shop',
     'edge.waf.evidence': {
       matches: [
