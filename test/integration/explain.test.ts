@@ -108,7 +108,7 @@ test.each([
     expect(out).toContain('Stopped by 200 "Too much" in phase 2')
     expect(out).toContain('5 points from the rules below; the threshold is 5')
     expect(out).toContain('+5 = 5  100  SQL (critical, paranoia level 1)')
-    expect(out).toMatch(/as received +x%20SELECT\\x0a\n +t:urldecodeuni +x SELECT\\x0a\n/)
+    expect(out).toMatch(/as received +x%20SELECT\\x0a\n +t:urlDecodeUni +x SELECT\\x0a\n/)
     expect(out).toMatch(/t:lowercase +x select\\x0a\n +found +select\n/)
     expect(out).toContain('ctl:ruleRemoveTargetById=100;ARGS:q')
     expect(out).not.toContain('hunter2')
@@ -129,7 +129,7 @@ test('the file of the events and the audit log tell of it, too', async () => {
     transaction: {
       request: { uri: '/a?q=x%2520SELECT%0a&password=*******' },
       messages: [
-        { details: { ruleId: '100', reference: 'o2,6t:urldecodeuni,t:lowercase' } },
+        { details: { ruleId: '100', reference: 'o2,6o5,3t:urlDecodeUni,t:lowercase' } },
         { details: { ruleId: '200' } },
       ],
       matched_rules: [{ ruleId: '100' }, { ruleId: '200' }],

@@ -12,7 +12,7 @@ export interface Excerpt {
 
 /** What a transformation made of a value. */
 export interface Step {
-  /** As the rule names it, in lower case: `urldecodeuni`. */
+  /** As ModSecurity spells it: `urlDecodeUni`. */
   readonly transformation: string
   /** Null when it changed nothing. */
   readonly after: Excerpt | null

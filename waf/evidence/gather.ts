@@ -1,6 +1,6 @@
 /** From the notes of a transaction to its evidence: bounded in matches, values, bytes and time. */
 import type { MatchedRule } from '../matched-rule.ts'
-import { operatorName } from '../matched-rule.ts'
+import { operatorName, transformationName } from '../matched-rule.ts'
 import type { Target } from '../scan-plan.ts'
 import type { MatchTrace, TextExcerpt, TraceAsk, Witness } from '../scanner.ts'
 import type { Transaction } from '../transaction.ts'
@@ -161,7 +161,9 @@ class Teller {
   link(noted: NotedLink): LinkEvidence {
     const { link } = noted
     const told = noted.values.slice(0, this.#limits.valuesMax)
-    const transformations = link.transformations.filter((name) => name !== 'none')
+    const transformations = link.transformations
+      .filter((name) => name !== 'none')
+      .map(transformationName)
     const seen = new Map<string, number>()
     // A constant argument is in the leaf; the addon would compile it anew.
     const argument = noted.argument === link.argument ? '' : noted.argument
