@@ -62,8 +62,8 @@ export function matchText(
 }
 
 /**
- * `o3,6o5,3t:urlDecodeUni,t:lowercase`: where the last link's operator found what it captured, group
- * by group, and after which transformations. ModSecurity's `v`, the value's place in the raw
+ * `o3,6o5,3t:urlDecodeUni,t:lowercase`: where the last link's operator found what it captured,
+ * group by group, and after which transformations. ModSecurity's `v`, the value's place in the raw
  * request, is not known here.
  */
 export function reference({ notes }: MatchedRule): string {
