@@ -1,0 +1,1 @@
+export async function openFronts(rules, crs) { throw new Error('soon') }
