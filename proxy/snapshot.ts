@@ -101,6 +101,7 @@ async function compileRules(
     paranoia: waf.paranoia,
     setupFiles: waf.setupFiles,
     scanBudgetMs: waf.budgetMs,
+    decoding: waf.decoding,
   }
   const options = JSON.stringify(wanted)
   if (before?.options === options && before.seen !== null) {

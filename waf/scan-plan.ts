@@ -44,6 +44,19 @@ export interface Leaf {
   readonly source: string
 }
 
+/** How far bodies with a `Content-Encoding` are decoded. */
+export interface DecodeLimits {
+  /** A body that cannot be decoded is inspected as it came; else it is a `REQBODY_ERROR`. */
+  readonly inspectRaw: boolean
+  /** Decoded bytes of one body, after each coding. */
+  readonly bodyBytesMax: number
+  /** Decoded bytes of all bodies under inspection. */
+  readonly bodiesBytesMax: number
+  /** Decoded bytes for one byte as it came. */
+  readonly ratioMax: number
+  readonly codingsMax: number
+}
+
 export interface ScanPlan {
   readonly leaves: readonly Leaf[]
   readonly limits: {
@@ -53,6 +66,9 @@ export interface ScanPlan {
     readonly jsonDepthMax: number
     /** `SecRequestBodyLimit`-like bound on what is parsed. */
     readonly bodyBytesMax: number
+    /** `SecRequestBodyNoFilesLimit`: the same without the contents of files. */
+    readonly noFilesBytesMax: number
+    readonly decoding: DecodeLimits
   }
   /** `SecArgumentSeparator`, one byte, default '&'. */
   readonly argumentSeparator: string

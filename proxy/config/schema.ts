@@ -1,4 +1,5 @@
 /** The one truth about the configuration: every key of `edge.yaml` with its meaning and default. */
+import { decoding } from './decoding-schema.ts'
 import { z } from 'zod'
 import {
   address,
@@ -106,6 +107,7 @@ const waf = z
     workerSilence: duration()
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
+    decoding: decoding.prefault({}).describe('Bodies with a Content-Encoding'),
   })
   .transform(({ budget, workerSilence, ...rest }) => ({
     ...rest,

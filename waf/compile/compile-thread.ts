@@ -11,7 +11,10 @@ parentPort?.postMessage(answer(workerData))
 function answer(options: CompileOptions): CompileAnswer {
   try {
     const ruleset = loadRuleset(options)
-    const limits = { scanBudgetMs: options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs }
+    const limits = {
+      scanBudgetMs: options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs,
+      decoding: options.decoding ?? defaultCompileLimits.decoding,
+    }
     return { kind: 'program', program: compile(ruleset, compileScanPlan, limits) }
   } catch (error) {
     if (error instanceof SecLangError) return { kind: 'faults', faults: error.faults }

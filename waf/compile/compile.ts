@@ -3,7 +3,7 @@ import { prepare } from '../prepared.ts'
 import { liveLeaves } from '../prune.ts'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
-import type { Leaf, ScanPlan } from '../scan-plan.ts'
+import type { DecodeLimits, Leaf, ScanPlan } from '../scan-plan.ts'
 import { settledArguments, settleLeaves, settleTests } from '../settle.ts'
 import { reasonOf, SecLangError } from '../seclang/faults.ts'
 import { LeafTable, testOf } from './leaves.ts'
@@ -15,10 +15,20 @@ export type CompilePlan = (json: string) => number
 export interface CompileLimits {
   /** CPU time that one scan may take. */
   readonly scanBudgetMs: number
+  readonly decoding: DecodeLimits
 }
 
 /** Far above what a clean request costs and far below what a client waits for. */
-export const defaultCompileLimits: CompileLimits = { scanBudgetMs: 250 }
+export const defaultCompileLimits: CompileLimits = {
+  scanBudgetMs: 250,
+  decoding: {
+    inspectRaw: false,
+    bodyBytesMax: 10_485_760,
+    bodiesBytesMax: 67_108_864,
+    ratioMax: 100,
+    codingsMax: 3,
+  },
+}
 
 const PHASES = [1, 2, 3, 4, 5] as const
 
@@ -101,6 +111,8 @@ function scanPlan(ruleset: Ruleset, leaves: readonly Leaf[], limits: CompileLimi
       argumentsMax: settings.argumentsLimit,
       jsonDepthMax: settings.requestBodyJsonDepthLimit,
       bodyBytesMax: settings.requestBodyLimitBytes,
+      noFilesBytesMax: settings.requestBodyNoFilesLimitBytes,
+      decoding: limits.decoding,
     },
     argumentSeparator: settings.argumentSeparator,
     requestBodyAccess: settings.requestBodyAccess,

@@ -81,13 +81,23 @@ impl<'a> Scan<'a> {
     /// Every leaf of the phase over every value there is.
     pub fn phase(&mut self, phase: &PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
         let mut buffers = Buffers::default();
+        let mut present = 0u128;
         for entry in self.store.entries() {
+            present |= 1 << entry.slot as u32;
             for side in [Side::Value, Side::Name] {
                 let Some(programs) = phase.view(entry.slot, side) else {
                     continue;
                 };
                 let program = programs.program(self.store.bytes(entry.name));
                 self.remembering(memo, program, (entry, side), &mut buffers)?;
+            }
+        }
+        // As in ModSecurity, a variable that is no collection is there when it is empty.
+        for slot in &phase.scalars {
+            if present >> *slot as u32 & 1 == 0
+                && let Some(programs) = phase.view(*slot, Side::Value)
+            {
+                self.value(&programs.other, (&Entry::empty(*slot), b""), &mut buffers)?;
             }
         }
         for count in &phase.counts {
@@ -325,13 +335,21 @@ impl<'a> Scan<'a> {
 }
 
 impl Store {
-    /// Everything that a variable shows, oldest first.
-    pub fn visible(&self, variable: Variable) -> impl Iterator<Item = (&Entry, Side)> {
+    /// Everything that a variable shows, oldest first. One that is no collection always shows
+    /// something, as in ModSecurity: without a value, the empty text.
+    pub fn visible(&self, variable: Variable) -> impl Iterator<Item = (Entry, Side)> {
         let views = variable.views();
-        self.entries().iter().filter_map(move |entry| {
+        let found = self.entries().iter().filter_map(move |entry| {
             let view = views.iter().find(|(slot, _)| *slot == entry.slot)?;
-            Some((entry, view.1))
-        })
+            Some((*entry, view.1))
+        });
+        let empty = match views {
+            [(slot, side)] if !slot.is_collection() && self.first(*slot).is_none() => {
+                Some((Entry::empty(*slot), *side))
+            }
+            _ => None,
+        };
+        found.chain(empty)
     }
 
     /// The text of `&ARGS`: how many members a target of a leaf names, without its exclusions.

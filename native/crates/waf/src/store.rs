@@ -48,6 +48,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What a variable without a value shows.
+    pub fn empty(slot: Slot) -> Self {
+        Self {
+            slot,
+            name: Text::default(),
+            value: Text::default(),
+        }
+    }
+
     /// The text that a variable with this side shows.
     pub fn side(&self, side: Side) -> Text {
         match side {
@@ -115,8 +124,8 @@ impl Store {
         self.entries.push(Entry { slot, name, value });
     }
 
-    /// Sets a variable that is no collection, copying its text. As in ModSecurity, an empty text
-    /// means that the variable has no value at all.
+    /// Sets a variable that is no collection, copying its text. An empty text needs no entry: the
+    /// scan shows one for every such variable that has none.
     pub fn set(&mut self, slot: Slot, bytes: &[u8]) {
         let text = self.copy(bytes);
         self.set_text(slot, text);
@@ -162,6 +171,19 @@ impl Store {
             start: 0,
             len,
         }
+    }
+
+    /// The request body that is held.
+    pub fn request_body(&self) -> Bytes {
+        self.request_body.clone()
+    }
+
+    /// The values of all headers of this lower-case name, joined by commas (RFC 9110 §5.3).
+    pub fn joined_headers(&self, slot: Slot, name: &[u8]) -> Vec<u8> {
+        let headers = self.entries.iter().filter(|entry| entry.slot == slot);
+        let named = headers.filter(|entry| self.bytes(entry.name).eq_ignore_ascii_case(name));
+        let values: Vec<&[u8]> = named.map(|entry| self.bytes(entry.value)).collect();
+        values.join(&b',')
     }
 
     /// The entries that one view shows.

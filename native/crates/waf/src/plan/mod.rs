@@ -12,7 +12,7 @@ mod schema;
 pub use leaf::{Leaf, Members, Target};
 pub use program::{Program, Test, ViewPrograms};
 
-use crate::bodies::ParseLimits;
+use crate::bodies::{DecodeLimits, ParseLimits};
 use crate::latin1::latin1;
 use crate::operators::{self, Gate, Operator, Presence};
 use crate::variable::{SLOTS, Side, Slot, Variable};
@@ -95,6 +95,8 @@ pub struct Count {
 pub struct PhasePlan {
     /// By slot and side: `slot * 2 + side`.
     views: Vec<Option<ViewPrograms>>,
+    /// Variables without members that some leaf looks at: they are there even without a value.
+    pub scalars: Vec<Slot>,
     pub counts: Vec<Count>,
 }
 
@@ -106,6 +108,7 @@ impl PhasePlan {
 
     fn build(leaves: &[(u32, &Leaf)]) -> Self {
         let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
+        let mut scalars = Vec::new();
         let mut counts: Vec<(String, Count)> = Vec::new();
         for (index, leaf) in leaves {
             for (position, target) in leaf.targets.iter().enumerate().filter(|(_, t)| !t.exclude) {
@@ -117,12 +120,16 @@ impl PhasePlan {
                     let place = views.get_mut(view.0 as usize * 2 + view.1 as usize);
                     if let Some(place @ None) = place {
                         *place = ViewPrograms::build(*view, leaves);
+                        if !view.0.is_collection() {
+                            scalars.push(view.0);
+                        }
                     }
                 }
             }
         }
         Self {
             views,
+            scalars,
             counts: counts.into_iter().map(|(_, count)| count).collect(),
         }
     }
@@ -179,9 +186,17 @@ impl Plan {
             arguments_max: schema.limits.arguments_max,
             json_depth_max: schema.limits.json_depth_max,
             body_bytes_max: schema.limits.body_bytes_max,
+            no_files_bytes_max: schema.limits.no_files_bytes_max.unwrap_or(usize::MAX),
             argument_separator,
             request_body_access: schema.request_body_access,
             response_body_access: schema.response_body_access,
+            decode: DecodeLimits {
+                inspect_raw: schema.limits.decoding.inspect_raw,
+                body_bytes_max: schema.limits.decoding.body_bytes_max,
+                bodies_bytes_max: schema.limits.decoding.bodies_bytes_max,
+                ratio_max: schema.limits.decoding.ratio_max,
+                codings_max: schema.limits.decoding.codings_max,
+            },
         };
         let budget_ms = schema.limits.scan_budget_ms;
         let scan_budget = Duration::try_from_secs_f64(budget_ms / 1000.0)

@@ -119,7 +119,11 @@ fn leaves_hit_what_their_targets_name() {
             get,
             &["0 QUERY_STRING=x=1&y=%3Cb%3E&x=2"],
         ),
-        ("QUERY_STRING ;  ; !@rx x ; ", "GET / HTTP/1.1", &[]),
+        (
+            "QUERY_STRING ;  ; !@rx x ; ",
+            "GET / HTTP/1.1",
+            &["0 QUERY_STRING="],
+        ),
         (
             "REQUEST_LINE ;  ; @rx ^GET\\x20.*HTTP/1.1$ ; ",
             "GET /a HTTP/1.1",
