@@ -4,10 +4,12 @@ import type { FastifyInstance } from 'fastify'
 import type { Program } from '../waf/program.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { exitCodes } from './cli/exit-codes.ts'
+import { type Collections, startCollections } from './collections.ts'
 import type { Environment } from './config/environment.ts'
 import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
+import { EventStore } from './events/store.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
@@ -20,6 +22,7 @@ import { ServiceManager } from './systemd.ts'
 import { systemLookup } from './upstream/names.ts'
 import { probe } from './upstream/probe.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
+import { logLevels } from './tuning.ts'
 import { Upstreams } from './upstream/upstreams.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
@@ -82,7 +85,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
   watch?.note(loaded.files)
-  const preparing = prepare(loaded, null, identities)
+  const preparing = prepare(loaded, null, { identities, log })
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
   // Beside a program that serves these ports, not before all is ready: clients are in its hands.
   let addresses = config.listen.shared ? null : listen(wire, preparing)
@@ -98,20 +101,28 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     clock: () => performance.now(),
   })
   await upstreams.configure(loaded)
+  const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
+  // Before the first worker: none may write what the file would then put back.
+  const collections = startCollections(config.waf.collections, log)
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
     wire,
     log,
+    events,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
+  const main = { identities, upstreams, collections, watch }
+  const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams })
+    const told = { upstreams, events, collections }
+    servers = await startOperatorServers({ reloader, wire, supervisor, ...told })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
+    for (const notice of first.notices) log.warn(notice)
+    logLevels(log, first)
     announce(config, addresses, first.rules.program)
     manager.ready(statusOf(reloader))
     if (options.replaced.length === 0) options.onTaken(parts.given)
@@ -124,6 +135,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     options.signals.onHangup(() => undefined)
     manager.stopping()
+    // A successor that starts meanwhile finds what there is; the rest follows at the end.
+    collections.save()
     await drain(wire, reloader.snapshot.config.drain)
     await supervisor.flush(flushMs)
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
@@ -131,7 +144,9 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     upstreams.stop()
     await supervisor.pool.stop()
+    collections.stop()
     await Promise.all(servers.map((server) => server.close()))
+    events.close()
   }
 }
 
@@ -141,10 +156,11 @@ function reloaderOf(
   parts: Parts & {
     readonly identities: Identities
     readonly upstreams: Upstreams
+    readonly collections: Collections
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, watch } = parts
+  const { given, options, manager, collections, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -158,7 +174,9 @@ function reloaderOf(
     onEnd: (files, taken) => {
       watch?.set(files)
       manager.ready(statusOf(reloader))
-      if (taken !== null) options.onTaken(taken)
+      if (taken === null) return
+      collections.configure(taken.config.waf.collections)
+      options.onTaken(taken)
     },
   })
   return reloader

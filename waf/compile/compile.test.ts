@@ -148,6 +148,7 @@ test('the plan carries the settings', () => {
       argumentsMax: 5,
       jsonDepthMax: 6,
       bodyBytesMax: 7,
+      bodyOverLimit: 'reject',
       noFilesBytesMax: 8,
     },
     argumentSeparator: ';',

@@ -26,8 +26,8 @@ export function parseSecLang(
   for (const input of inputs) readInput(reading, input, [])
   const items = finish(reading)
   if (reading.faults.length > 0) throw new SecLangError(reading.faults)
-  const { settings, files, notices } = reading
-  return { items, settings, files, notices }
+  const { settings, files, lookups, notices } = reading
+  return { items, settings, files, lookups, notices }
 }
 
 function readInput(reading: Reading, input: SecLangInput, stack: readonly string[]): void {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod fuzz;
 mod hits;
 mod inspection;
 mod latin1;
@@ -14,14 +15,18 @@ mod plan;
 mod request;
 mod response;
 mod scan;
+mod sieve;
 mod store;
 mod texts;
+mod trace;
 mod transformations;
 mod variable;
 
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use fuzz::{fuzz_body, fuzz_transformations};
 pub use hits::{Hit, Hits};
 pub use inspection::{EvaluateError, Inspection, match_text};
 pub use latin1::latin1;
@@ -29,6 +34,7 @@ pub use memo::Memo;
 pub use plan::{Plan, PlanError};
 pub use request::RequestFacts;
 pub use scan::{Effort, OverBudget};
+pub use trace::{Excerpt, Place, Trace, TraceQuery, trace_text};
 pub use variable::names as variable_names;
 
 /// Every lower-case operator name that a plan may use.

@@ -186,6 +186,11 @@ impl Store {
         values.join(&b',')
     }
 
+    /// The response body that was taken in; empty when there is none.
+    pub fn response_body(&self) -> &[u8] {
+        &self.response_body
+    }
+
     /// The entries that one view shows.
     pub fn seen(&self, view: View) -> impl Iterator<Item = &Entry> {
         self.entries

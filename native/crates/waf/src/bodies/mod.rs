@@ -28,6 +28,8 @@ pub struct ParseLimits {
     pub body_bytes_max: usize,
     /// `SecRequestBodyNoFilesLimit`: bytes of a body without the contents of its files.
     pub no_files_bytes_max: usize,
+    /// `SecUploadFileLimit`: files of a form.
+    pub files_max: usize,
     /// `SecArgumentSeparator`.
     pub argument_separator: u8,
     /// `SecRequestBodyAccess`: without it a body is not looked at.
@@ -45,6 +47,7 @@ impl Default for ParseLimits {
             json_depth_max: 512,
             body_bytes_max: 13_107_200,
             no_files_bytes_max: usize::MAX,
+            files_max: usize::MAX,
             argument_separator: b'&',
             request_body_access: true,
             response_body_access: false,

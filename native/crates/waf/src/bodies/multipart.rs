@@ -30,6 +30,7 @@ pub struct Flags {
     pub invalid_quoting: bool,
     pub invalid_part: bool,
     pub invalid_header_folding: bool,
+    pub file_limit_exceeded: bool,
 }
 
 /// `MULTIPART_UNMATCHED_BOUNDARY`, as ModSecurity counts since 3.0.5: 1 when what looked like a
@@ -56,6 +57,8 @@ pub fn parse(
         arguments,
         arguments_max: limits.arguments_max,
         flags: Flags::default(),
+        files: 0,
+        files_max: limits.files_max,
         files_size: 0,
     };
     let outcome = parser.form(content_type);
@@ -85,6 +88,8 @@ struct Parser<'a> {
     arguments: &'a mut Arguments,
     arguments_max: usize,
     flags: Flags,
+    files: usize,
+    files_max: usize,
     files_size: u64,
 }
 
@@ -310,6 +315,8 @@ impl Parser<'_> {
             let filename = self.store.copy(filename);
             self.store.push(Slot::Files, name, filename);
         }
+        self.files += 1;
+        self.flags.file_limit_exceeded |= self.files > self.files_max;
         self.store.push(Slot::FilesTmpContent, name, value);
         let size = self.store.number(value.len() as u64);
         self.store.push(Slot::FilesSizes, name, size);
@@ -378,6 +385,7 @@ fn show_flags(store: &mut Store, flags: &Flags) {
             Slot::MultipartInvalidHeaderFolding,
             flags.invalid_header_folding,
         ),
+        (Slot::MultipartFileLimitExceeded, flags.file_limit_exceeded),
     ];
     // All but the unmatched boundary are strictness errors, as in ModSecurity.
     let strict = flags.error || shown.iter().any(|(_, raised)| *raised);
@@ -386,7 +394,6 @@ fn show_flags(store: &mut Store, flags: &Flags) {
     let more = [
         (Slot::MultipartStrictError, strict),
         (Slot::MultipartCrlfLfLines, mixed_lines),
-        (Slot::MultipartFileLimitExceeded, false),
     ];
     for (slot, raised) in shown.into_iter().chain(more) {
         let digit = store.copy(if raised { b"1" } else { b"0" });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PlanError;
+use super::operators::Definition;
 use super::schema::{LeafSchema, TargetSchema};
 use crate::latin1::latin1;
 use crate::operators::{self, Operator};
@@ -44,9 +45,10 @@ pub struct Leaf {
     pub transformations: Vec<Transformation>,
     /// Index into the plan's operators; none when the argument is only known while reasoning.
     pub operator: Option<usize>,
-    pub operator_name: String,
-    pub argument: String,
-    pub entries: Vec<String>,
+    /// What the operator is compiled from; the argument of a dynamic leaf has macros.
+    pub definition: Arc<Definition>,
+    /// Compiled when it is reached, never by `scan`.
+    pub dynamic: bool,
     pub negated: bool,
     pub multi_match: bool,
     pub capture: bool,
@@ -89,9 +91,12 @@ impl Leaf {
             targets,
             transformations,
             operator: None,
-            operator_name: schema.operator,
-            argument: schema.argument,
-            entries: schema.entries,
+            definition: Arc::new(Definition {
+                name: schema.operator,
+                argument: schema.argument,
+                entries: schema.entries,
+            }),
+            dynamic: schema.dynamic,
             negated: schema.negated,
             multi_match: schema.multi_match,
             capture: schema.capture,

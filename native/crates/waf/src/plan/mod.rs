@@ -1,11 +1,12 @@
 //! The compiled scan plan: shared by all threads, never changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod leaf;
+mod operators;
 mod program;
 mod schema;
 
@@ -14,8 +15,10 @@ pub use program::{Program, Test, ViewPrograms};
 
 use crate::bodies::{DecodeLimits, ParseLimits};
 use crate::latin1::latin1;
-use crate::operators::{self, Gate, Operator, Presence};
+use crate::operators::{Gate, Operator, Presence, names};
+use crate::sieve::Sieve;
 use crate::variable::{SLOTS, Side, Slot, Variable};
+use operators::{Definition, Wanted};
 use schema::PlanSchema;
 
 /// Operators compiled while reasoning that are kept; their arguments may come from requests.
@@ -98,6 +101,8 @@ pub struct PhasePlan {
     /// Variables without members that some leaf looks at: they are there even without a value.
     pub scalars: Vec<Slot>,
     pub counts: Vec<Count>,
+    /// The literals of the phase's operators.
+    pub sieve: Sieve,
 }
 
 impl PhasePlan {
@@ -106,7 +111,7 @@ impl PhasePlan {
         self.views.get(slot as usize * 2 + side as usize)?.as_ref()
     }
 
-    fn build(leaves: &[(u32, &Leaf)]) -> Self {
+    fn build(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Self {
         let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
         let mut scalars = Vec::new();
         let mut counts: Vec<(String, Count)> = Vec::new();
@@ -131,8 +136,24 @@ impl PhasePlan {
             views,
             scalars,
             counts: counts.into_iter().map(|(_, count)| count).collect(),
+            sieve: sieve(leaves, operators),
         }
     }
+}
+
+/// Of the operators that no leaf of the phase has, none is sought.
+fn sieve(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Sieve {
+    let used: HashSet<usize> = leaves
+        .iter()
+        .filter_map(|(_, leaf)| leaf.operator)
+        .collect();
+    Sieve::new(operators.iter().enumerate().map(|(index, operator)| {
+        if used.contains(&index) {
+            operator.factors()
+        } else {
+            Some([].as_slice())
+        }
+    }))
 }
 
 /// Leaves that count the same members share one count; patterns are not compared.
@@ -164,7 +185,7 @@ fn add_count(counts: &mut Vec<(String, Count)>, (leaf, position): (u32, usize), 
 /// A compiled scan plan.
 pub struct Plan {
     leaves: Vec<Leaf>,
-    operators: Vec<Operator>,
+    operators: Vec<Arc<Operator>>,
     gates: Vec<PackedGate>,
     phases: Vec<PhasePlan>,
     limits: ParseLimits,
@@ -187,6 +208,7 @@ impl Plan {
             json_depth_max: schema.limits.json_depth_max,
             body_bytes_max: schema.limits.body_bytes_max,
             no_files_bytes_max: schema.limits.no_files_bytes_max.unwrap_or(usize::MAX),
+            files_max: schema.limits.upload_files_max.unwrap_or(usize::MAX),
             argument_separator,
             request_body_access: schema.request_body_access,
             response_body_access: schema.response_body_access,
@@ -201,30 +223,29 @@ impl Plan {
         let budget_ms = schema.limits.scan_budget_ms;
         let scan_budget = Duration::try_from_secs_f64(budget_ms / 1000.0)
             .map_err(|error| PlanError::new("scan plan", format!("scanBudgetMs: {error}")))?;
-        let mut compiled = Operators::default();
+        let mut wanted = Operators::default();
         let mut leaves = Vec::with_capacity(schema.leaves.len());
         for leaf in schema.leaves {
-            let (source, dynamic) = (leaf.source.clone(), leaf.dynamic);
+            let source = leaf.source.clone();
             let mut leaf = Leaf::read(leaf)?;
-            if dynamic {
+            if leaf.dynamic {
                 check_name(&leaf, &source)?;
-            } else {
-                leaf.operator = Some(compiled.index(&leaf, &source)?);
+            } else if !leaf.idle || !schema.checked {
+                leaf.operator = Some(wanted.index(&leaf, source));
             }
             leaves.push(leaf);
         }
+        let operators = wanted.compile(&mut leaves)?;
         let phases = (0..=5)
-            .map(|phase| PhasePlan::build(&scanned(&leaves, phase)))
+            .map(|phase| PhasePlan::build(&scanned(&leaves, phase), &operators))
             .collect();
         let mut targets = leaves.iter().flat_map(|leaf| &leaf.targets);
         let wants_full_request = targets.any(|target| target.variable.is_full_request());
-        let gates = compiled
-            .list
+        let gates = operators
             .iter()
             .map(|operator| PackedGate::new(operator.gate()))
             .collect();
         let dynamic = Mutex::default();
-        let operators = compiled.list;
         Ok(Self {
             leaves,
             operators,
@@ -244,7 +265,7 @@ impl Plan {
 
     /// The operator of this index.
     pub fn operator(&self, index: u32) -> Option<&Operator> {
-        self.operators.get(index as usize)
+        self.operators.get(index as usize).map(Arc::as_ref)
     }
 
     /// The gate of this operator.
@@ -284,8 +305,7 @@ impl Plan {
         {
             return Ok(Arc::clone(operator));
         }
-        let operator = operators::compile(&known.operator_name, argument, &known.entries)?;
-        let operator = Arc::new(operator);
+        let operator = Arc::new(known.definition.compile_with(argument)?);
         if let Ok(mut cache) = self.dynamic.lock() {
             if cache.len() >= DYNAMIC_OPERATORS_MAX {
                 cache.clear();
@@ -308,36 +328,52 @@ fn scanned(leaves: &[Leaf], phase: u8) -> Vec<(u32, &Leaf)> {
 }
 
 fn check_name(leaf: &Leaf, source: &str) -> Result<(), PlanError> {
-    if operators::names().contains(&leaf.operator_name.as_str()) {
+    let name = &leaf.definition.name;
+    if names().contains(&name.as_str()) {
         return Ok(());
     }
-    Err(PlanError::new(
-        source,
-        format!("unknown operator @{}", leaf.operator_name),
-    ))
+    Err(PlanError::new(source, format!("unknown operator @{name}")))
 }
 
-/// Compiled operators; equal ones once.
+/// The operators that the leaves of one plan ask for; equal ones once.
 #[derive(Default)]
 struct Operators {
-    list: Vec<Operator>,
-    known: HashMap<(String, String, Vec<String>), usize>,
+    list: Vec<Wanted>,
+    known: HashMap<Arc<Definition>, usize>,
 }
 
 impl Operators {
-    fn index(&mut self, leaf: &Leaf, source: &str) -> Result<usize, PlanError> {
-        let key = (
-            leaf.operator_name.clone(),
-            leaf.argument.clone(),
-            leaf.entries.clone(),
-        );
-        if let Some(index) = self.known.get(&key) {
-            return Ok(*index);
+    fn index(&mut self, leaf: &Leaf, source: String) -> usize {
+        let definition = Arc::clone(&leaf.definition);
+        let next = self.list.len();
+        let index = *self.known.entry(Arc::clone(&definition)).or_insert(next);
+        if index == next {
+            self.list.push(Wanted { definition, source });
         }
-        let operator = operators::compile(&leaf.operator_name, &leaf.argument, &leaf.entries)
-            .map_err(|reason| PlanError::new(source, format!("@{}: {reason}", key.0)))?;
-        self.list.push(operator);
-        self.known.insert(key, self.list.len() - 1);
-        Ok(self.list.len() - 1)
+        index
+    }
+
+    /// Compiles all, and lets go what only idle leaves asked for: it was compiled to be judged.
+    fn compile(self, leaves: &mut [Leaf]) -> Result<Vec<Arc<Operator>>, PlanError> {
+        let compiled = operators::compile_all(&self.list)?;
+        let mut places: Vec<Option<usize>> = vec![None; compiled.len()];
+        let mut kept = Vec::with_capacity(compiled.len());
+        for leaf in leaves.iter_mut() {
+            let Some(place) = leaf.operator.and_then(|index| places.get_mut(index)) else {
+                continue;
+            };
+            if leaf.idle {
+                continue;
+            }
+            if place.is_none() {
+                kept.extend(leaf.operator.and_then(|index| compiled.get(index)).cloned());
+                *place = Some(kept.len() - 1);
+            }
+        }
+        for leaf in leaves {
+            leaf.operator = leaf.operator.and_then(|index| *places.get(index)?);
+            leaf.definition = operators::shared(Arc::clone(&leaf.definition));
+        }
+        Ok(kept)
     }
 }

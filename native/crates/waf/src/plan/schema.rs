@@ -12,6 +12,9 @@ pub struct PlanSchema {
     pub argument_separator: String,
     pub request_body_access: bool,
     pub response_body_access: bool,
+    /// Every leaf has compiled before: idle ones need not be judged again.
+    #[serde(default)]
+    pub checked: bool,
 }
 
 #[derive(Deserialize)]
@@ -22,6 +25,7 @@ pub struct LimitsSchema {
     pub json_depth_max: usize,
     pub body_bytes_max: usize,
     pub no_files_bytes_max: Option<usize>,
+    pub upload_files_max: Option<usize>,
     #[serde(default)]
     pub decoding: DecodingSchema,
 }

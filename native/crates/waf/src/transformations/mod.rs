@@ -14,7 +14,10 @@ mod escapes;
 mod hex;
 mod html;
 mod paths;
+#[cfg(test)]
+mod reference;
 mod spaces;
+mod triggers;
 mod unicode;
 mod url;
 

@@ -234,6 +234,28 @@ fn fields_and_part_headers_are_bounded() {
             multipart::parse(&mut store, (FORM, body), &mut Arguments::default(), &limits);
         assert_eq!(outcome.is_ok(), fits, "{outcome:?}");
     }
+    let limits = ParseLimits {
+        files_max: 1,
+        ..ParseLimits::default()
+    };
+    let file = part("form-data; name=a; filename=b", "1");
+    for (body, flag) in [
+        (format!("{file}--xx--"), b"0"),
+        (format!("{file}{file}--xx--"), b"1"),
+    ] {
+        let (mut store, bytes, text) = held(body.as_bytes());
+        let form = (
+            FORM,
+            Body {
+                bytes: &bytes,
+                text,
+            },
+        );
+        multipart::parse(&mut store, form, &mut Arguments::default(), &limits).unwrap();
+        let exceeded = store.first(Slot::MultipartFileLimitExceeded);
+        assert_eq!(exceeded, Some(&flag[..]));
+        assert_eq!(store.first(Slot::MultipartStrictError), Some(&flag[..]));
+    }
     let headers: String = (0..64).map(|n| format!("X{n}: 1\r\n")).collect();
     let body =
         format!("--xx\r\nContent-Disposition: form-data; name=a\r\n{headers}\r\n1\r\n--xx--");
