@@ -28,6 +28,7 @@ export interface Scanner {
   variable(handle: number, name: string, selector: string): readonly Hit[]
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
+  setBodyAccess(handle: number, on: boolean): void
 }
 
 /** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
@@ -56,7 +57,13 @@ export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'> &
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
-  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
+  | 'scan'
+  | 'evaluate'
+  | 'variable'
+  | 'result'
+  | 'setBodyProcessor'
+  | 'forceBodyVariable'
+  | 'bodyAccess'
 > &
   Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
 
@@ -142,6 +149,10 @@ export class AddonScanner implements Scanner, Witness {
 
   forceBodyVariable(handle: number, on: boolean): void {
     this.#port.forceBodyVariable(handle, on)
+  }
+
+  setBodyAccess(handle: number, on: boolean): void {
+    this.#port.bodyAccess(handle, on)
   }
 
   trace(handle: number, ask: TraceAsk): MatchTrace | null {

@@ -119,6 +119,12 @@ export class Transaction {
     this.scanner.setBodyProcessor(this.facts.handle, processor)
   }
 
+  /** `ctl:requestBodyAccess`: whether the body is waited for, and read when it is there. */
+  setBodyAccess(on: boolean): void {
+    this.requestBodyAccess = on
+    this.scanner.setBodyAccess(this.facts.handle, on)
+  }
+
   /** `ctl:forceRequestBodyVariable`. */
   setForceBodyVariable(on: boolean): void {
     this.scanner.forceBodyVariable(this.facts.handle, on)

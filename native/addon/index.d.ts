@@ -51,6 +51,8 @@ export class WorkerPort {
   result(out: Uint8Array): number
   /** `ctl:requestBodyProcessor`: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | ''. Before the phase 2 scan. */
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   /** `ctl:forceRequestBodyVariable`. */
   forceBodyVariable(handle: number, on: boolean): void
   /** How a match of the exchange came about, computed anew; null when it cannot be told (too large, or not there any more). */
@@ -96,6 +98,8 @@ export class OfflinePort {
   variable(handle: number, name: string, selector: string, out: Uint8Array): number
   result(out: Uint8Array): number
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   forceBodyVariable(handle: number, on: boolean): void
 }
 

@@ -48,6 +48,8 @@ pub struct Inspection {
     arguments: Arguments,
     query_read: bool,
     processor: Option<BodyProcessor>,
+    /// `ctl:requestBodyAccess`, over what the plan says.
+    body_access: Option<bool>,
     body: Option<HeldBody>,
     body_read: bool,
     response_body: Option<HeldBody>,
@@ -70,6 +72,7 @@ impl Inspection {
             arguments: Arguments::default(),
             query_read: false,
             processor: None,
+            body_access: None,
             body: None,
             body_read: false,
             response_body: None,
@@ -89,6 +92,11 @@ impl Inspection {
     /// `ctl:forceRequestBodyVariable`: as in ModSecurity 3 `REQUEST_BODY` is there whenever there
     /// is a body, whoever reads it, so that no rule has to force it.
     pub fn force_body_variable(&mut self, _on: bool) {}
+
+    /// `ctl:requestBodyAccess`: whether phase 2 reads the body. Before its scan.
+    pub fn set_body_access(&mut self, on: bool) {
+        self.body_access = Some(on);
+    }
 
     /// Takes the request body in, once; it is parsed by the first scan after phase 1.
     pub fn set_body(&mut self, bytes: &Bytes, complete: bool) {
@@ -310,8 +318,12 @@ impl Inspection {
         }
     }
 
+    fn reads_body(&self, limits: &ParseLimits) -> bool {
+        self.body_access.unwrap_or(limits.request_body_access)
+    }
+
     fn read_body(&mut self, limits: &ParseLimits) {
-        let held = self.body.as_ref().filter(|_| limits.request_body_access);
+        let held = self.body.as_ref().filter(|_| self.reads_body(limits));
         let complete =
             held.is_none_or(|body| body.complete && body.bytes.len() <= limits.body_bytes_max);
         let bytes = held.map(|body| {
@@ -379,7 +391,7 @@ impl Inspection {
     }
 
     fn parse_body(&mut self, body: Body<'_>, limits: &ParseLimits) -> Result<(), String> {
-        let Some(processor) = self.processor.filter(|_| limits.request_body_access) else {
+        let Some(processor) = self.processor.filter(|_| self.reads_body(limits)) else {
             return Ok(());
         };
         let (store, arguments) = (&mut self.store, &mut self.arguments);

@@ -83,9 +83,9 @@ impl<'a> Scan<'a> {
     /// Every leaf of the phase over every value there is.
     pub fn phase(&mut self, phase: &'a PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
         let mut buffers = Buffers::default();
-        let mut present = 0u128;
+        let mut present = 0u64;
         for entry in self.store.entries() {
-            present |= 1 << entry.slot as u32;
+            present |= entry.slot.bit();
             for side in [Side::Value, Side::Name] {
                 let Some(programs) = phase.view(entry.slot, side) else {
                     continue;
@@ -95,11 +95,12 @@ impl<'a> Scan<'a> {
                 self.remembering(memo, program, (entry, side), &mut buffers)?;
             }
         }
-        // As in ModSecurity, a variable that is no collection is there when it is empty.
-        for slot in &phase.scalars {
-            if present >> *slot as u32 & 1 == 0
-                && let Some(programs) = phase.view(*slot, Side::Value)
-            {
+        for slot in phase
+            .scalars
+            .iter()
+            .filter(|slot| present & slot.bit() == 0)
+        {
+            if let Some(programs) = phase.view(*slot, Side::Value) {
                 self.value(&programs.other, (&Entry::empty(*slot), b""), &mut buffers)?;
             }
         }
@@ -254,7 +255,7 @@ impl<'a> Scan<'a> {
                 leaf: leaf_index,
                 target,
                 variable,
-                name: None,
+                name: leaf.named(target),
             };
             let text = text.clone();
             self.text(leaf, operator, (&text, origin))?;
@@ -279,12 +280,15 @@ impl<'a> Scan<'a> {
                     leaf: index,
                     target: position,
                     variable,
-                    name: None,
+                    name: leaf.named(position),
                 };
                 self.text(leaf, operator, (&store.count(leaf, position), origin))?;
                 continue;
             }
-            for (entry, side) in store.visible(target.variable) {
+            let mut seen = store.visible(target.variable).peekable();
+            let absent = target.variable.scalar().map(Entry::empty);
+            let absent = absent.filter(|_| seen.peek().is_none());
+            for (entry, side) in seen.chain(absent.iter().map(|entry| (entry, Side::Value))) {
                 let name = store.bytes(entry.name);
                 if !target.members.has(name) || leaf.excludes(target.variable, name) {
                     continue;
@@ -357,21 +361,13 @@ impl<'a> Scan<'a> {
 }
 
 impl Store {
-    /// Everything that a variable shows, oldest first. One that is no collection always shows
-    /// something, as in ModSecurity: without a value, the empty text.
-    pub fn visible(&self, variable: Variable) -> impl Iterator<Item = (Entry, Side)> {
+    /// Everything that a variable shows, oldest first.
+    pub fn visible(&self, variable: Variable) -> impl Iterator<Item = (&Entry, Side)> {
         let views = variable.views();
-        let found = self.entries().iter().filter_map(move |entry| {
+        self.entries().iter().filter_map(move |entry| {
             let view = views.iter().find(|(slot, _)| *slot == entry.slot)?;
-            Some((*entry, view.1))
-        });
-        let empty = match views {
-            [(slot, side)] if !slot.is_collection() && self.first(*slot).is_none() => {
-                Some((Entry::empty(*slot), *side))
-            }
-            _ => None,
-        };
-        found.chain(empty)
+            Some((entry, view.1))
+        })
     }
 
     /// The text of `&ARGS`: how many members a target of a leaf names, without its exclusions.
@@ -379,6 +375,9 @@ impl Store {
         let Some(target) = leaf.targets.get(usize::from(target)) else {
             return b"0".to_vec();
         };
+        if target.variable.scalar().is_some() {
+            return b"1".to_vec();
+        }
         let all = self.visible(target.variable);
         let members = all.filter(|(entry, _)| target.members.has(self.bytes(entry.name)));
         members.count().to_string().into_bytes()

@@ -48,7 +48,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What a variable without a value shows.
+    /// What a variable that is no collection shows while it has no value.
     pub fn empty(slot: Slot) -> Self {
         Self {
             slot,
@@ -124,8 +124,8 @@ impl Store {
         self.entries.push(Entry { slot, name, value });
     }
 
-    /// Sets a variable that is no collection, copying its text. An empty text needs no entry: the
-    /// scan shows one for every such variable that has none.
+    /// Sets a variable that is no collection, copying its text. An empty text is not kept: every
+    /// such variable shows one while it has no other, as in ModSecurity.
     pub fn set(&mut self, slot: Slot, bytes: &[u8]) {
         let text = self.copy(bytes);
         self.set_text(slot, text);

@@ -155,11 +155,14 @@ pub enum Extent {
 
 /// The body without its codings; itself when it has none.
 pub fn decode(body: &Encoded<'_>, limits: &DecodeLimits) -> Result<Bytes, DecodeError> {
+    if body.bytes.is_empty() {
+        return Ok(Bytes::new());
+    }
     let codings = codings(body.field)?;
     if codings.len() > limits.codings_max {
         return Err(DecodeError::TooManyCodings);
     }
-    if codings.is_empty() || body.bytes.is_empty() {
+    if codings.is_empty() {
         return Ok(body.bytes.clone());
     }
     let by_ratio = body.bytes.len().saturating_mul(limits.ratio_max);

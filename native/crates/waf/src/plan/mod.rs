@@ -98,9 +98,9 @@ pub struct Count {
 pub struct PhasePlan {
     /// By slot and side: `slot * 2 + side`.
     views: Vec<Option<ViewPrograms>>,
-    /// Variables without members that some leaf looks at: they are there even without a value.
-    pub scalars: Vec<Slot>,
     pub counts: Vec<Count>,
+    /// Slots without names that some leaf of the phase looks at: each has a text, if an empty one.
+    pub scalars: Vec<Slot>,
     /// The literals of the phase's operators.
     pub sieve: Sieve,
 }
@@ -113,8 +113,8 @@ impl PhasePlan {
 
     fn build(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Self {
         let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
-        let mut scalars = Vec::new();
         let mut counts: Vec<(String, Count)> = Vec::new();
+        let mut scalars = Vec::new();
         for (index, leaf) in leaves {
             for (position, target) in leaf.targets.iter().enumerate().filter(|(_, t)| !t.exclude) {
                 if target.count {
@@ -134,8 +134,8 @@ impl PhasePlan {
         }
         Self {
             views,
-            scalars,
             counts: counts.into_iter().map(|(_, count)| count).collect(),
+            scalars,
             sieve: sieve(leaves, operators),
         }
     }
