@@ -14,7 +14,12 @@ export interface Difference {
 const sums = /^9(?:49|59|80)\d{3}$/
 
 /** Of the sums a difference counts only when nothing else differs. */
-export function differences(request: PlainRequest, ours: Matches, theirs: Matches): Difference[] {
+export function differences(
+  request: PlainRequest,
+  ours: Matches | 'refused',
+  theirs: Matches | 'refused',
+): Difference[] {
+  if (ours === 'refused' || theirs === 'refused') return []
   const beyond = (these: Matches, those: Matches): Match[] =>
     [...these.values()].filter(({ id }) => !those.has(id))
   const all = [
@@ -59,6 +64,7 @@ export async function shrink(
 function* smaller(parts: Parts): Generator<Parts> {
   if (parts.kind !== null) yield { ...parts, kind: null, body: [], contentType: '', method: 'GET' }
   if (parts.path !== '/') yield { ...parts, path: '/' }
+  if (parts.tail !== '') yield { ...parts, tail: '' }
   const lists = ['query', 'cookies', 'headers', 'body'] as const
   for (const list of lists) {
     if (parts[list].length > 1 && list !== 'headers') yield { ...parts, [list]: [] }
@@ -66,7 +72,8 @@ function* smaller(parts: Parts): Generator<Parts> {
       yield { ...parts, [list]: parts[list].toSpliced(index, 1) }
     }
   }
-  for (const path of shorter(parts.path)) yield { ...parts, path }
+  for (const path of shorter(parts.path)) if (path.startsWith('/')) yield { ...parts, path }
+  for (const tail of shorter(parts.tail)) if (/^[?/;#]/.test(tail)) yield { ...parts, tail }
   for (const list of lists) {
     for (const [index, pair] of parts[list].entries()) {
       for (const less of shorterPairs(pair)) {

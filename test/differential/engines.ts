@@ -19,7 +19,8 @@ export type Matches = ReadonlyMap<number, Match>
 
 /** Answers one request after the other. */
 export interface Contender {
-  ask(request: PlainRequest): Promise<Matches>
+  /** `refused`: the server in front of the engine did not take the request. */
+  ask(request: PlainRequest): Promise<Matches | 'refused'>
   close(): Promise<void>
 }
 

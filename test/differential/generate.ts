@@ -2,6 +2,7 @@
 import type { Draw } from './draw.ts'
 import type { Material } from './material.ts'
 import { mutate } from './mutate.ts'
+import { distort } from './oddities.ts'
 import { contentTypeOf } from './request.ts'
 import type { BodyKind, Pair, Parts } from './request.ts'
 
@@ -61,6 +62,7 @@ function benignParts(material: Material, draw: Draw): Parts {
     method: draw.once(10) ? draw.pick(['HEAD', 'OPTIONS', 'DELETE']) : 'GET',
     path: draw.pick(paths),
     query: draw.several(draw.below(4), pair),
+    tail: '',
     cookies: draw.several(draw.below(3), pair).map(([name, value]) => [token(name), value]),
     headers: [
       ['Host', 'www.example.org'],
@@ -81,6 +83,10 @@ function benignParts(material: Material, draw: Draw): Parts {
 export function generate(material: Material, draw: Draw): Parts {
   let parts = benignParts(material, draw)
   if (draw.once(5)) return parts
+  if (draw.once(4)) {
+    const text = draw.once(2) ? draw.pick(material.attacks) : draw.pick(material.benign)
+    return distort(parts, mutate(text, draw), draw)
+  }
   for (let count = draw.once(4) ? 2 : 1; count > 0; count -= 1) {
     parts = draw.pick(places)(parts, mutate(draw.pick(material.attacks), draw), draw)
   }

@@ -38,6 +38,8 @@ type Engines = readonly [Contender, Contender]
 class Findings {
   requests = 0
   ids = 0
+  /** Requests that a server refused before its engine; nothing is compared. */
+  readonly refused = { ours: 0, theirs: 0 }
   readonly #decisions = readDecisions()
   readonly #known = new Map<string, Map<string, number>>()
   readonly #unknown = new Map<string, { count: number; parts: Parts; difference: Difference }>()
@@ -59,6 +61,8 @@ class Findings {
   /** True when every difference is of a known cause. */
   async tell(engines: Engines): Promise<boolean> {
     print(`${this.requests} requests, ${this.ids} matched ids compared`)
+    const { ours, theirs } = this.refused
+    if (ours + theirs > 0) print(`refused by the server: ${ours} by ours, ${theirs} by theirs`)
     for (const [name, counts] of this.#known) {
       const total = [...counts.values()].reduce((sum, count) => sum + count, 0)
       const each = [...counts].map(([key, count]) => `${count} × ${key}`).toSorted()
@@ -84,20 +88,23 @@ function shown({ method, target, headers, body }: PlainRequest): string {
   return lines.map((line) => `    ${JSON.stringify(line).slice(1, -1)}`).join('\n')
 }
 
-async function run(engines: Engines, count: number, seed: number): Promise<boolean> {
+async function run(engines: Engines, count: number, parallel: number): Promise<boolean> {
   const [ours, theirs] = engines
   const material = readMaterial(crsDirectory() ?? '')
-  const draw = new Draw(seed)
+  const draw = new Draw(Number(values.seed))
   const findings = new Findings()
   const one = async (parts: Parts): Promise<void> => {
     const request = assemble(parts)
     const [left, right] = await Promise.all([ours.ask(request), theirs.ask(request)])
     findings.requests += 1
+    if (left === 'refused') findings.refused.ours += 1
+    if (right === 'refused') findings.refused.theirs += 1
+    if (left === 'refused' || right === 'refused') return
     findings.ids += new Set([...left.keys(), ...right.keys()]).size
     findings.add(parts, differences(request, left, right))
   }
   while (findings.requests < count) {
-    const batch = Math.min(PARALLEL, count - findings.requests)
+    const batch = Math.min(parallel, count - findings.requests)
     await Promise.all(draw.several(batch, () => generate(material, draw)).map(one))
   }
   return findings.tell(engines)
@@ -113,12 +120,12 @@ async function main(): Promise<number> {
   try {
     const theirs = await openTheirs(rules)
     const ours = openOurs(rules)
-    const same = await run([ours, theirs], Number(values.count), Number(values.seed))
+    const same = values.count === '0' || await run([ours, theirs], Number(values.count), PARALLEL)
     await Promise.all([ours.close(), theirs.close()])
     if (Number(values.fronts) === 0) return same ? 0 : 3
     const fronts = await openFronts(rules, crs)
     print('over sockets:')
-    const alike = await run(fronts.engines, Number(values.fronts), Number(values.seed))
+    const alike = await run(fronts.engines, Number(values.fronts), 1)
     await fronts.close()
     return same && alike ? 0 : 3
   } finally {

@@ -12,6 +12,8 @@ export interface Parts {
   readonly method: string
   readonly path: string
   readonly query: readonly Pair[]
+  /** Follows the path and the query as it is. */
+  readonly tail: string
   readonly cookies: readonly Pair[]
   readonly headers: readonly Pair[]
   readonly kind: BodyKind | null
@@ -38,6 +40,7 @@ export function written(text: string, pattern: RegExp): string {
 
 const notInQuery = /[\0-\x20"#&<>\x7f-\xff]/g
 const notInPath = /[\0-\x20"#?<>\\^`{|}\x7f-\xff]/g
+const notInTarget = /[\0-\x20\x7f-\xff]/g
 const notInField = /[\0-\x08\x0a-\x1f\x7f]/g
 
 /** Writes the parts as a request. */
@@ -48,13 +51,13 @@ export function assemble(parts: Parts): PlainRequest {
   if (cookie.length > 0) headers.push(['Cookie', field(cookie.join('; '))])
   const body = parts.kind === null ? null : Buffer.from(bodyText(parts, parts.kind), 'latin1')
   if (body !== null) {
-    headers.push(['Content-Type', field(parts.contentType)])
+    if (parts.contentType !== '') headers.push(['Content-Type', field(parts.contentType)])
     headers.push(['Content-Length', String(body.length)])
   }
   const path = written(parts.path, notInPath)
   return {
     method: parts.method,
-    target: query === '' ? path : `${path}?${query}`,
+    target: (query === '' ? path : `${path}?${query}`) + written(parts.tail, notInTarget),
     headers,
     body: body?.length === 0 ? null : body,
   }
