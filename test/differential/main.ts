@@ -1,6 +1,6 @@
 /**
  * `npm run e2e:differential -- [--count 20000] [--seed N] [--fronts 2000]
- * [--ungated 1000]`: the same generated
+ * [--ungated 1000] [--minutes 60]`: the same generated
  * requests through our engine and through libmodsecurity3, with the same rules. Prints what they
  * match differently, by cause (decisions.yaml). Exit 3 when a difference is of no known cause; 1
  * when a package is missing.
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     count: { type: 'string', default: '20000' },
     seed: { type: 'string', default: '1' },
     fronts: { type: 'string', default: '2000' },
+    minutes: { type: 'string', default: '60' },
     ungated: { type: 'string', default: '1000' },
   },
 })
@@ -106,7 +107,8 @@ async function run(engines: Engines, count: number, parallel: number): Promise<b
     findings.ids += new Set([...left.keys(), ...right.keys()]).size
     findings.add(parts, differences(request, left, right))
   }
-  while (findings.requests < count) {
+  const until = Date.now() + Number(values.minutes) * 60_000
+  while (findings.requests < count && Date.now() < until) {
     const batch = Math.min(parallel, count - findings.requests)
     await Promise.all(draw.several(batch, () => generate(material, draw)).map(one))
   }
