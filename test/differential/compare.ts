@@ -47,7 +47,7 @@ export async function shrink(
     return found.some(({ only, match }) => only === wanted.only && match.id === wanted.match.id)
   }
   let smallest = parts
-  for (let again = true; again && steps < STEPS_MAX; ) {
+  for (let again = true; again && steps < STEPS_MAX;) {
     again = false
     for (const candidate of smaller(smallest)) {
       if (steps >= STEPS_MAX) break

@@ -144,7 +144,7 @@ async function main(): Promise<number> {
     const neutral = runUngated(rules, Number(values.ungated))
     const theirs = await openTheirs(rules)
     const ours = openOurs(rules)
-    const same = values.count === '0' || await run([ours, theirs], Number(values.count), PARALLEL)
+    const same = values.count === '0' || (await run([ours, theirs], Number(values.count), PARALLEL))
     await Promise.all([ours.close(), theirs.close()])
     if (Number(values.fronts) === 0) return same && neutral ? 0 : 3
     const fronts = await openFronts(rules, crs)

@@ -64,7 +64,7 @@ const attacks = [
   '(){ :; }; echo vulnerable',
   'Set-Cookie: PHPSESSID=abc123\r\nX: y',
   '*)(uid=*))(|(uid=*',
-  "1 AND extractvalue(1,concat(0x7e,version()))",
+  '1 AND extractvalue(1,concat(0x7e,version()))',
   'file:///etc/shadow',
   'data:text/html;base64,PHNjcmlwdD4=',
 ]

@@ -42,14 +42,15 @@ const mutations: Readonly<Record<string, Mutation>> = {
   'overlong url': some(/[!-?]/g, (one) => `%c0%${hex(0x80 | code(one), 2)}`),
   base64: (text) => Buffer.from(text, 'latin1').toString('base64'),
   hex: (text) => `0x${Buffer.from(text, 'latin1').toString('hex')}`,
-  reversed: (text) => [...text].toReversed().join(''),
+  reversed: (text) => text.split('').toReversed().join(''),
   cut: (text, draw) => text.slice(0, draw.below(text.length + 1)),
   tail: (text, draw) => text.slice(draw.below(text.length + 1)),
   byte: (text, draw) => {
     const at = draw.below(text.length + 1)
     return text.slice(0, at) + String.fromCharCode(draw.below(256)) + text.slice(at)
   },
-  'broken escapes': (text, draw) => text + draw.pick(['%', '%z1', '%u00', '&#', '&#x', '\\x', '\\u1']),
+  'broken escapes': (text, draw) =>
+    text + draw.pick(['%', '%z1', '%u00', '&#', '&#x', '\\x', '\\u1']),
   dots: (text) => text.replaceAll('../', '....//'),
   'dot segments': (text) => text.replaceAll('/', '/./'),
   backslashes: (text) => text.replaceAll('/', '\\'),

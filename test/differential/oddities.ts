@@ -104,7 +104,7 @@ const multipart = [
   `--B\r\n${part}; filename*=UTF-8''b.php\r\n\r\nv\r\n--B--\r\n`,
   `--B\r\n${part}\r\nContent-Transfer-Encoding: base64\r\n\r\ndg==\r\n--B--\r\n`,
   `--B\r\n${part}\r\n Content-Type: x\r\n\r\nv\r\n--B--\r\n`,
-  `--B\r\n${part}\r\nX-Part: <script>\r\nContent-Type: text/html; charset=utf-7\r\n\r\nv\r\n--B--\r\n`,
+  `--B\r\n${part}\r\nX-Part: <script>\r\nContent-Type: a/b; charset=utf-7\r\n\r\nv\r\n--B--\r\n`,
   `--B\r\n${part}; filename="a\\"b.jsp"\r\n\r\nv\r\n--B--\r\n`,
   `--B\r\n${part}\r\n\r\nv\r\n--B\r\n${part}\r\n\r\nw\r\n--B--\r\n`,
   '--B--\r\n',
@@ -146,11 +146,24 @@ const oddities: readonly Oddity[] = [
     const cookie = draw.pick(cookies).replace('b', () => text)
     return { ...parts, headers: [...parts.headers, ['Cookie', cookie]] }
   },
-  (parts, _, draw) => ({ ...parts, method: draw.pick(['TRACE', 'PATCH', 'ODD', 'get', 'PROPFIND']) }),
+  (parts, _, draw) => ({
+    ...parts,
+    method: draw.pick(['TRACE', 'PATCH', 'ODD', 'get', 'PROPFIND']),
+  }),
   (parts, _, draw) => raw(parts, 'application/json', draw.pick(json)),
-  (parts, text, draw) => raw(parts, 'application/json', draw.pick(json).replace('b', () => text)),
+  (parts, text, draw) =>
+    raw(
+      parts,
+      'application/json',
+      draw.pick(json).replace('b', () => text),
+    ),
   (parts, _, draw) => raw(parts, 'application/xml', draw.pick(xml)),
-  (parts, text, draw) => raw(parts, 'text/xml', draw.pick(xml).replace('one', () => text)),
+  (parts, text, draw) =>
+    raw(
+      parts,
+      'text/xml',
+      draw.pick(xml).replace('one', () => text),
+    ),
   (parts, _, draw) => raw(parts, 'multipart/form-data; boundary=B', draw.pick(multipart)),
   (parts, text, draw) => {
     const body = draw.pick(multipart).replace(draw.pick(['v', '"a"', 'X-Part']), () => text)
