@@ -280,7 +280,7 @@ fn forms_that_can_be_read_in_two_ways_are_errors() {
         header("Content-Disposition: form-data"),
         header("Content-Disposition: form-data; name=a; name=b"),
         "--xx\r\nContent-Disposition: form-data; name=a\r\n\r\n--xx--".to_owned(),
-        "--xx--\r\n".to_owned(),
+        "--xx--".to_owned(),
         header("Content-Disposition: form-data; name=a; filename=b; filename=c"),
         header("Content-Disposition: form-data; name=\"a"),
         header("Content-Disposition: form-data; name=\"a\"x"),
