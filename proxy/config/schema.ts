@@ -17,7 +17,7 @@ import {
   size,
   threads,
 } from './fields.ts'
-import { collections } from './state-schema.ts'
+import { collections, rbl } from './state-schema.ts'
 import { tuningKeys } from './tuning-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
@@ -127,6 +127,8 @@ const waf = z
       .describe('A worker that has work and is silent for longer is replaced'),
     decoding: decoding.prefault({}).describe('Bodies with a Content-Encoding'),
     collections: collections.prefault({}).describe('What rules remember beyond one request'),
+    rbl: rbl.prefault({}).describe('Lookups for @rbl; a request never waits for one'),
+    geoDatabase: path().nullable().prefault(null).describe('MaxMind database of @geoLookup'),
   })
   .transform(({ budget, workerSilence, auditBodyMax, ...rest }) => ({
     ...rest,

@@ -24,14 +24,15 @@ const MANY = 1_000
 
 /** Settings of ModSecurity that mean nothing here: they load, and a notice says so. */
 const withoutEffect = `SecAuditLog SecAuditLog2 SecAuditLogDirMode SecAuditLogFileMode
-  SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType SecCacheTransformations SecChrootDir SecConnEngine
-  SecConnReadStateLimit SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog
-  SecDebugLogLevel SecDisableBackendCompression SecGuardianLog SecInterceptOnError
-  SecPcreMatchLimit SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit
-  SecRuleInheritance SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine
-  SecStreamInBodyInspection SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles
-  SecCookieV0Separator SecRemoteTimeout SecRxPreFilter SecUnicodeCodePage SecUnicodeMap
-  SecUnicodeMapFile SecUploadDir SecUploadFileMode SecUploadKeepFiles SecWriteStateLimit`
+  SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType
+  SecCacheTransformations SecChrootDir SecConnEngine SecConnReadStateLimit
+  SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog SecDebugLogLevel
+  SecDisableBackendCompression SecGuardianLog SecInterceptOnError SecPcreMatchLimit
+  SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit SecRuleInheritance
+  SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine SecStreamInBodyInspection
+  SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles SecCookieV0Separator
+  SecRemoteTimeout SecRxPreFilter SecUnicodeCodePage SecUnicodeMap SecUnicodeMapFile
+  SecUploadDir SecUploadFileMode SecUploadKeepFiles SecWriteStateLimit`
 
 /** By lower-case name: directives are read without case, as Apache does. */
 export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, DirectiveKind>([
@@ -48,6 +49,7 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
   ['seccomponentsignature', words(1, 1, settings.componentSignature)],
   ['seccookieformat', words(1, 1, settings.mustBe('0'))],
   ['secdefaultaction', words(1, 1, secDefaultAction)],
+  ['secgeolookupdb', words(1, 1, settings.geoLookupDb)],
   ['secmarker', words(1, 1, secMarker)],
   ['sechashengine', words(1, 1, settings.mustBe('Off'))],
   ['secignorerulecompilationerrors', words(1, 1, settings.mustBe('Off'))],
@@ -78,7 +80,6 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
 
 /** Directives of ModSecurity that would ask for what this engine never does, and what to do. */
 export const refusedDirectives: ReadonlyMap<string, string> = new Map([
-  ['secgeolookupdb', 'remove it; there is no database of places'],
   ['secgsblookupdb', 'remove it'],
   ['sechashkey', 'remove the SecHash directives'],
   ['sechashmethodpm', 'remove the SecHash directives'],

@@ -6,12 +6,14 @@
 
 mod bodies;
 mod fuzz;
+pub mod geo;
 mod hits;
 mod inspection;
 mod latin1;
 mod memo;
 mod operators;
 mod plan;
+pub mod rbl;
 mod request;
 mod response;
 mod scan;

@@ -9,12 +9,15 @@ use crate::latin1::latin1;
 mod byte_sets;
 mod factors;
 mod gate;
+mod geo_lookup;
 mod injection;
 mod ip_match;
 mod numbers;
 mod pcre;
 mod pm;
+mod rbl;
 mod rx;
+mod sqli_words;
 mod strings;
 mod unsupported;
 mod validate;
@@ -22,7 +25,7 @@ mod verify;
 
 #[cfg(test)]
 pub use factors::seen;
-pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency};
+pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency, is_code};
 pub use gate::{ByteSet, Gate, Presence, meet, set_of, set_where, union};
 
 /// What was matched: group 0 first, at most ten groups; none for a group that took no part.
@@ -46,7 +49,7 @@ trait Matcher: Send + Sync {
 
     /// Texts of which any match contains one.
     fn factors(&self) -> Factors {
-        None
+        Factors::default()
     }
 }
 
@@ -66,8 +69,8 @@ impl Operator {
     }
 
     /// What any matching text contains one of; for the sieve.
-    pub fn factors(&self) -> Option<&[Factor]> {
-        self.factors.as_deref()
+    pub fn factors(&self) -> &Factors {
+        &self.factors
     }
 }
 
@@ -84,6 +87,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("endswith", strings::ends_with),
     ("eq", numbers::eq),
     ("ge", numbers::ge),
+    ("geolookup", geo_lookup::geo_lookup),
     ("gt", numbers::gt),
     ("ipmatch", ip_match::ip_match),
     ("ipmatchf", ip_match::ip_match),
@@ -94,6 +98,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("pm", pm::pm),
     ("pmf", pm::pm_from_file),
     ("pmfromfile", pm::pm_from_file),
+    ("rbl", rbl::rbl),
     ("rx", rx::rx),
     ("rxglobal", rx::rx_global),
     ("streq", strings::streq),
