@@ -5,6 +5,7 @@ import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
+import type { EventStore } from './events/store.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
 import { routeLevels } from './tuning.ts'
@@ -17,6 +18,7 @@ export interface Running {
   readonly wire: Pick<Wire, 'stats'>
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
+  readonly events: Pick<EventStore, 'find' | 'list' | 'numbers'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -36,7 +38,7 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
   return servers
 }
 
-function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminSource {
+function adminSource({ reloader, wire, supervisor, upstreams, events }: Running): AdminSource {
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -48,6 +50,7 @@ function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminS
       startTimeMs,
       workerRestarts: supervisor.restarts,
       reloads: reloader.state,
+      events: events.numbers,
       certificates: certificates.flatMap(({ names, notAfterMs }) =>
         names.map((san) => ({ san, notAfterMs })),
       ),
@@ -57,9 +60,13 @@ function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminS
     config: () => reloader.snapshot.config,
     reloads: () => reloader.state,
     routes: () => routeLevels(reloader.snapshot.config, reloader.snapshot.rules.program),
-    events: async (limit) => {
+    events: async (query) => {
       await collector.refresh()
-      return collector.events.newest(limit)
+      return events.list(query)
+    },
+    event: async (requestId) => {
+      await collector.refresh()
+      return events.find(requestId)
     },
     metrics: async () => {
       const reports = await collector.reports()

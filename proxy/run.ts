@@ -8,6 +8,7 @@ import type { Environment } from './config/environment.ts'
 import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
+import { EventStore } from './events/store.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
@@ -99,18 +100,20 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     clock: () => performance.now(),
   })
   await upstreams.configure(loaded)
+  const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
     wire,
     log,
+    events,
     onRetired: (generation) => reloader.retire(generation),
   })
   const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams })
+    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams, events })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
     for (const notice of first.notices) log.warn(notice)
@@ -135,6 +138,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     upstreams.stop()
     await supervisor.pool.stop()
     await Promise.all(servers.map((server) => server.close()))
+    events.close()
   }
 }
 

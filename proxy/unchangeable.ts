@@ -11,6 +11,7 @@ const settings: readonly (readonly [path: string, value: (config: EdgeConfig) =>
   ['wireThreads', ({ wireThreads }) => wireThreads],
   ['waf.workers', ({ waf }) => waf.workers],
   ['waf.workerSilence', ({ waf }) => waf.workerSilenceMs],
+  ['waf.events', ({ waf }) => JSON.stringify(waf.events)],
   ['admin', ({ admin }) => admin],
   ['status', ({ status }) => status],
   ['log.access', ({ log }) => log.access],

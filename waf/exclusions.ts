@@ -52,6 +52,15 @@ export class Exclusions {
   }
 }
 
+/**
+ * For `ctl:ruleRemoveById`: rules by id, but no SecAction, which ModSecurity v3 runs all the same
+ * (a removal by tag stops it).
+ */
+export function removableById(text: string): RuleTest {
+  const named = rulesById(text)
+  return (rule) => named(rule) && !isAction(rule)
+}
+
 /** `942100`, `1-999999`, `942100,942110-942120`: rules by id. Throws on anything else. */
 export function rulesById(text: string): RuleTest {
   const pieces = text.replaceAll(/\s*-\s*/g, '-').split(/[\s,]+/)
@@ -65,6 +74,11 @@ function range(text: string): readonly [number, number] {
   if (found === null) throw new Error(`"${text}" is no rule id or range of ids`)
   const first = Number(found[1])
   return [first, found[2] === undefined ? first : Number(found[2])]
+}
+
+/** True for a SecAction, which has nothing to test. */
+export function isAction(rule: Rule): boolean {
+  return rule.links[0]?.targets.length === 0
 }
 
 /** Rules that carry the tag, compared whole as ModSecurity v3 does. */

@@ -31,6 +31,7 @@ const match: MatchedRule = {
   tags: ['OWASP_CRS', 'attack-sqli'],
   value: { operator: 'Rx', parameter: '(?i)x', variable: 'ARGS:id', value: "1' OR '1'='1" },
   interruption: null,
+  notes: null,
 }
 
 const tail =

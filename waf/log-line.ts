@@ -14,6 +14,7 @@ const limits = {
   tag: 100,
   tags: 32,
   short: 256,
+  reference: 512,
 }
 
 /** One line without its line feed; always printable ASCII. */
@@ -34,23 +35,45 @@ export function logLine(match: MatchedRule, facts: ExchangeFacts): string {
     field('hostname', facts.hostname === '' ? facts.serverAddress : facts.hostname),
     field('uri', facts.uri.split('?', 1)[0] ?? '', limits.uri),
     field('unique_id', facts.uniqueId),
-    field('ref', ''),
+    field('ref', reference(match), limits.reference),
   ]
   const client = printable(facts.clientAddress, limits.short)
   const event = `${consequence(match)} ${matchText(match)}`
   return `[client ${client}] ModSecurity: ${event} ${fields.join(' ')}`
 }
 
-/** ``Matched "Operator `Rx' with parameter `…' against variable `ARGS:id' (Value: `…' )``. */
-export function matchText(match: MatchedRule): string {
+/**
+ * ``Matched "Operator `Rx' with parameter `…' against variable `ARGS:id' (Value: `…' )``; `show`
+ * makes the untrusted texts fit for where it is written.
+ */
+export function matchText(
+  match: MatchedRule,
+  show: (text: string, max: number) => string = printable,
+): string {
   if (match.value === null) return 'Unconditional match in SecAction.'
-  const parameter = printable(match.value.parameter, limits.parameter)
-  const variable = printable(match.value.variable, limits.variable)
-  const value = printable(match.value.value, limits.value)
+  const parameter = show(match.value.parameter, limits.parameter)
+  const variable = show(match.value.variable, limits.variable)
+  const value = show(match.value.value, limits.value)
   return (
     `Matched "Operator \`${match.value.operator}' with parameter \`${parameter}' ` +
     `against variable \`${variable}' (Value: \`${value}' )`
   )
+}
+
+/**
+ * `o3,6t:urldecodeuni,t:lowercase`: where the last link's operator found what it captured, and
+ * after which transformations. ModSecurity's `v`, the value's place in the raw request, is not
+ * known here.
+ */
+export function reference({ rule, notes }: MatchedRule): string {
+  const noted = notes?.links.at(-1)
+  if (noted === undefined) return ''
+  const value = noted.values.at(-1)
+  const found = value?.captures?.[0] ?? ''
+  const at = found === '' ? -1 : (value?.value.indexOf(found) ?? -1)
+  const chain = rule.links[noted.index]?.transformations ?? []
+  const names = chain.filter((name) => name !== 'none').map((name) => `t:${name}`)
+  return `${at < 0 ? '' : `o${at},${found.length}`}${names.join(',')}`
 }
 
 function consequence(match: MatchedRule): string {

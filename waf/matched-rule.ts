@@ -1,4 +1,5 @@
 /** A rule that matched, as the logs tell it. Texts are Latin-1 and not yet escaped or bounded. */
+import type { Notes } from './evidence/trail.ts'
 import type { Rule } from './rule.ts'
 import type { Interruption } from './verdict.ts'
 
@@ -23,6 +24,8 @@ export interface MatchedRule {
   readonly value: MatchedValue | null
   /** Set when this rule stopped the exchange. */
   readonly interruption: Interruption | null
+  /** What each link saw, and what the rule set. */
+  readonly notes: Notes | null
 }
 
 /** Names that are more than their first letter in upper case. */
@@ -45,6 +48,10 @@ const operatorNames: Readonly<Record<string, string>> = {
   validatebyterange: 'ValidateByteRange',
   validateurlencoding: 'ValidateUrlEncoding',
   validateutf8encoding: 'ValidateUtf8Encoding',
+  verifycc: 'VerifyCC',
+  verifycpf: 'VerifyCPF',
+  verifyssn: 'VerifySSN',
+  verifysvnr: 'VerifySVNR',
 }
 
 /** The operator's name as ModSecurity spells it. */

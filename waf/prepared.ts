@@ -2,6 +2,8 @@
  * A program made ready to run in one worker: macros and actions understood, jumps resolved, and
  * each phase split into the rules that a clean request never reaches and those it must.
  */
+import { notePlan } from './evidence/trail.ts'
+import type { NotePlan } from './evidence/trail.ts'
 import { fold } from './fold.ts'
 import { compileMacro } from './macro.ts'
 import type { Macro } from './macro.ts'
@@ -19,6 +21,8 @@ export interface PreparedRule {
   readonly data: Macro
   readonly tags: readonly Macro[]
   readonly redirect: Macro
+  /** Null when its matches are not kept. */
+  readonly notes: NotePlan | null
   /** Index of the rule to go on with after this one matched: skip and skipAfter resolved. */
   readonly next: number
 }
@@ -38,6 +42,8 @@ export interface PreparedProgram {
   readonly plan: number
   readonly settings: EngineSettings
   readonly components: readonly string[]
+  /** SecAuditLogRelevantStatus; null when none was written. */
+  readonly relevantStatus: RegExp | null
   /** Index 1–5, as in `Program`. */
   readonly phases: readonly PreparedPhase[]
   /** TX as every transaction finds it: what the rules that depend on no request have set. */
@@ -94,6 +100,7 @@ export function prepareUnfolded(program: Program): PreparedProgram {
     plan,
     settings,
     components,
+    relevantStatus: relevantStatus(settings),
     phases: program.phases.map((items, phase) =>
       preparePhase(items, program.scans[phase] === true),
     ),
@@ -101,6 +108,10 @@ export function prepareUnfolded(program: Program): PreparedProgram {
     readsResponse: true,
     responseMimeTypes: new Set(settings.responseBodyMimeTypes.map((type) => type.toLowerCase())),
   }
+}
+
+function relevantStatus({ auditLogRelevantStatus }: EngineSettings): RegExp | null {
+  return auditLogRelevantStatus === '' ? null : new RegExp(auditLogRelevantStatus)
 }
 
 /** The program with another rule in the place of the one with its id, and of no other effect. */
@@ -148,6 +159,7 @@ function prepareRule(item: ProgramRule, next: number): PreparedRule {
     data: compileMacro(data?.argument ?? rule.logdata),
     tags: rule.tags.map(compileMacro),
     redirect: compileMacro(rule.disruptiveArgument),
+    notes: notePlan(rule),
     next,
   }
 }

@@ -1,15 +1,15 @@
 /** Which rules some `ctl:` of a ruleset may take out, or blind to a target, while it runs. */
-import { rulesById, rulesByMsg, rulesByTag } from './exclusions.ts'
+import { removableById, rulesByMsg, rulesByTag } from './exclusions.ts'
 import type { Action, Rule } from './rule.ts'
 
 /** Says whether a rule is meant. */
 export type RuleTest = (rule: Rule) => boolean
 
 const selectors: Readonly<Record<string, (text: string) => RuleTest>> = {
-  ruleremovebyid: rulesById,
+  ruleremovebyid: removableById,
   ruleremovebytag: rulesByTag,
   ruleremovebymsg: rulesByMsg,
-  ruleremovetargetbyid: rulesById,
+  ruleremovetargetbyid: removableById,
   ruleremovetargetbytag: rulesByTag,
   ruleremovetargetbymsg: rulesByMsg,
 }

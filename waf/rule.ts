@@ -95,8 +95,16 @@ export interface EngineSettings {
   readonly argumentsLimit: number
   readonly argumentSeparator: string
   readonly auditEngine: 'on' | 'off' | 'relevant-only'
+  /** Letters; see `audit-parts.ts`. */
+  readonly auditLogParts: string
+  /** A regular expression over the status; '' when none was written. */
+  readonly auditLogRelevantStatus: string
   readonly componentSignatures: readonly string[]
   readonly collectionTimeoutSeconds: number
+  /** SecUploadFileLimit; null for no limit but the engine's own. */
+  readonly uploadFileLimit: number | null
+  /** SecWebAppId: WEBAPPID, and whose persistent collections these are. */
+  readonly webAppId: string
 }
 
 /** Everything that one list of SecLang files says: plain data, so that it can cross threads. */

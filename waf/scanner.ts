@@ -1,5 +1,13 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type { OfflinePort, ReadLimits, ReadRequest, WorkerPort } from '../native/addon/index.d.ts'
+import type {
+  MatchTrace,
+  OfflinePort,
+  ReadLimits,
+  ReadRequest,
+  TextExcerpt,
+  TraceAsk,
+  WorkerPort,
+} from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'
@@ -21,6 +29,18 @@ export interface Scanner {
   forceBodyVariable(handle: number, on: boolean): void
 }
 
+/** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
+export interface Witness {
+  /** How a match came about; null when it cannot be told. */
+  trace(handle: number, ask: TraceAsk): MatchTrace | null
+  /** The same for a text that was known only while reasoning. */
+  traceText(ask: TraceAsk, text: string): MatchTrace | null
+  /** The first bytes of the request's or the response's body, in Latin-1. */
+  body(handle: number, of: { readonly response: boolean; readonly bytesMax: number }): TextExcerpt
+}
+
+export type { MatchTrace, TextExcerpt, TraceAsk } from '../native/addon/index.d.ts'
+
 /** Which leaf to run, with what argument. */
 export interface LeafQuery {
   readonly plan: number
@@ -29,13 +49,15 @@ export interface LeafQuery {
 }
 
 /** The addon's part that a worker's port does not carry. */
-export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'>
+export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'> &
+  Partial<Pick<Addon, 'traceText'>>
 
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
   'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
->
+> &
+  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
 
 /** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
 export function createOfflinePort(): OfflinePort {
@@ -70,7 +92,7 @@ const keptBytesMax = 1024 * 1024
 const absent = 0xffff_ffff
 
 /** The scanner of one worker. */
-export class AddonScanner implements Scanner {
+export class AddonScanner implements Scanner, Witness {
   readonly #port: ScanPort
   readonly #addon: ScanFunctions
   readonly #names: readonly string[]
@@ -115,6 +137,19 @@ export class AddonScanner implements Scanner {
     this.#port.forceBodyVariable(handle, on)
   }
 
+  trace(handle: number, ask: TraceAsk): MatchTrace | null {
+    return this.#port.trace?.(handle, ask) ?? null
+  }
+
+  traceText(ask: TraceAsk, text: string): MatchTrace | null {
+    return this.#addon.traceText?.(ask, text) ?? null
+  }
+
+  body(handle: number, of: { readonly response: boolean; readonly bytesMax: number }): TextExcerpt {
+    const none = { text: '', offset: 0, length: 0 }
+    return this.#port.bodyExcerpt?.(handle, of.response, of.bytesMax) ?? none
+  }
+
   #fetch(length: number): ScanResult {
     if (length < 0) return 'over-budget'
     if (length === 0) return noHits
@@ -132,7 +167,7 @@ export class AddonScanner implements Scanner {
 
 /**
  * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
- * valueLength, captureCount, captureLength…], then the texts. One decode for all texts: the hits'
+ * valueLength, captureCount, captureLength…] (all ones: absent), then the texts. One decode for all texts: the hits'
  * own texts are slices of it.
  */
 export function decodeHits(
@@ -158,9 +193,10 @@ export function decodeHits(
     const captureCount = words[word + 4] ?? 0
     const name = nameBytes === absent ? null : take(nameBytes)
     const value = take(words[word + 3] ?? 0)
-    const captures: string[] = []
+    const captures: (string | null)[] = []
     for (let group = 0; group < captureCount; group += 1) {
-      captures.push(take(words[word + 5 + group] ?? 0))
+      const bytesOf = words[word + 5 + group] ?? 0
+      captures.push(bytesOf === absent ? null : take(bytesOf))
     }
     const variable = names[words[word + 1] ?? absent] ?? ''
     hits.push({ leaf: words[word] ?? absent, variable, name, value, captures })

@@ -1,4 +1,5 @@
 /** The state of one exchange under inspection: born with it, owned by it, never used again. */
+import { Trail } from './evidence/trail.ts'
 import { Exclusions } from './exclusions.ts'
 import type { StandingExclusions } from './exclusions.ts'
 import type { ExchangeFacts, ResponseFacts } from './facts.ts'
@@ -47,6 +48,8 @@ export class Transaction {
   highestSeverity = noSeverity
   engine: EngineMode
   auditEngine: EngineSettings['auditEngine']
+  /** Letters; see `audit-parts.ts`. */
+  auditLogParts: string
   requestBodyAccess: boolean
   responseBodyAccess: boolean
   sessionId = ''
@@ -54,7 +57,7 @@ export class Transaction {
   allowed: AllowScope = 'none'
   interruption: Interruption | null = null
   response: ResponseFacts | null = null
-  #captured = 0
+  #noted: Trail | null = null
 
   constructor(
     program: PreparedProgram,
@@ -75,8 +78,15 @@ export class Transaction {
     const { settings } = program
     this.engine = weaker(engineByMode[exchange.mode], settings.ruleEngine)
     this.auditEngine = settings.auditEngine
+    this.auditLogParts = settings.auditLogParts
     this.requestBodyAccess = settings.requestBodyAccess
     this.responseBodyAccess = settings.responseBodyAccess
+  }
+
+  /** The notes on rules that are kept; made when the first one matches. */
+  get noted(): Trail {
+    this.#noted ??= new Trail(this)
+    return this.#noted
   }
 
   /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
@@ -107,14 +117,21 @@ export class Transaction {
     this.engine = weaker(engineByMode[this.mode], engine)
   }
 
-  /** Groups 0–9 of a match become TX:0–9; groups that an earlier match left are forgotten. */
-  capture(groups: readonly string[]): void {
-    let index = 0
-    for (; index < groups.length && index < 10; index += 1) {
-      this.tx.set(String(index), groups[index] ?? '')
+  /**
+   * Groups 0–9 of a match become TX:0–9. As in ModSecurity v3, what an earlier match left under
+   * the number of a group that this one lacks stays.
+   */
+  capture(groups: readonly (string | null)[]): void {
+    for (let index = 0; index < groups.length && index < 10; index += 1) {
+      const group = groups[index] ?? null
+      if (group !== null) this.tx.set(String(index), group)
     }
-    for (let stale = index; stale < this.#captured; stale += 1) this.tx.delete(String(stale))
-    this.#captured = index
+  }
+
+  /** What a rule that fails does to MATCHED_VAR, MATCHED_VARS and their names. */
+  forgetMatches(): void {
+    this.matchedVar = null
+    if (this.matchedVars.length > 0) this.matchedVars = []
   }
 
   /** The anomaly scores: CRS 4's names, else CRS 3's. */
@@ -135,13 +152,6 @@ export class Transaction {
     const type = response.headers.find(([name]) => name.toLowerCase() === 'content-type')
     const mime = type?.[1].split(';', 1)[0]?.trim().toLowerCase() ?? 'null'
     return this.program.responseMimeTypes.has(mime)
-  }
-
-  /** True when the exchange belongs in the audit log. */
-  get auditable(): boolean {
-    if (this.engine === 'off' || this.auditEngine === 'off') return false
-    if (this.auditEngine === 'on' || this.interruption !== null) return true
-    return this.matched.some((match) => match.rule.auditLog)
   }
 }
 

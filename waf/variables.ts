@@ -23,12 +23,12 @@ const scalars: Readonly<Record<string, Scalar>> = {
   UNIQUE_ID: (transaction) => transaction.facts.uniqueId,
   SESSIONID: (transaction) => transaction.sessionId,
   USERID: (transaction) => transaction.userId,
-  WEBAPPID: () => 'default',
+  WEBAPPID: ({ program }) => program.settings.webAppId,
   USERAGENT_IP: (transaction) => transaction.facts.clientAddress,
   MODSEC_BUILD: () => '030000000',
   MSC_PCRE_ERROR: () => null,
   MSC_PCRE_LIMITS_EXCEEDED: () => null,
-  REMOTE_USER: () => null,
+  REMOTE_USER: ({ facts }) => basicUser(facts.headers),
   WEBSERVER_ERROR_LOG: () => null,
   DURATION: (transaction) => String(Math.max(0, Date.now() - transaction.facts.timeMs)),
   TIME: (transaction) => arrival(transaction).toTimeString().slice(0, 8),
@@ -149,4 +149,13 @@ function twoDigits(value: number): string {
 /** What TX holds under `key` as a number. */
 export function txNumber(transaction: Transaction, key: string): number {
   return toNumber(transaction.tx.get(key) ?? '')
+}
+
+/** The user of `Authorization: Basic …`, as it claims to be; null without one. */
+function basicUser(headers: readonly (readonly [string, string])[]): string | null {
+  const authorization = headers.find(([name]) => name.toLowerCase() === 'authorization')?.[1]
+  const encoded = /^\s*basic\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
+  if (encoded === undefined) return null
+  // RFC 7617 §2: the first colon ends the user's name.
+  return Buffer.from(encoded, 'base64').toString('latin1').split(':', 1)[0] ?? null
 }

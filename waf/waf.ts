@@ -2,13 +2,17 @@
  * The WAF as `proxy/serve.ts` sees it: one method for each moment of an exchange, a verdict from
  * each. A transaction pins the program it began with, so a new `Waf` may take over at any time.
  */
-import { auditRecord } from './audit.ts'
+import { auditRecord, isAuditable } from './audit.ts'
 import { runPhase } from './evaluate.ts'
+import { defaultEvidenceLimits } from './evidence/evidence.ts'
+import type { EvidenceLimits, WafEvidence } from './evidence/evidence.ts'
+import { gather, outline } from './evidence/gather.ts'
+import { Redaction } from './evidence/redact.ts'
 import type { ExchangeFacts, OutcomeFacts, ResponseFacts } from './facts.ts'
 import type { LineSink } from './log-file.ts'
 import { logLine } from './log-line.ts'
 import type { Program } from './program.ts'
-import type { Scanner } from './scanner.ts'
+import type { Scanner, Witness } from './scanner.ts'
 import { Transaction } from './transaction.ts'
 import { TunedProgram } from './tuning/tuned-program.ts'
 import { needsBody, overBudget, pass } from './verdict.ts'
@@ -22,7 +26,16 @@ export interface WafOptions {
   readonly log: LineSink | null
   /** One JSON line per transaction worth auditing. */
   readonly audit: LineSink | null
+  /** Absent: no evidence but ids, and no bodies in audit records. */
+  readonly witness?: Witness
+  /** Absent: the default names are secret. */
+  readonly redaction?: Redaction
+  readonly evidenceLimits?: EvidenceLimits
+  /** Most bytes of a body that an audit record shows. */
+  readonly auditBodyBytesMax?: number
 }
+
+const defaultAuditBodyBytesMax = 65_536
 
 /** How a route wants an exchange inspected. */
 export interface RouteInspection {
@@ -40,12 +53,20 @@ export class Waf {
   readonly #scanner: Scanner
   readonly #log: LineSink | null
   readonly #audit: LineSink | null
+  readonly #witness: Witness | null
+  readonly #redaction: Redaction
+  readonly #evidenceLimits: EvidenceLimits
+  readonly #auditBodyBytesMax: number
 
   constructor(options: WafOptions) {
     this.#program = new TunedProgram(options.program)
     this.#scanner = options.scanner
     this.#log = options.log
     this.#audit = options.audit
+    this.#witness = options.witness ?? null
+    this.#redaction = options.redaction ?? new Redaction()
+    this.#evidenceLimits = options.evidenceLimits ?? defaultEvidenceLimits
+    this.#auditBodyBytesMax = options.auditBodyBytesMax ?? defaultAuditBodyBytesMax
   }
 
   /** A fresh transaction; nothing is inspected yet. */
@@ -100,8 +121,22 @@ export class Waf {
   /** Phase 5 and the audit record: once per exchange, on its outcome. Decides nothing. */
   logging(transaction: Transaction, outcome: OutcomeFacts): void {
     this.#run(transaction, 5)
-    if (this.#audit === null || !transaction.auditable) return
-    this.#audit.write([auditRecord(transaction, outcome)])
+    if (this.#audit === null || !isAuditable(transaction, outcome)) return
+    const witness = this.#witness
+    const redaction = this.#redaction
+    const bodyBytesMax = this.#auditBodyBytesMax
+    this.#audit.write([auditRecord(transaction, outcome, { witness, redaction, bodyBytesMax })])
+  }
+
+  /** Why, in full or in outline; while the addon still holds the exchange. */
+  evidence(transaction: Transaction, isFull: boolean): WafEvidence {
+    if (this.#witness === null || !isFull) return outline(transaction)
+    return gather(transaction, {
+      witness: this.#witness,
+      redaction: this.#redaction,
+      limits: this.#evidenceLimits,
+      clock: () => performance.now(),
+    })
   }
 
   #run(transaction: Transaction, phase: number): Verdict {

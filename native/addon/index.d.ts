@@ -53,6 +53,10 @@ export class WorkerPort {
   setBodyProcessor(handle: number, processor: string): void
   /** `ctl:forceRequestBodyVariable`. */
   forceBodyVariable(handle: number, on: boolean): void
+  /** How a match of the exchange came about, computed anew; null when it cannot be told (too large, or not there any more). */
+  trace(handle: number, ask: TraceAsk): MatchTrace | null
+  /** The first bytes of the request's or the response's body, as far as it is held: for the audit log. */
+  bodyExcerpt(handle: number, response: boolean, bytesMax: number): TextExcerpt
 }
 
 /** A request that no connection carried. Texts are Latin-1, one character per byte. */
@@ -128,6 +132,35 @@ export interface ReadRequest {
 
 /** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
 export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest
+
+/** Which match is to be told: of the matches with this leaf, variable, name and value the `nth`. Texts are Latin-1. */
+export interface TraceAsk {
+  plan: number
+  leaf: number
+  argument: string
+  variable: string
+  name?: string
+  value: string
+  nth: number
+  excerptBytesMax: number
+}
+
+/** A part of a text, in Latin-1: where it begins, and how long the whole text is. */
+export interface TextExcerpt {
+  text: string
+  offset: number
+  length: number
+}
+
+/** The value as it came, what each transformation of the leaf made of it (null where nothing changed), and what the operator found in the last text. */
+export interface MatchTrace {
+  before: TextExcerpt
+  steps: (TextExcerpt | null)[]
+  spanStart?: number
+  spanLength?: number
+  captures: TextExcerpt[]
+}
+
 /** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */
 export function compilePlan(plan: string): number
 /** The same on threads of its own. */
@@ -135,6 +168,8 @@ export function compilePlanAside(plan: string): Promise<number>
 export function dropPlan(plan: number): void
 /** Runs a leaf's transformations and operator on a text known only while reasoning (TX, MATCHED_VAR). Result as `scan`, at most one hit per multiMatch step. `argument` '' takes the leaf's own. */
 export function matchText(plan: number, leaf: number, text: string, argument: string, out: Uint8Array): number
+/** As `WorkerPort.trace`, for a text that was known only while reasoning. */
+export function traceText(ask: TraceAsk, text: string): MatchTrace | null
 /** Names by index, as used in hits. */
 export function variableNames(): string[]
 /** Names of operators and transformations that exist, lower-case, for `edge waf lint` and load errors. */

@@ -1,5 +1,6 @@
 /** The one truth about the configuration: every key of `edge.yaml` with its meaning and default. */
 import { z } from 'zod'
+import { events } from './events-schema.ts'
 import {
   address,
   adminAddress,
@@ -110,6 +111,10 @@ const waf = z
     baseFile: path().nullable().prefault(null).describe('Replaces waf/base.conf'),
     logFile: path().nullable().prefault(null).describe('One text line per matched rule'),
     auditLogFile: path().nullable().prefault(null).describe('One JSON line per blocked exchange'),
+    auditBodyMax: size()
+      .prefault('64KiB')
+      .describe('Most bytes of a body in an audit record; SecAuditLogParts C, E, I ask for them'),
+    events: events.prefault({}).describe('Exchanges that `edge explain` can tell about'),
     onFailure: choice(['deny', 'pass'])
       .prefault('deny')
       .describe('What happens to a request that cannot be inspected'),
@@ -119,8 +124,9 @@ const waf = z
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
   })
-  .transform(({ budget, workerSilence, ...rest }) => ({
+  .transform(({ budget, workerSilence, auditBodyMax, ...rest }) => ({
     ...rest,
+    auditBodyBytesMax: auditBodyMax,
     budgetMs: budget,
     workerSilenceMs: workerSilence,
   }))

@@ -49,6 +49,7 @@ const operators: ReadonlyMap<string, OperatorKind> = new Map<string, OperatorKin
   ['pmfromfile', { ...list, entries: 'file' }],
   ['rbl', list],
   ['rx', { argument: 'required', macros: true }],
+  ['rxglobal', { argument: 'required', macros: true }],
   ['streq', plain],
   ['strmatch', plain],
   ['unconditionalmatch', bare],
@@ -56,6 +57,9 @@ const operators: ReadonlyMap<string, OperatorKind> = new Map<string, OperatorKin
   ['validateurlencoding', bare],
   ['validateutf8encoding', bare],
   ['verifycc', list],
+  ['verifycpf', list],
+  ['verifyssn', list],
+  ['verifysvnr', list],
   ['within', plain],
 ])
 
@@ -66,17 +70,13 @@ const aliases: ReadonlyMap<string, string> = new Map([
 
 /** SecLang has these; this engine does not. */
 const refused: ReadonlyMap<string, string> = new Map([
-  ['fuzzyhash', 'remove the rule'],
-  ['gsblookup', 'remove the rule'],
+  ['fuzzyhash', 'remove the rule; compare uploads behind the proxy'],
+  ['gsblookup', 'remove the rule; ModSecurity 3 does nothing for it either'],
   ['inspectfile', 'remove the rule; no program is run for a request'],
   ['rsub', 'remove the rule; bodies are never rewritten'],
-  ['rxglobal', 'use @rx'],
-  ['validatedtd', 'remove the rule'],
-  ['validatehash', 'remove the rule'],
-  ['validateschema', 'remove the rule'],
-  ['verifycpf', 'use @rx'],
-  ['verifyssn', 'use @rx'],
-  ['verifysvnr', 'use @rx'],
+  ['validatedtd', 'remove the rule; no DTD is read, validate XML behind the proxy'],
+  ['validatehash', 'remove the rule; ModSecurity 3 does nothing for it either'],
+  ['validateschema', 'remove the rule; validate XML behind the proxy'],
 ])
 
 /** Operators that never match here, and why: rules with them load, and a notice says so. */

@@ -55,8 +55,13 @@ export function newReading(): Reading {
       argumentsLimit: 1_000,
       argumentSeparator: '&',
       auditEngine: 'relevant-only',
+      // Bodies hold what no log should: the operator has to ask for them.
+      auditLogParts: 'ABFHZ',
+      auditLogRelevantStatus: '',
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
+      uploadFileLimit: null,
+      webAppId: 'default',
     },
     faults: [],
     notices: [],

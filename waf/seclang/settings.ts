@@ -1,4 +1,6 @@
 /** The directives that set one value of the engine. */
+import { withParts } from '../audit-parts.ts'
+import { reasonOf } from './faults.ts'
 import type { Place, SettingsDraft } from './reading.ts'
 
 type Read = (words: readonly string[], place: Place) => void
@@ -34,6 +36,19 @@ export function count(name: NamesOf<number>): Read {
       place.reading.settings[name] = value
     } else place.report(`"${words[0]}" is not a number from 1`, 'write a whole number')
   }
+}
+
+/** `SecUploadFileLimit 100`. */
+export const uploadFileLimit: Read = (words, place) => {
+  if (/^[1-9]\d{0,8}$/.test(words[0] ?? '')) {
+    place.reading.settings.uploadFileLimit = Number(words[0])
+  } else place.report(`"${words[0]}" is not a number from 1`, 'write a whole number')
+}
+
+/** `SecWebAppId shop`. */
+export const webAppId: Read = (words, place) => {
+  if (/^[\w.-]+$/.test(words[0] ?? '')) place.reading.settings.webAppId = words[0] ?? ''
+  else place.report(`"${words[0]}" is no name`, 'write letters, digits, ".", "_" and "-"')
 }
 
 /** `SecArgumentSeparator ;`. */
@@ -86,6 +101,25 @@ export const auditEngine = choice(
     settings.auditEngine = value
   },
 )
+
+/** `SecAuditLogParts ABIJDEFHZ`. */
+export const auditLogParts: Read = (words, place) => {
+  const parts = (words[0] ?? '').toUpperCase()
+  if (/^A[A-KZ]*Z$/.test(parts)) place.reading.settings.auditLogParts = withParts('', parts)
+  else
+    place.report(`"${words[0]}" is no list of parts`, 'write A, the parts B to K, and Z at the end')
+}
+
+/** `SecAuditLogRelevantStatus "^(?:5|4(?!04))"`. */
+export const auditLogRelevantStatus: Read = (words, place) => {
+  const pattern = words[0] ?? ''
+  try {
+    void new RegExp(pattern)
+    place.reading.settings.auditLogRelevantStatus = pattern
+  } catch (error) {
+    place.report(`bad pattern: ${reasonOf(error)}`, 'mend the regular expression')
+  }
+}
 
 /** Only what is safe may be said; the other value would ask for what this engine never does. */
 export function mustBe(value: string): Read {

@@ -36,8 +36,12 @@ export const settings: EngineSettings = {
   argumentsLimit: 100,
   argumentSeparator: '&',
   auditEngine: 'relevant-only',
+  auditLogParts: 'ABFHZ',
+  auditLogRelevantStatus: '',
   componentSignatures: [],
   collectionTimeoutSeconds: 0,
+  uploadFileLimit: null,
+  webAppId: 'default',
 }
 
 /** A plain GET without a body. */

@@ -5,5 +5,6 @@
 mod allocator;
 mod error;
 mod offline;
+mod trace;
 mod waf;
 mod wire;

@@ -104,7 +104,7 @@ pub(crate) fn unique_id() -> String {
     format!("{micros:016x}{count:08x}")
 }
 
-fn plan(id: u32) -> napi::Result<Arc<Plan>> {
+pub(crate) fn plan(id: u32) -> napi::Result<Arc<Plan>> {
     let plans = PLANS.read().unwrap_or_else(PoisonError::into_inner);
     let plan = plans.get(&id).cloned();
     plan.ok_or_else(|| napi::Error::from_reason(format!("no scan plan {id}")))
@@ -196,7 +196,7 @@ impl Kept {
 impl WorkerPort {
     /// Runs `run` on the exchange's inspection. After a panic the inspection is dropped: it may be
     /// half changed, and the exchange is lost anyway.
-    fn inspected<T>(
+    pub(crate) fn inspected<T>(
         &mut self,
         handle: u32,
         run: impl FnOnce(Scanned<'_>) -> napi::Result<T>,

@@ -12,6 +12,7 @@ use crate::request::{self, RequestFacts};
 use crate::response;
 use crate::scan::{Budget, Effort, Origin, OverBudget, Scan};
 use crate::store::{Store, Text};
+use crate::trace::{self, Place, Trace, TraceQuery};
 use crate::variable::{Slot, Variable};
 
 /// Room for a usual head: its bytes twice, names and values.
@@ -193,6 +194,29 @@ impl Inspection {
             });
         }
         &self.hits
+    }
+
+    /// How a value became the text that a leaf's operator saw; none when there is no such value.
+    pub fn trace(
+        &self,
+        plan: &Plan,
+        query: &TraceQuery<'_>,
+        place: &Place<'_>,
+    ) -> Result<Option<Trace>, EvaluateError> {
+        trace::trace((plan, &self.store), query, place)
+    }
+
+    /// The request body as it was held for inspection; empty when there is none.
+    pub fn request_body(&self) -> &[u8] {
+        self.body
+            .as_ref()
+            .map(|body| body.bytes.as_ref())
+            .unwrap_or_default()
+    }
+
+    /// The response body as far as it was inspected.
+    pub fn response_body(&self) -> &[u8] {
+        self.store.response_body()
     }
 
     /// The result of the last scan, evaluation or variable.

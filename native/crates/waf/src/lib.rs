@@ -14,8 +14,10 @@ mod plan;
 mod request;
 mod response;
 mod scan;
+mod sieve;
 mod store;
 mod texts;
+mod trace;
 mod transformations;
 mod variable;
 
@@ -29,6 +31,7 @@ pub use memo::Memo;
 pub use plan::{Plan, PlanError};
 pub use request::RequestFacts;
 pub use scan::{Effort, OverBudget};
+pub use trace::{Excerpt, Place, Trace, TraceQuery, trace_text};
 pub use variable::names as variable_names;
 
 /// Every lower-case operator name that a plan may use.

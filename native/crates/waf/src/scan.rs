@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use crate::hits::{Hit, Hits};
 use crate::memo::Memo;
-use crate::operators::{Captures, Operator};
+use crate::operators::{Captures, Operator, meet};
 use crate::plan::{Count, Leaf, PhasePlan, Plan, Program, Test};
+use crate::sieve::Sieve;
 use crate::store::{Entry, Store};
 use crate::texts::Texts;
 use crate::variable::{Side, Variable};
@@ -75,11 +76,12 @@ struct Buffers<'a> {
     /// The text of each node of the program, and how many texts there were after it.
     nodes: Vec<(usize, usize)>,
     captures: Captures,
+    sieve: Option<&'a Sieve>,
 }
 
 impl<'a> Scan<'a> {
     /// Every leaf of the phase over every value there is.
-    pub fn phase(&mut self, phase: &PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
+    pub fn phase(&mut self, phase: &'a PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
         let mut buffers = Buffers::default();
         for entry in self.store.entries() {
             for side in [Side::Value, Side::Name] {
@@ -87,6 +89,7 @@ impl<'a> Scan<'a> {
                     continue;
                 };
                 let program = programs.program(self.store.bytes(entry.name));
+                buffers.sieve = Some(&phase.sieve);
                 self.remembering(memo, program, (entry, side), &mut buffers)?;
             }
         }
@@ -136,13 +139,23 @@ impl<'a> Scan<'a> {
         self.budget.spend(value.len())?;
         buffers.texts.begin(value);
         buffers.nodes.clear();
+        let Some(sieve) = buffers.sieve else {
+            return Ok(());
+        };
+        let presence = buffers.texts.presence(0);
+        let survivors = buffers.texts.survivors(0, sieve);
+        let stays = !meet(&presence.0, &program.triggers);
+        if stays && !program.negates && !program.operators.meets(&survivors) {
+            return Ok(());
+        }
         for node in &program.nodes {
             let parent = buffers.nodes.get(node.parent).copied();
             let text = match parent {
                 Some((parent, kept)) => {
                     buffers.texts.keep(kept);
                     self.budget.spend(buffers.texts.bytes(parent).len())?;
-                    buffers.texts.transform(parent, node.transformation)
+                    let step = (node.transformation, &node.triggers);
+                    buffers.texts.transform(parent, step)
                 }
                 None => 0,
             };
@@ -151,11 +164,20 @@ impl<'a> Scan<'a> {
                 continue;
             }
             let changed = parent.is_none_or(|(parent, _)| parent != text);
+            let survivors = buffers.texts.survivors(text, sieve);
+            if !node.negates && !node.operators.meets(&survivors) {
+                continue;
+            }
             let presence = buffers.texts.presence(text);
             let bytes = buffers.texts.bytes(text);
             for test in &node.tests {
+                let survives = survivors.has(test.operator);
+                if !survives && !test.negated {
+                    continue;
+                }
                 let gate = self.plan.gate(test.operator);
-                let may_match = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
+                let admits = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
+                let may_match = survives && admits;
                 if (may_match || test.negated) && (changed || !test.only_changed) {
                     self.confirm(test, (entry, bytes, may_match), &mut buffers.captures)?;
                 }
@@ -287,7 +309,7 @@ impl<'a> Scan<'a> {
                 .and_then(|i| leaf.transformations.get(i))
             {
                 self.budget.spend(texts.bytes(index).len())?;
-                let next = texts.transform(index, *transformation);
+                let next = texts.transform(index, (*transformation, &[u64::MAX; 4]));
                 changed = next != index;
                 index = next;
             }

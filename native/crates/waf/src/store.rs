@@ -164,6 +164,11 @@ impl Store {
         }
     }
 
+    /// The response body that was taken in; empty when there is none.
+    pub fn response_body(&self) -> &[u8] {
+        &self.response_body
+    }
+
     /// The entries that one view shows.
     pub fn seen(&self, view: View) -> impl Iterator<Item = &Entry> {
         self.entries

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use crate::operators::Presence;
+use crate::operators::{ByteSet, Presence, meet};
+use crate::sieve::{OperatorSet, Sieve};
 use crate::transformations::Transformation;
 
 /// At least the number of transformations there are.
@@ -16,6 +17,7 @@ const LARGE_BYTES: usize = 128 * 1024;
 struct Form<'a> {
     bytes: Cow<'a, [u8]>,
     presence: Option<Presence>,
+    survivors: Option<OperatorSet>,
     /// What each transformation makes of this text, as an index.
     becomes: [u16; TRANSFORMATIONS_MAX],
 }
@@ -25,6 +27,7 @@ impl<'a> Form<'a> {
         Self {
             bytes,
             presence: None,
+            survivors: None,
             becomes: [UNKNOWN; TRANSFORMATIONS_MAX],
         }
     }
@@ -34,6 +37,8 @@ impl<'a> Form<'a> {
 #[derive(Default)]
 pub struct Texts<'a> {
     forms: Vec<Form<'a>>,
+    /// Scratch of the sieve.
+    view: Vec<u8>,
 }
 
 impl<'a> Texts<'a> {
@@ -80,8 +85,23 @@ impl<'a> Texts<'a> {
             .get_or_insert_with(|| Presence::of(&form.bytes))
     }
 
+    /// The operators that may match the text, computed on first use.
+    pub fn survivors(&mut self, index: usize, sieve: &Sieve) -> OperatorSet {
+        let Some(form) = self.forms.get_mut(index) else {
+            return OperatorSet::default();
+        };
+        *form
+            .survivors
+            .get_or_insert_with(|| sieve.survivors(&form.bytes, &mut self.view))
+    }
+
     /// The index of what the transformation makes of the text: its own when nothing changes.
-    pub fn transform(&mut self, index: usize, transformation: Transformation) -> usize {
+    /// A text without a byte of `triggers` does not change.
+    pub fn transform(
+        &mut self,
+        index: usize,
+        (transformation, triggers): (Transformation, &ByteSet),
+    ) -> usize {
         let Some(form) = self.forms.get(index) else {
             return index;
         };
@@ -94,11 +114,22 @@ impl<'a> Texts<'a> {
             return usize::from(known);
         }
         let before: &[u8] = &form.bytes;
-        let changed = match transformation.apply(Cow::Borrowed(before)) {
-            Cow::Borrowed(after) if after.len() == before.len() => None,
-            after => Some(after.into_owned()),
+        let presence = form.presence;
+        // The sieve does not tell letters by their case.
+        let survivors = match transformation {
+            Transformation::Lowercase | Transformation::Uppercase => form.survivors,
+            _ => None,
         };
-        let becomes = changed.map_or(index, |text| self.find_or_add(text));
+        let inert = presence.is_some_and(|presence| !meet(&presence.0, triggers));
+        let changed = if inert {
+            None
+        } else {
+            match transformation.apply(Cow::Borrowed(before)) {
+                Cow::Borrowed(after) if after.len() == before.len() => None,
+                after => Some(after.into_owned()),
+            }
+        };
+        let becomes = changed.map_or(index, |text| self.find_or_add(text, survivors));
         let place = self.forms.get_mut(index);
         if let Some(place) = place.and_then(|form| form.becomes.get_mut(transformation as usize)) {
             *place = u16::try_from(becomes).unwrap_or(UNKNOWN);
@@ -106,11 +137,14 @@ impl<'a> Texts<'a> {
         becomes
     }
 
-    fn find_or_add(&mut self, text: Vec<u8>) -> usize {
+    fn find_or_add(&mut self, text: Vec<u8>, survivors: Option<OperatorSet>) -> usize {
         if let Some(index) = self.forms.iter().position(|form| *form.bytes == *text) {
             return index;
         }
-        self.forms.push(Form::new(Cow::Owned(text)));
+        self.forms.push(Form {
+            survivors,
+            ..Form::new(Cow::Owned(text))
+        });
         self.forms.len() - 1
     }
 }

@@ -3,6 +3,7 @@
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use super::factors::{self, Factors};
 use super::gate::{self, ByteSet, Gate};
 
 /// Beyond this many candidates the rarest few are kept while walking the tree.
@@ -14,6 +15,8 @@ const CANDIDATES_KEPT: usize = 16;
 pub(super) struct Analysis {
     /// Open when the pattern does not parse.
     pub(super) gate: Gate,
+    /// None when the pattern does not parse.
+    pub(super) factors: Factors,
     /// An empty match always stands where `^` holds.
     pub(super) empty_only_at_line_start: bool,
 }
@@ -35,6 +38,7 @@ pub(super) fn analyse(pattern: &str) -> Analysis {
     let min_len = tree.properties().minimum_len().unwrap_or(0);
     Analysis {
         gate: Gate::new(sets, min_len),
+        factors: factors::of_pattern(&tree),
         empty_only_at_line_start: min_len == 0 && !empty_anywhere(&tree),
     }
 }

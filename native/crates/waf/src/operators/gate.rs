@@ -53,7 +53,7 @@ impl Gate {
 }
 
 /// The set of these bytes.
-pub(super) fn set_of(bytes: &[u8]) -> ByteSet {
+pub fn set_of(bytes: &[u8]) -> ByteSet {
     let mut set = [0u64; 4];
     for &byte in bytes {
         insert(&mut set, byte);
@@ -62,7 +62,7 @@ pub(super) fn set_of(bytes: &[u8]) -> ByteSet {
 }
 
 /// The set of the bytes that satisfy a condition.
-pub(super) fn set_where(holds: impl Fn(u8) -> bool) -> ByteSet {
+pub fn set_where(holds: impl Fn(u8) -> bool) -> ByteSet {
     let mut set = [0u64; 4];
     (0..=u8::MAX)
         .filter(|&byte| holds(byte))
@@ -78,7 +78,7 @@ pub(super) fn insert(set: &mut ByteSet, byte: u8) {
 }
 
 /// The bytes of either set.
-pub(super) fn union(left: &ByteSet, right: &ByteSet) -> ByteSet {
+pub fn union(left: &ByteSet, right: &ByteSet) -> ByteSet {
     let [a, b, c, d] = left;
     let [e, f, g, h] = right;
     [a | e, b | f, c | g, d | h]
@@ -89,7 +89,8 @@ fn contains(set: &ByteSet, byte: u8) -> bool {
         .is_some_and(|word| word >> (byte & 63) & 1 == 1)
 }
 
-fn meet(left: &ByteSet, right: &ByteSet) -> bool {
+/// Whether two sets have a byte in common.
+pub fn meet(left: &ByteSet, right: &ByteSet) -> bool {
     let [a, b, c, d] = left;
     let [e, f, g, h] = right;
     (a & e) | (b & f) | (c & g) | (d & h) != 0

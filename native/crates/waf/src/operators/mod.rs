@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use crate::latin1::latin1;
 
 mod byte_sets;
+mod factors;
 mod gate;
 mod injection;
 mod ip_match;
@@ -17,17 +18,21 @@ mod rx;
 mod strings;
 mod unsupported;
 mod validate;
-mod verify_cc;
+mod verify;
 
-pub use gate::{ByteSet, Gate, Presence};
+#[cfg(test)]
+pub use factors::seen;
+pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency};
+pub use gate::{ByteSet, Gate, Presence, meet, set_of, set_where, union};
 
-/// What was matched: group 0 first, at most ten groups, an unset one empty.
-pub type Captures = Vec<Vec<u8>>;
+/// What was matched: group 0 first, at most ten groups; none for a group that took no part.
+pub type Captures = Vec<Option<Vec<u8>>>;
 
 /// A compiled operator; the leaf's negation is the caller's.
 pub struct Operator {
     matcher: Box<dyn Matcher>,
     gate: Gate,
+    factors: Factors,
 }
 
 /// One operator's test. Its gate must admit every text that `matches` accepts.
@@ -37,6 +42,11 @@ trait Matcher: Send + Sync {
 
     fn gate(&self) -> Gate {
         Gate::open()
+    }
+
+    /// Texts of which any match contains one.
+    fn factors(&self) -> Factors {
+        None
     }
 }
 
@@ -53,6 +63,11 @@ impl Operator {
     /// leaf hits on it without running the operator.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// What any matching text contains one of; for the sieve.
+    pub fn factors(&self) -> Option<&[Factor]> {
+        self.factors.as_deref()
     }
 }
 
@@ -80,13 +95,17 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("pmf", pm::pm_from_file),
     ("pmfromfile", pm::pm_from_file),
     ("rx", rx::rx),
+    ("rxglobal", rx::rx_global),
     ("streq", strings::streq),
     ("strmatch", strings::contains),
     ("unconditionalmatch", strings::unconditional_match),
     ("validatebyterange", validate::byte_range),
     ("validateurlencoding", validate::url_encoding),
     ("validateutf8encoding", validate::utf8_encoding),
-    ("verifycc", verify_cc::verify_cc),
+    ("verifycc", verify::verify_cc),
+    ("verifycpf", verify::verify_cpf),
+    ("verifyssn", verify::verify_ssn),
+    ("verifysvnr", verify::verify_svnr),
     ("within", strings::within),
 ];
 
@@ -99,8 +118,12 @@ pub fn compile(name: &str, argument: &str, entries: &[String]) -> Result<Operato
     let entries: Vec<Vec<u8>> = entries.iter().map(|entry| latin1(entry)).collect();
     let matcher = factory(&latin1(argument), &entries)
         .map_err(|reason| format!("@{name} {argument:?}: {reason}"))?;
-    let gate = matcher.gate();
-    Ok(Operator { matcher, gate })
+    let (gate, factors) = (matcher.gate(), matcher.factors());
+    Ok(Operator {
+        matcher,
+        gate,
+        factors,
+    })
 }
 
 /// Every lower-case operator name that `compile` accepts.

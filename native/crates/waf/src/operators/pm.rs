@@ -2,7 +2,7 @@
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use super::{Captures, Compiled, Gate, Matcher, gate};
+use super::{Captures, Compiled, Factors, Gate, Matcher, factors, gate};
 
 /// `@pm nikto nessus |41 42|`: phrases between blanks; `|…|` holds hexadecimal bytes. TX:0 is the
 /// phrase, in the rule's spelling.
@@ -50,7 +50,7 @@ impl Matcher for Phrases {
         let Some(found) = self.automaton.find(text) else {
             return false;
         };
-        captures.extend(self.phrases.get(found.pattern().as_usize()).cloned());
+        captures.push(self.phrases.get(found.pattern().as_usize()).cloned());
         true
     }
 
@@ -73,6 +73,10 @@ impl Matcher for Phrases {
         });
         let min_len = self.phrases.iter().map(Vec::len).min().unwrap_or(0);
         Gate::new(vec![first, rarest], min_len)
+    }
+
+    fn factors(&self) -> Factors {
+        factors::of_phrases(self.phrases.iter().map(Vec::as_slice))
     }
 }
 

@@ -11,8 +11,6 @@ pub(super) fn reason(name: &str) -> String {
         "gsblookup" => "remove the rule: ModSecurity 3 does not implement it either",
         "validatedtd" | "validateschema" => "validate XML at the upstream",
         "validatehash" => "remove the rule: ModSecurity 3 does not implement it either",
-        "rxglobal" => "use @rx: it captures the first match",
-        "verifycpf" | "verifyssn" | "verifysvnr" => "use @rx for the number's form",
         _ => return format!("@{name} is no operator: check its spelling"),
     };
     format!("@{name} is not supported: {mend}")

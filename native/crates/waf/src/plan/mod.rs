@@ -1,6 +1,6 @@
 //! The compiled scan plan: shared by all threads, never changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub use program::{Program, Test, ViewPrograms};
 use crate::bodies::ParseLimits;
 use crate::latin1::latin1;
 use crate::operators::{Gate, Operator, Presence, names};
+use crate::sieve::Sieve;
 use crate::variable::{SLOTS, Side, Slot, Variable};
 use operators::{Definition, Wanted};
 use schema::PlanSchema;
@@ -98,6 +99,8 @@ pub struct PhasePlan {
     /// By slot and side: `slot * 2 + side`.
     views: Vec<Option<ViewPrograms>>,
     pub counts: Vec<Count>,
+    /// The literals of the phase's operators.
+    pub sieve: Sieve,
 }
 
 impl PhasePlan {
@@ -106,7 +109,7 @@ impl PhasePlan {
         self.views.get(slot as usize * 2 + side as usize)?.as_ref()
     }
 
-    fn build(leaves: &[(u32, &Leaf)]) -> Self {
+    fn build(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Self {
         let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
         let mut counts: Vec<(String, Count)> = Vec::new();
         for (index, leaf) in leaves {
@@ -126,8 +129,24 @@ impl PhasePlan {
         Self {
             views,
             counts: counts.into_iter().map(|(_, count)| count).collect(),
+            sieve: sieve(leaves, operators),
         }
     }
+}
+
+/// Of the operators that no leaf of the phase has, none is sought.
+fn sieve(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Sieve {
+    let used: HashSet<usize> = leaves
+        .iter()
+        .filter_map(|(_, leaf)| leaf.operator)
+        .collect();
+    Sieve::new(operators.iter().enumerate().map(|(index, operator)| {
+        if used.contains(&index) {
+            operator.factors()
+        } else {
+            Some([].as_slice())
+        }
+    }))
 }
 
 /// Leaves that count the same members share one count; patterns are not compared.
@@ -202,7 +221,7 @@ impl Plan {
         }
         let operators = wanted.compile(&mut leaves)?;
         let phases = (0..=5)
-            .map(|phase| PhasePlan::build(&scanned(&leaves, phase)))
+            .map(|phase| PhasePlan::build(&scanned(&leaves, phase), &operators))
             .collect();
         let mut targets = leaves.iter().flat_map(|leaf| &leaf.targets);
         let wants_full_request = targets.any(|target| target.variable.is_full_request());

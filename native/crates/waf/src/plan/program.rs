@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::leaf::{Leaf, Members};
-use crate::operators::Operator;
+use crate::operators::{ByteSet, Operator, union};
+use crate::sieve::OperatorSet;
 use crate::transformations::Transformation;
 use crate::variable::{Variable, View};
 
@@ -46,13 +47,24 @@ impl NameFilter {
 pub struct Node {
     pub parent: usize,
     pub transformation: Transformation,
+    /// Without any of these bytes it leaves a text alone.
+    pub triggers: ByteSet,
     pub tests: Vec<Test>,
+    /// The operators of its tests.
+    pub operators: OperatorSet,
+    /// Some test hits on texts that its operator does not match.
+    pub negates: bool,
 }
 
 /// Everything that runs on one value. The first node is the text as it came.
 #[derive(Default)]
 pub struct Program {
     pub nodes: Vec<Node>,
+    /// What all its nodes have.
+    pub operators: OperatorSet,
+    pub negates: bool,
+    /// A text without any of these bytes is left alone by all transformations.
+    pub triggers: ByteSet,
     /// Tells it from all programs of all plans; 0 when what it finds depends on the member's name.
     pub id: u64,
 }
@@ -136,7 +148,10 @@ impl Program {
         program.nodes.push(Node {
             parent: 0,
             transformation: Transformation::None,
+            triggers: ByteSet::default(),
             tests: vec![],
+            operators: OperatorSet::default(),
+            negates: false,
         });
         for (index, leaf) in leaves {
             for (position, target) in leaf.targets.iter().enumerate() {
@@ -151,6 +166,7 @@ impl Program {
             }
         }
         program.sort();
+        program.sum_up();
         let mut tests = program.nodes.iter().flat_map(|node| &node.tests);
         if tests.all(|test| test.filter.is_none()) {
             program.id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
@@ -207,7 +223,10 @@ impl Program {
                 self.nodes.push(Node {
                     parent,
                     transformation,
+                    triggers: transformation.triggers().unwrap_or([u64::MAX; 4]),
                     tests: Vec::new(),
+                    operators: OperatorSet::default(),
+                    negates: false,
                 });
                 self.nodes.len() - 1
             },
@@ -223,6 +242,18 @@ impl Program {
         self.take_branch(&mut rest, 0, 0);
         for node in &mut self.nodes {
             node.tests.sort_by_key(|test| test.operator);
+        }
+    }
+
+    fn sum_up(&mut self) {
+        for node in &mut self.nodes {
+            for test in &node.tests {
+                node.operators.insert(test.operator);
+                node.negates |= test.negated;
+            }
+            self.operators.join(&node.operators);
+            self.negates |= node.negates;
+            self.triggers = union(&self.triggers, &node.triggers);
         }
     }
 

@@ -15,6 +15,7 @@ mod hex;
 mod html;
 mod paths;
 mod spaces;
+mod triggers;
 mod unicode;
 mod url;
 

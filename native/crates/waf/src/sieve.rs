@@ -1,0 +1,370 @@
+//! Finds, in one pass over a text, which operators have one of their literals in it.
+
+use crate::operators::{FACTOR_BYTES_MIN, Factor, View, frequency};
+
+/// Operators with a bit of their own; those beyond are never sifted out. PL4 has some 400.
+const OPERATORS_MAX: usize = 1024;
+
+/// A set of operators by index, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorSet {
+    words: [u64; OPERATORS_MAX / 64],
+    beyond: bool,
+}
+
+impl OperatorSet {
+    /// Adds an operator.
+    pub fn insert(&mut self, operator: u32) {
+        match self.words.get_mut(operator as usize / 64) {
+            Some(word) => *word |= 1 << (operator % 64),
+            None => self.beyond = true,
+        }
+    }
+
+    /// Whether an operator is in the set.
+    pub fn has(&self, operator: u32) -> bool {
+        let word = self.words.get(operator as usize / 64);
+        word.map_or(self.beyond, |word| word >> (operator % 64) & 1 == 1)
+    }
+
+    /// Adds all operators of another set.
+    pub fn join(&mut self, other: &Self) {
+        for (word, more) in self.words.iter_mut().zip(other.words) {
+            *word |= more;
+        }
+        self.beyond |= other.beyond;
+    }
+
+    /// Whether the sets have an operator in common.
+    pub fn meets(&self, other: &Self) -> bool {
+        let shared = self.words.iter().zip(&other.words);
+        shared.fold(0, |all, (one, other)| all | (one & other)) != 0 || self.beyond && other.beyond
+    }
+}
+
+/// Bits of the first look at a window, as a power of two: 8 KiB for each length of window.
+const FILTER_BITS: u32 = 16;
+const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
+/// The longest window that is looked up; what is longer is compared when its window was found.
+const WINDOW_BYTES_MAX: usize = 4;
+
+/// The literals of all operators of a phase.
+#[derive(Default)]
+pub struct Sieve {
+    /// Operators of whose matches nothing is known: never sifted out.
+    unknown: OperatorSet,
+    folded: Windows,
+    letters: Windows,
+}
+
+/// The literals that are looked for in one view.
+#[derive(Default)]
+struct Windows {
+    /// By length of the window, from `FACTOR_BYTES_MIN`.
+    filters: [Option<Box<[u64; FILTER_WORDS]>>; 3],
+    /// Open addressing by window; a power of two.
+    table: Vec<Option<Place>>,
+    literals: Vec<Literal>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    window: u32,
+    length: u32,
+    /// First of the literals with this window, and the one after the last.
+    first: u32,
+    end: u32,
+}
+
+struct Literal {
+    text: Box<[u8]>,
+    /// Where its window stands in it.
+    offset: usize,
+    operator: u32,
+}
+
+impl Sieve {
+    /// The sieve for operators that are numbered in this order.
+    pub fn new<'a>(operators: impl Iterator<Item = Option<&'a [Factor]>>) -> Self {
+        let mut sieve = Self::default();
+        let mut folded = Vec::new();
+        let mut letters = Vec::new();
+        for (operator, factors) in (0..).zip(operators) {
+            let known = (operator as usize) < OPERATORS_MAX;
+            let Some(factors) = factors.filter(|_| known) else {
+                sieve.unknown.insert(operator);
+                continue;
+            };
+            for factor in factors {
+                let list = match factor.view {
+                    View::Folded => &mut folded,
+                    View::Letters => &mut letters,
+                };
+                list.push((factor.text.as_slice(), operator));
+            }
+        }
+        sieve.folded = Windows::new(&folded);
+        sieve.letters = Windows::new(&letters);
+        sieve
+    }
+
+    /// The operators that may match the text; all others do not.
+    pub fn survivors(&self, text: &[u8], view: &mut Vec<u8>) -> OperatorSet {
+        let mut found = self.unknown;
+        if text.len() >= FACTOR_BYTES_MIN {
+            see(text, View::Folded, view);
+            self.folded.search(view, &mut found);
+            see(text, View::Letters, view);
+            self.letters.search(view, &mut found);
+        }
+        found
+    }
+}
+
+impl Windows {
+    fn new(texts: &[(&[u8], u32)]) -> Self {
+        let mut sorted: Vec<(u32, u32, Literal)> = texts
+            .iter()
+            .map(|(text, operator)| {
+                let (offset, length) = rarest_window(text);
+                let window = text.iter().skip(offset).take(length);
+                let window = window.fold(0u32, |all, byte| all << 8 | u32::from(*byte));
+                let literal = Literal {
+                    text: (*text).into(),
+                    offset,
+                    operator: *operator,
+                };
+                (u32::try_from(length).unwrap_or(0), window, literal)
+            })
+            .collect();
+        sorted.sort_by(|a, b| (a.0, a.1, &a.2.text).cmp(&(b.0, b.1, &b.2.text)));
+        let mut windows = Self {
+            table: vec![None; (sorted.len() * 2).next_power_of_two()],
+            ..Self::default()
+        };
+        let mut last: Option<Place> = None;
+        for (length, window, literal) in sorted {
+            let index = u32::try_from(windows.literals.len()).unwrap_or(u32::MAX);
+            windows.literals.push(literal);
+            match &mut last {
+                Some(place) if (place.length, place.window) == (length, window) => {
+                    place.end = index + 1;
+                }
+                _ => {
+                    windows.close(last);
+                    last = Some(Place {
+                        window,
+                        length,
+                        first: index,
+                        end: index + 1,
+                    });
+                }
+            }
+        }
+        windows.close(last);
+        windows
+    }
+
+    /// Enters a window with all its literals.
+    fn close(&mut self, place: Option<Place>) {
+        let Some(place) = place else { return };
+        let filter = place.length as usize - FACTOR_BYTES_MIN;
+        if let Some(filter) = self.filters.get_mut(filter) {
+            let filter = filter.get_or_insert_with(|| Box::new([0; FILTER_WORDS]));
+            let bit = filter_bit(place.window);
+            if let Some(word) = filter.get_mut((bit >> 6) & (FILTER_WORDS - 1)) {
+                *word |= 1 << (bit & 63);
+            }
+        }
+        let mask = self.table.len() - 1;
+        let mut slot = table_slot(place.window, place.length) & mask;
+        while let Some(Some(_)) = self.table.get(slot) {
+            slot = (slot + 1) & mask;
+        }
+        if let Some(free) = self.table.get_mut(slot) {
+            *free = Some(place);
+        }
+    }
+
+    fn search(&self, view: &[u8], found: &mut OperatorSet) {
+        let [two, three, four] = &self.filters;
+        let mut window = 0u32;
+        for (index, byte) in view.iter().enumerate() {
+            window = window << 8 | u32::from(*byte);
+            if let Some(filter) = four
+                && index >= 3
+                && passes(filter, window)
+            {
+                self.compare(view, (index, window, 4), found);
+            }
+            if let Some(filter) = three
+                && index >= 2
+                && passes(filter, window & 0xff_ffff)
+            {
+                self.compare(view, (index, window & 0xff_ffff, 3), found);
+            }
+            if let Some(filter) = two
+                && index >= 1
+                && passes(filter, window & 0xffff)
+            {
+                self.compare(view, (index, window & 0xffff, 2), found);
+            }
+        }
+    }
+
+    /// Compares the literals whose window, perhaps, ends at this byte.
+    #[inline(never)]
+    fn compare(
+        &self,
+        view: &[u8],
+        (end, window, length): (usize, u32, u32),
+        found: &mut OperatorSet,
+    ) {
+        let mask = self.table.len() - 1;
+        let mut slot = table_slot(window, length) & mask;
+        while let Some(Some(place)) = self.table.get(slot) {
+            if (place.window, place.length) != (window, length) {
+                slot = (slot + 1) & mask;
+                continue;
+            }
+            let literals = self.literals.get(place.first as usize..place.end as usize);
+            for literal in literals.unwrap_or_default() {
+                if found.has(literal.operator) {
+                    continue;
+                }
+                let start = (end + 1).checked_sub(length as usize + literal.offset);
+                let here = start.and_then(|start| view.get(start..));
+                if here.is_some_and(|here| here.starts_with(&literal.text)) {
+                    found.insert(literal.operator);
+                }
+            }
+            return;
+        }
+    }
+}
+
+/// Where the window of a literal that benign text has least often stands, and its length.
+fn rarest_window(text: &[u8]) -> (usize, usize) {
+    let length = text.len().min(WINDOW_BYTES_MAX);
+    let windows = text.windows(length).enumerate();
+    let chance = |window: &[u8]| window.iter().map(|byte| frequency(*byte)).product::<f64>();
+    let rarest = windows.min_by(|(_, one), (_, other)| chance(one).total_cmp(&chance(other)));
+    (rarest.map_or(0, |(offset, _)| offset), length)
+}
+
+fn filter_bit(window: u32) -> usize {
+    (window.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
+}
+
+fn passes(filter: &[u64; FILTER_WORDS], window: u32) -> bool {
+    let bit = filter_bit(window);
+    let word = filter.get((bit >> 6) & (FILTER_WORDS - 1));
+    word.is_some_and(|word| word >> (bit & 63) & 1 == 1)
+}
+
+fn table_slot(window: u32, length: u32) -> usize {
+    ((window ^ length << 30).wrapping_mul(0x85eb_ca6b) >> 7) as usize
+}
+
+/// Fills `view` with what a view shows of a text.
+fn see(text: &[u8], view: View, into: &mut Vec<u8>) {
+    into.clear();
+    let table = match view {
+        View::Folded => &FOLDED,
+        View::Letters => &LETTERS,
+    };
+    if view == View::Folded {
+        into.extend(
+            text.iter()
+                .map(|byte| table.get(usize::from(*byte)).map_or(0, |seen| seen.0)),
+        );
+        return;
+    }
+    into.resize(text.len(), 0);
+    let mut length = 0;
+    for byte in text {
+        let (seen, kept) = table.get(usize::from(*byte)).copied().unwrap_or_default();
+        if let Some(place) = into.get_mut(length) {
+            *place = seen;
+        }
+        length += usize::from(kept);
+    }
+    into.truncate(length);
+}
+
+/// By byte: what a view shows in its place, and whether it shows anything.
+static FOLDED: [(u8, bool); 256] = table(false);
+static LETTERS: [(u8, bool); 256] = table(true);
+
+const fn table(letters: bool) -> [(u8, bool); 256] {
+    let mut all = [(0, false); 256];
+    let mut rest: &mut [(u8, bool)] = &mut all;
+    let mut byte = 0u8;
+    while let Some((first, tail)) = rest.split_first_mut() {
+        *first = (
+            byte.to_ascii_lowercase(),
+            !letters || byte.is_ascii_alphanumeric(),
+        );
+        byte = byte.wrapping_add(1);
+        rest = tail;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn factor(view: View, text: &str) -> Factor {
+        Factor {
+            view,
+            text: text.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_view_is_what_the_literals_were_made_with() {
+        let text: Vec<u8> = (0..=255).collect();
+        for view in [View::Folded, View::Letters] {
+            let mut shown = Vec::new();
+            see(&text, view, &mut shown);
+            assert_eq!(shown, crate::operators::seen(&text, view));
+        }
+    }
+
+    #[test]
+    fn operators_beyond_the_set_are_never_sifted_out() {
+        let none: Option<&[Factor]> = Some(&[]);
+        let sieve = Sieve::new((0..1100).map(|_| none));
+        let survivors = sieve.survivors(b"text", &mut Vec::new());
+        assert!(!survivors.has(0) && !survivors.has(1023) && survivors.has(1024));
+    }
+
+    #[test]
+    fn an_operator_survives_with_one_of_its_literals_or_when_nothing_is_known() {
+        let select = [factor(View::Letters, "unionselect")];
+        let tags = [factor(View::Folded, "<a"), factor(View::Folded, "<script")];
+        let path = [
+            factor(View::Folded, "../"),
+            factor(View::Folded, "etc/passwd"),
+        ];
+        let operators = [Some(&select[..]), None, Some(&tags[..]), Some(&path[..])];
+        let sieve = Sieve::new(operators.into_iter());
+        for (text, expected) in [
+            ("", vec![1]),
+            ("a", vec![1]),
+            ("plain words", vec![1]),
+            ("UNION \t SELECT", vec![0, 1]),
+            ("x<A", vec![1, 2]),
+            ("< a", vec![1]),
+            ("..", vec![1]),
+            ("../", vec![1, 3]),
+            ("/etc/passw", vec![1]),
+            ("/etc/passwd <script", vec![1, 2, 3]),
+        ] {
+            let survivors = sieve.survivors(text.as_bytes(), &mut Vec::new());
+            let survivors: Vec<u32> = (0..4).filter(|one| survivors.has(*one)).collect();
+            assert_eq!(survivors, expected, "{text}");
+        }
+    }
+}
