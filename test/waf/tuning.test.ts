@@ -178,7 +178,7 @@ for (const [index, one] of cases.entries())
       expect(hits).toBeGreaterThan(200)
       byHand.close()
     },
-    120_000,
+    240_000,
   )
 
 test.runIf(crs)('exclusions cost no plan, levels one each', () => {
