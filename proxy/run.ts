@@ -12,7 +12,6 @@ import { EventStore } from './events/store.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
-import { startOperatorServers } from './operator.ts'
 import { Reloader, certificateSetOf } from './reload.ts'
 import type { Signals } from './signals.ts'
 import { type Snapshot, numbered, prepare } from './snapshot.ts'
@@ -112,8 +111,14 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
   let servers: readonly FastifyInstance[] = []
   try {
-    await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams, events })
+    // What operators talk to is loaded while the workers start, and only where they may talk.
+    const isAsked = config.admin !== null || config.status !== null
+    const [operator] = await Promise.all([
+      isAsked ? import('./operator.ts') : null,
+      supervisor.pool.start(),
+    ])
+    const running = { reloader, wire, supervisor, upstreams, events }
+    servers = (await operator?.startOperatorServers(running)) ?? []
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
     for (const notice of first.notices) log.warn(notice)
