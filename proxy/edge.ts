@@ -3,7 +3,7 @@ import assert from 'node:assert'
 import { Redaction } from '../waf/evidence/redact.ts'
 import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
-import { AddonScanner } from '../waf/scanner.ts'
+import { AddonScanner, openCollectionStore } from '../waf/scanner.ts'
 import { Waf } from '../waf/waf.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { Router } from './router.ts'
@@ -127,6 +127,7 @@ class EdgeBuilder {
       auditBodyBytesMax,
       log: this.#logAt(logFile),
       audit: this.#logAt(auditLogFile),
+      collections: { store: openCollectionStore('shared'), now: () => Date.now() },
     })
     this.#waf = { waf, program, paths }
     return waf

@@ -5,6 +5,7 @@ import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
+import type { Collections } from './collections.ts'
 import type { EventStore } from './events/store.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -19,6 +20,7 @@ export interface Running {
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
   readonly events: Pick<EventStore, 'find' | 'list' | 'numbers'>
+  readonly collections: Pick<Collections, 'samples'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -38,7 +40,8 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
   return servers
 }
 
-function adminSource({ reloader, wire, supervisor, upstreams, events }: Running): AdminSource {
+function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSource {
+  const { upstreams, events, collections } = parts
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -71,7 +74,8 @@ function adminSource({ reloader, wire, supervisor, upstreams, events }: Running)
     metrics: async () => {
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
-      return expose(reports, [...samplesOf(stats, now()), ...upstreamSamples(upstreams)])
+      const own = [...samplesOf(stats, now()), ...upstreamSamples(upstreams)]
+      return expose(reports, [...own, ...collections.samples()])
     },
     upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Program } from '../waf/program.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { exitCodes } from './cli/exit-codes.ts'
+import { type Collections, startCollections } from './collections.ts'
 import type { Environment } from './config/environment.ts'
 import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
@@ -100,6 +101,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   })
   await upstreams.configure(loaded)
   const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
+  // Before the first worker: none may write what the file would then put back.
+  const collections = startCollections(config.waf.collections, log)
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
@@ -108,7 +111,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     events,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
+  const main = { identities, upstreams, collections, watch }
+  const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
   let servers: readonly FastifyInstance[] = []
   try {
     // What operators talk to is loaded while the workers start, and only where they may talk.
@@ -117,7 +121,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
       isAsked ? import('./operator.ts') : null,
       supervisor.pool.start(),
     ])
-    const running = { reloader, wire, supervisor, upstreams, events }
+    const running = { reloader, wire, supervisor, upstreams, events, collections }
     servers = (await operator?.startOperatorServers(running)) ?? []
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
@@ -135,6 +139,8 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     options.signals.onHangup(() => undefined)
     manager.stopping()
+    // A successor that starts meanwhile finds what there is; the rest follows at the end.
+    collections.save()
     await drain(wire, reloader.snapshot.config.drain)
     await supervisor.flush(flushMs)
     return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
@@ -142,6 +148,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     upstreams.stop()
     await supervisor.pool.stop()
+    collections.stop()
     await Promise.all(servers.map((server) => server.close()))
     events.close()
   }
@@ -153,10 +160,11 @@ function reloaderOf(
   parts: Parts & {
     readonly identities: Identities
     readonly upstreams: Upstreams
+    readonly collections: Collections
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, watch } = parts
+  const { given, options, manager, collections, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -170,7 +178,9 @@ function reloaderOf(
     onEnd: (files, taken) => {
       watch?.set(files)
       manager.ready(statusOf(reloader))
-      if (taken !== null) options.onTaken(taken)
+      if (taken === null) return
+      collections.configure(taken.config.waf.collections)
+      options.onTaken(taken)
     },
   })
   return reloader

@@ -12,6 +12,7 @@ const settings: readonly (readonly [path: string, value: (config: EdgeConfig) =>
   ['waf.workers', ({ waf }) => waf.workers],
   ['waf.workerSilence', ({ waf }) => waf.workerSilenceMs],
   ['waf.events', ({ waf }) => JSON.stringify(waf.events)],
+  ['waf.collections.file', ({ waf }) => waf.collections.file],
   ['admin', ({ admin }) => admin],
   ['status', ({ status }) => status],
   ['log.access', ({ log }) => log.access],

@@ -114,11 +114,14 @@ function readsOnlyTx({ link, test, txKey }: PreparedLink): boolean {
 }
 
 function writesOnlyTx({ link }: PreparedLink): boolean {
-  return link.actions.every(
-    ({ name, argument }) =>
-      name !== 'setvar' || (/^!?\s*tx[.:]/i.test(argument) && isTxText(argument)),
-  )
+  return link.actions.every(({ name, argument }) => {
+    if (opensCollection.has(name)) return false
+    return name !== 'setvar' || (/^!?\s*tx[.:]/i.test(argument) && isTxText(argument))
+  })
 }
+
+/** Every transaction opens its own. */
+const opensCollection = new Set(['initcol', 'setsid', 'setuid', 'setrsc'])
 
 /** True when every macro of the text reads a member of TX that is no capture. */
 function isTxText(text: string): boolean {
@@ -174,4 +177,5 @@ const noScanner: Scanner = {
   variable: unread,
   setBodyProcessor: unread,
   forceBodyVariable: unread,
+  setBodyAccess: unread,
 }

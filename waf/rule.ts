@@ -127,4 +127,6 @@ export interface SecLangFault {
   readonly column: number
   readonly message: string
   readonly mend: string
+  /** Set on a notice of what loads, but is hardly what was meant. */
+  readonly doubtful?: true
 }

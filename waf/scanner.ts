@@ -1,5 +1,6 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
 import type {
+  CollectionStore,
   MatchTrace,
   OfflinePort,
   ReadLimits,
@@ -27,6 +28,7 @@ export interface Scanner {
   variable(handle: number, name: string, selector: string): readonly Hit[]
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
+  setBodyAccess(handle: number, on: boolean): void
 }
 
 /** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
@@ -55,7 +57,13 @@ export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'> &
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
-  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
+  | 'scan'
+  | 'evaluate'
+  | 'variable'
+  | 'result'
+  | 'setBodyProcessor'
+  | 'forceBodyVariable'
+  | 'bodyAccess'
 > &
   Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
 
@@ -83,6 +91,12 @@ export function compileScanPlanAside(plan: string): Promise<number> {
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
+}
+
+/** The program's store of persistent collections, or one of its own for a test or a tool. */
+export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
+  const { CollectionStore: Store } = loadAddon()
+  return new Store(scope === 'shared')
 }
 
 const noHits: readonly Hit[] = []
@@ -135,6 +149,10 @@ export class AddonScanner implements Scanner, Witness {
 
   forceBodyVariable(handle: number, on: boolean): void {
     this.#port.forceBodyVariable(handle, on)
+  }
+
+  setBodyAccess(handle: number, on: boolean): void {
+    this.#port.bodyAccess(handle, on)
   }
 
   trace(handle: number, ask: TraceAsk): MatchTrace | null {

@@ -1,4 +1,6 @@
 /** The state of one exchange under inspection: born with it, owned by it, never used again. */
+import { OpenCollection } from './collections/open-collection.ts'
+import type { CollectionName, CollectionSource } from './collections/open-collection.ts'
 import { Trail } from './evidence/trail.ts'
 import { Exclusions } from './exclusions.ts'
 import type { StandingExclusions } from './exclusions.ts'
@@ -6,6 +8,7 @@ import type { ExchangeFacts, ResponseFacts } from './facts.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import type { PreparedProgram } from './prepared.ts'
 import type { EngineMode, EngineSettings, Rule } from './rule.ts'
+import { openCollectionStore } from './scanner.ts'
 import type { Scanner } from './scanner.ts'
 import { txNumber } from './variables.ts'
 import type { Value } from './variables.ts'
@@ -36,8 +39,6 @@ export class Transaction {
 
   /** TX by lower-case key; the captures of the last match are under 0–9. */
   readonly tx: Map<string, string>
-  /** initcol and its like. They live as long as the transaction: no store outlives it yet. */
-  readonly collections = new Map<string, Map<string, string>>()
   readonly exclusions: Exclusions
   /** Rules that matched and asked to be logged, in order. */
   readonly matched: MatchedRule[] = []
@@ -58,6 +59,9 @@ export class Transaction {
   interruption: Interruption | null = null
   response: ResponseFacts | null = null
   #noted: Trail | null = null
+  /** Null until a rule opens a collection: those of most programs never do. */
+  #collections: Map<CollectionName, OpenCollection> | null = null
+  #source: CollectionSource | null
 
   constructor(
     program: PreparedProgram,
@@ -67,6 +71,8 @@ export class Transaction {
       readonly mode: WafMode
       /** What the route takes out; absent: nothing. */
       readonly exclusions?: StandingExclusions
+      /** Absent: collections that live and end with the transaction. */
+      readonly collections?: CollectionSource | null
     },
   ) {
     this.program = program
@@ -74,6 +80,7 @@ export class Transaction {
     this.scanner = scanner
     this.facts = exchange.facts
     this.mode = exchange.mode
+    this.#source = exchange.collections ?? null
     this.tx = new Map(program.initialTx)
     const { settings } = program
     this.engine = weaker(engineByMode[exchange.mode], settings.ruleEngine)
@@ -89,9 +96,33 @@ export class Transaction {
     return this.#noted
   }
 
+  /**
+   * `initcol`, `setsid` and their like. The last one counts, as in ModSecurity 3. Who has no key
+   * has no collection, or all of those would share one.
+   */
+  openCollection(collection: CollectionName, key: string): void {
+    if (key === '') return
+    const { webAppId, collectionTimeoutSeconds } = this.program.settings
+    const place = { webAppId, collection, key, timeoutMs: collectionTimeoutSeconds * 1_000 }
+    this.#source ??= { store: openCollectionStore('own'), now: () => Date.now() }
+    this.#collections ??= new Map()
+    this.#collections.set(collection, new OpenCollection(this.#source, place))
+  }
+
+  /** Null when no rule has opened it. */
+  collection(collection: CollectionName): OpenCollection | null {
+    return this.#collections?.get(collection) ?? null
+  }
+
   /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
   setBodyProcessor(processor: string): void {
     this.scanner.setBodyProcessor(this.facts.handle, processor)
+  }
+
+  /** `ctl:requestBodyAccess`: whether the body is waited for, and read when it is there. */
+  setBodyAccess(on: boolean): void {
+    this.requestBodyAccess = on
+    this.scanner.setBodyAccess(this.facts.handle, on)
   }
 
   /** `ctl:forceRequestBodyVariable`. */

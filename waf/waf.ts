@@ -3,6 +3,7 @@
  * each. A transaction pins the program it began with, so a new `Waf` may take over at any time.
  */
 import { auditRecord, isAuditable } from './audit.ts'
+import type { CollectionSource } from './collections/open-collection.ts'
 import { runPhase } from './evaluate.ts'
 import { defaultEvidenceLimits } from './evidence/evidence.ts'
 import type { EvidenceLimits, WafEvidence } from './evidence/evidence.ts'
@@ -26,6 +27,8 @@ export interface WafOptions {
   readonly log: LineSink | null
   /** One JSON line per transaction worth auditing. */
   readonly audit: LineSink | null
+  /** Where persistent collections are kept; null: they end with their transaction. */
+  readonly collections?: CollectionSource | null
   /** Absent: no evidence but ids, and no bodies in audit records. */
   readonly witness?: Witness
   /** Absent: the default names are secret. */
@@ -57,6 +60,7 @@ export class Waf {
   readonly #redaction: Redaction
   readonly #evidenceLimits: EvidenceLimits
   readonly #auditBodyBytesMax: number
+  readonly #collections: CollectionSource | null
 
   constructor(options: WafOptions) {
     this.#program = new TunedProgram(options.program)
@@ -67,6 +71,7 @@ export class Waf {
     this.#redaction = options.redaction ?? new Redaction()
     this.#evidenceLimits = options.evidenceLimits ?? defaultEvidenceLimits
     this.#auditBodyBytesMax = options.auditBodyBytesMax ?? defaultAuditBodyBytesMax
+    this.#collections = options.collections ?? null
   }
 
   /** A fresh transaction; nothing is inspected yet. */
@@ -74,7 +79,12 @@ export class Waf {
     const path = facts.path ?? facts.uri.split('?', 1)[0] ?? ''
     const request = { method: facts.method, path }
     const { program, exclusions } = this.#program.begin(tuning, request)
-    return new Transaction(program, this.#scanner, { facts, mode, exclusions })
+    return new Transaction(program, this.#scanner, {
+      facts,
+      mode,
+      exclusions,
+      collections: this.#collections,
+    })
   }
 
   /**

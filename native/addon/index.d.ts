@@ -51,6 +51,8 @@ export class WorkerPort {
   result(out: Uint8Array): number
   /** `ctl:requestBodyProcessor`: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | ''. Before the phase 2 scan. */
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   /** `ctl:forceRequestBodyVariable`. */
   forceBodyVariable(handle: number, on: boolean): void
   /** How a match of the exchange came about, computed anew; null when it cannot be told (too large, or not there any more). */
@@ -96,6 +98,8 @@ export class OfflinePort {
   variable(handle: number, name: string, selector: string, out: Uint8Array): number
   result(out: Uint8Array): number
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   forceBodyVariable(handle: number, on: boolean): void
 }
 
@@ -183,3 +187,73 @@ export function knownHeaders(): string[]
 export function notify(socket: string, message: string): void
 /** Test hook: makes the calling thread panic inside native code; proves that a panic is caught. */
 export function panicForTest(): void
+
+/** How much a store of collections may hold. */
+export interface CollectionLimits {
+  entriesMax: number
+  memoryBytesMax: number
+  /** Of one value, and of one member's name. */
+  valueBytesMax: number
+  membersMax: number
+}
+/** What a store holds and what it had to do, counted since the start. */
+export interface CollectionStats {
+  entries: number
+  bytes: number
+  expired: number
+  /** Removed because the store was full. */
+  evicted: number
+  valuesRefused: number
+  membersRefused: number
+}
+/** What a collection knows of itself. */
+export interface CollectionFacts {
+  createdMs: number
+  updatedMs: number
+  timeoutMs: number
+  updates: number
+}
+/** One collection for the file; without a record it is gone. */
+export interface CollectionRecord {
+  key: string
+  record?: string
+  updatedMs: number
+  expiresMs: number
+}
+/** Who changes what, when. */
+export interface CollectionWrite {
+  key: string
+  /** Lower-case. */
+  name: string
+  /** How long a collection lives that this write begins. */
+  timeoutMs: number
+  nowMs: number
+  /** The transaction's first change of the collection. */
+  first: boolean
+}
+/** The persistent collections. Every call is one step that no other thread divides. Texts are well-formed strings; times are milliseconds since the epoch. */
+export class CollectionStore {
+  /** `shared`: the program's own, one for all threads; else a new one. */
+  constructor(shared: boolean)
+  setLimits(limits: CollectionLimits): void
+  /** Null when nothing was ever written there. */
+  facts(key: string, nowMs: number): CollectionFacts | null
+  read(key: string, name: string, nowMs: number): string | null
+  /** Name, value, name, value… by name. */
+  readAll(key: string, nowMs: number): string[]
+  /** True when it was carried out: not beyond a limit, and not idle. So do the others. */
+  set(write: CollectionWrite, value: string): boolean
+  add(write: CollectionWrite, amount: number): boolean
+  remove(write: CollectionWrite): boolean
+  expire(write: CollectionWrite, endMs: number): boolean
+  /** Takes `amount` away for every interval since `seenMs`, never below 0. */
+  decay(write: CollectionWrite, amount: number, intervalMs: number, seenMs: number): boolean
+  /** Removes at most `max` collections that are over; how many it removed. */
+  sweep(nowMs: number, max: number): number
+  /** From now on changes are kept for `takeChanges`; what is there counts as changed. */
+  keepChanges(): void
+  takeChanges(max: number): CollectionRecord[]
+  /** Puts a collection back; false when the record is none, or over. */
+  load(key: string, record: string, nowMs: number): boolean
+  stats(): CollectionStats
+}

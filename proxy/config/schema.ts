@@ -16,6 +16,7 @@ import {
   size,
   threads,
 } from './fields.ts'
+import { collections } from './state-schema.ts'
 import { tuningKeys } from './tuning-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
@@ -123,6 +124,7 @@ const waf = z
     workerSilence: duration()
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
+    collections: collections.prefault({}).describe('What rules remember beyond one request'),
   })
   .transform(({ budget, workerSilence, auditBodyMax, ...rest }) => ({
     ...rest,

@@ -61,7 +61,7 @@ export function newReading(): Reading {
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
       uploadFileLimit: null,
-      webAppId: 'default',
+      webAppId: '',
     },
     faults: [],
     notices: [],

@@ -39,9 +39,9 @@ export const settings: EngineSettings = {
   auditLogParts: 'ABFHZ',
   auditLogRelevantStatus: '',
   componentSignatures: [],
-  collectionTimeoutSeconds: 0,
+  collectionTimeoutSeconds: 3_600,
   uploadFileLimit: null,
-  webAppId: 'default',
+  webAppId: '',
 }
 
 /** A plain GET without a body. */
@@ -230,6 +230,10 @@ export class FakeScanner implements Scanner {
 
   forceBodyVariable(_handle: number, on: boolean): void {
     this.told.push(`force ${on}`)
+  }
+
+  setBodyAccess(_handle: number, on: boolean): void {
+    this.told.push(`body access ${on}`)
   }
 
   #run(leaf: number, link: Link, argument: string): Hit[] {

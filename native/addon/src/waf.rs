@@ -274,6 +274,15 @@ impl WorkerPort {
         })
     }
 
+    /// `ctl:requestBodyAccess`.
+    #[napi]
+    pub fn body_access(&mut self, handle: u32, on: bool) -> napi::Result<()> {
+        self.inspected(handle, |scanned| {
+            scanned.inspection.set_body_access(on);
+            Ok(())
+        })
+    }
+
     /// `ctl:forceRequestBodyVariable`.
     #[napi]
     pub fn force_body_variable(&mut self, handle: u32, on: bool) -> napi::Result<()> {
