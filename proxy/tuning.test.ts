@@ -35,13 +35,14 @@ function parsed(text: string): ParsedConfig {
 /** Rules that default their levels as the CRS does. */
 function program(config: ParsedConfig['config'], setup = ''): Program {
   const quiet = 'phase:1,pass,nolog'
+  const threshold = 'inbound_anomaly_score_threshold'
   const defaults = ['blocking_paranoia_level', 'detection_paranoia_level']
     .map((key, id) => `SecRule &TX:${key} "@eq 0" "id:${id + 1},${quiet},setvar:tx.${key}=1"`)
     .join('\n')
   const text = `${setup}
     ${settingsAction(noSettings, routeSettings.id)}
     ${defaults}
-    SecRule &TX:inbound_anomaly_score_threshold "@eq 0" "id:3,${quiet},setvar:tx.inbound_anomaly_score_threshold=5"
+    SecRule &TX:${threshold} "@eq 0" "id:3,${quiet},setvar:tx.${threshold}=5"
     SecRule ARGS "@rx x" "id:9,phase:2,deny,tag:t"`
   let plans = 0
   const ruleset = parseSecLang([{ file: 'rules.conf', text }])

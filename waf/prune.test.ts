@@ -183,7 +183,7 @@ const excluders: readonly (readonly [action: string, folds: boolean])[] = [
 ]
 
 for (const [action, folds] of excluders)
-  test(`${action} before the rules ${folds ? 'does not keep' : 'keeps'} the start from folding`, () => {
+  test(`with ${action} before them the rules ${folds ? 'fold' : 'do not fold'}`, () => {
     const before = { ...remover(action), id: 51 }
     const { initialTx } = prepare(fixture([before, ...crs], {}).program)
     expect(initialTx.has('level')).toBe(folds)

@@ -84,6 +84,7 @@ test('a detection level below the blocking one is refused', () => {
   const config = parsed('waf:\n  paranoia: 3\n  detectionParanoia: 2\n')
   const faults = config instanceof ConfigError ? config.faults.map(faultText) : []
   expect(faults).toEqual([
-    'edge.yaml:3:22: detectionParanoia 2 is less than paranoia 3\n  mend: write 3 to 4, or remove it',
+    'edge.yaml:3:22: detectionParanoia 2 is less than paranoia 3\n' +
+      '  mend: write 3 to 4, or remove it',
   ])
 })

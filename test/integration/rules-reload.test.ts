@@ -26,7 +26,8 @@ function write(name: string, text: string): void {
   renameSync(join(folder, `${name}.new`), join(folder, name))
 }
 
-const rule = (id: number, test: string): string => `SecRule ARGS "${test}" "id:${id},phase:2,deny"\n`
+const rule = (id: number, operator: string): string =>
+  `SecRule ARGS "${operator}" "id:${id},phase:2,deny"\n`
 
 async function statusOf(edge: RunningEdge, value: string): Promise<number> {
   const answer = await fetch(`http://127.0.0.1:${edge.httpPort}/?q=${value}`)
@@ -40,7 +41,7 @@ async function blocks(edge: RunningEdge, value: string, status = 403): Promise<v
   })
 }
 
-test('rule files, included files and data files are seen, and a broken one keeps the last', async () => {
+test('changes of rules, includes and data are seen; a broken one keeps the last', async () => {
   write('words.txt', 'alpha\n')
   write('own.conf', `${rule(1, '@pmFromFile words.txt')}IncludeOptional local/*.conf\n`)
   const backend = await startBackend()

@@ -24,7 +24,9 @@ function excluding(...given: readonly Partial<Exclusion>[]): PreparedExclusions 
 }
 
 const ids = (exclusions: PreparedExclusions, path: string, method = 'GET'): number[] =>
-  [...exclusions.for({ path, method }).rules].map(({ id }) => id)
+  [...exclusions.for({ path, method }).rules]
+    .map(({ id }) => id)
+    .toSorted((one, other) => one - other)
 
 const all = { first: 1, last: 9 }
 
@@ -50,8 +52,8 @@ test('exclusions add up, and a combination is made once', () => {
     { tags: ['y'], paths: ['/a'] },
     { rules: [{ first: 1, last: 1 }], methods: ['GET'] },
   )
-  expect(ids(both, '/a').toSorted()).toEqual([1, 2, 3])
-  expect(ids(both, '/a', 'PUT').toSorted()).toEqual([2, 3])
+  expect(ids(both, '/a')).toEqual([1, 2, 3])
+  expect(ids(both, '/a', 'PUT')).toEqual([2, 3])
   expect(ids(both, '/b', 'PUT')).toEqual([3])
   const request = { path: '/a', method: 'GET' }
   expect(both.for(request)).toBe(both.for({ ...request }))
