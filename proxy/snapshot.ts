@@ -131,6 +131,7 @@ async function compileRules(
     crsDirectory: waf.rules,
     paranoia: waf.paranoia,
     setupFiles: waf.setupFiles,
+    geoDatabase: waf.geoDatabase,
     settings: settingsOf(waf),
     scanBudgetMs: waf.budgetMs,
     tunings,

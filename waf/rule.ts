@@ -105,6 +105,8 @@ export interface EngineSettings {
   readonly uploadFileLimit: number | null
   /** SecWebAppId: WEBAPPID, and whose persistent collections these are. */
   readonly webAppId: string
+  /** `SecGeoLookupDb`: path of a MaxMind database; '' for none. */
+  readonly geoLookupDb: string
 }
 
 /** Everything that one list of SecLang files says: plain data, so that it can cross threads. */

@@ -99,6 +99,22 @@ export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
   return new Store(scope === 'shared')
 }
 
+/** The addon's part of `@rbl`: what rules ask, and what they are answered. */
+export type RblPort = Pick<
+  Addon,
+  'rblOnAsked' | 'rblTakeAsked' | 'rblAnswer' | 'rblSetLimits' | 'rblCounts'
+>
+
+/** Where the questions of all workers meet; the main thread answers them. */
+export function rblPort(): RblPort {
+  return loadAddon()
+}
+
+/** The members of GEO for an address that `@geoLookup` found. */
+export function geoMembers(database: string, address: string): readonly string[] {
+  return loadAddon().geoMembers(database, address)
+}
+
 const noHits: readonly Hit[] = []
 const initialBytes = 64 * 1024
 /** A result beyond this gets a buffer of its own, so that one request cannot pin memory. */

@@ -53,6 +53,8 @@ export class Transaction {
   auditLogParts: string
   requestBodyAccess: boolean
   responseBodyAccess: boolean
+  /** What `@geoLookup` found last. */
+  geo: readonly (readonly [string, string])[] = []
   sessionId = ''
   userId = ''
   allowed: AllowScope = 'none'

@@ -59,7 +59,7 @@ const collections: Readonly<Record<string, Members>> = {
   RESOURCE: persistent('RESOURCE'),
   // Nothing of the process's environment is shown to rules; setenv writes here in vain.
   ENV: () => none,
-  GEO: () => none,
+  GEO: (transaction) => transaction.geo,
 }
 
 /** True for a variable that the addon does not know. Upper-case names. */

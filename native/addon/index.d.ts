@@ -257,3 +257,31 @@ export class CollectionStore {
   load(key: string, record: string, nowMs: number): boolean
   stats(): CollectionStats
 }
+
+/** How many answers of `@rbl` may be known, and how many names may wait for one. */
+export interface RblLimits {
+  cacheMax: number
+  pendingMax: number
+}
+/** What `@rbl` was asked; `known` and `pending` are of now, the others counted since the start. */
+export interface RblCounts {
+  known: number
+  pending: number
+  /** Questions whose answer was known. */
+  hits: number
+  misses: number
+  /** Names that nobody looks up because too many wait. */
+  dropped: number
+  /** Answers forgotten before their time because the cache was full. */
+  evicted: number
+}
+/** `wake` is called when there are names to take; the last one set counts. */
+export function rblOnAsked(wake: () => void): void
+/** Names to look up; each must be answered. */
+export function rblTakeAsked(): string[]
+/** The answer to a name that was taken, and how long it holds. */
+export function rblAnswer(name: string, listed: boolean, keepMs: number): void
+export function rblSetLimits(limits: RblLimits): void
+export function rblCounts(): RblCounts
+/** The members of GEO for an address, in a database that a plan has open: name, value, name, value… */
+export function geoMembers(database: string, address: string): string[]

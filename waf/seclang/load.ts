@@ -17,6 +17,8 @@ export interface RulesetOptions {
   readonly paranoia: number | null
   /** Read after CRS's setup file, so they win over it. */
   readonly setupFiles: readonly string[]
+  /** The database of `@geoLookup` unless the rules name one. */
+  readonly geoDatabase?: string | null
   /** Read after the rules. */
   readonly ruleFiles?: readonly string[]
   /** What the configuration says beside the paranoia level, at the same place. */
@@ -42,6 +44,7 @@ export function rulesetFiles(options: RulesetOptions): string[] {
 function inputsOf(options: RulesetOptions, faults: SecLangFault[]): SecLangInput[] {
   const crs = crsFiles(options.crsDirectory, faults)
   return [
+    ...geoInput(options.geoDatabase ?? null),
     { file: options.baseFile },
     ...crs.setup,
     ...settingsInput(options),
@@ -99,4 +102,10 @@ function settingsInput({ paranoia, settings }: RulesetOptions): SecLangInput[] {
 const routeInput: SecLangInput = {
   file: routeSettings.file,
   text: settingsAction(noSettings, routeSettings.id),
+}
+
+function geoInput(path: string | null): SecLangInput[] {
+  if (path === null) return []
+  const quoted = path.replaceAll(/["\\]/g, (character) => `\\${character}`)
+  return [{ file: 'waf.geoDatabase', text: `SecGeoLookupDb "${quoted}"` }]
 }

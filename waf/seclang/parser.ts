@@ -6,6 +6,7 @@ import { directives, refusedDirectives } from './directives.ts'
 import { finishRule } from './draft.ts'
 import { reasonOf, reportAt, SecLangError } from './faults.ts'
 import { offsetOf, positionOf, statements, words, type Statement, type Word } from './lexer.ts'
+import { withPlaces } from './places.ts'
 import { newReading, type Place, type Reading } from './reading.ts'
 
 /** A file to read, or a text that stands for one (then `file` only names it in faults). */
@@ -139,7 +140,7 @@ function finish(reading: Reading): (Rule | Marker)[] {
   })
   const items = amended.map((item) => (item.kind === 'marker' ? item : finishRule(item)))
   checkSkips(items, reading.faults)
-  return items
+  return withPlaces(items, reading)
 }
 
 /** Without its marker, `skipAfter` would skip the rest of the phase: a typo disarms the WAF. */

@@ -62,6 +62,7 @@ export function newReading(): Reading {
       collectionTimeoutSeconds: 3_600,
       uploadFileLimit: null,
       webAppId: '',
+      geoLookupDb: '',
     },
     faults: [],
     notices: [],

@@ -42,6 +42,7 @@ export const settings: EngineSettings = {
   collectionTimeoutSeconds: 3_600,
   uploadFileLimit: null,
   webAppId: '',
+  geoLookupDb: '',
 }
 
 /** A plain GET without a body. */
