@@ -5,6 +5,7 @@ import { configFileOf, loadConfig } from './cli/load-config.ts'
 import { rules } from './cli/rules.ts'
 import type { Terminal } from './cli/terminal.ts'
 import { usage } from './cli/usage.ts'
+import { waf } from './cli/waf.ts'
 import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
 import { readFlags } from './config/flags.ts'
 import { printConfig } from './config/print.ts'
@@ -18,6 +19,8 @@ const commands: Readonly<Record<string, Command>> = {
   run: runCommand,
   validate: validateCommand,
   rules,
+  waf,
+  replay: replayCommand,
   help: showUsage,
   '--help': showUsage,
   '-h': showUsage,
@@ -97,6 +100,11 @@ async function validateCommand(args: readonly string[], terminal: Terminal): Pro
   // The SecLang parser and all it needs are of no use to the other commands.
   const { validate } = await import('./cli/validate.ts')
   return validate(args, terminal)
+}
+
+async function replayCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { replay } = await import('./cli/replay.ts')
+  return replay(args, terminal)
 }
 
 /** Runs one command line; the exit code. */

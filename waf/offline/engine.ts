@@ -2,7 +2,12 @@
  * The engine without a server: rules in, one request after the other, verdicts out. Everything but
  * the sockets is what production runs: the same compiler, facade, scanner and native inspection.
  */
-import type { OfflinePort, ReadLimits, ReadRefusal } from '../../native/addon/index.d.ts'
+import type {
+  OfflinePort,
+  ReadLimits,
+  ReadRefusal,
+  ReadRequest,
+} from '../../native/addon/index.d.ts'
 import { compile, defaultCompileLimits } from '../compile/compile.ts'
 import type { ExchangeFacts } from '../facts.ts'
 import type { LineSink } from '../log-file.ts'
@@ -13,6 +18,7 @@ import {
   compileScanPlan,
   createOfflinePort,
   dropScanPlan,
+  readFields,
   readRequest,
 } from '../scanner.ts'
 import { loadRuleset } from '../seclang/load.ts'
@@ -83,6 +89,14 @@ export interface RawRequest extends OfflineRequest {
   readonly hasBody: boolean
   /** Content doubts, as in the wire's records. */
   readonly doubts: number
+}
+
+/** A request as HTTP/2 and HTTP/3 carry it. */
+export interface FieldRequest {
+  readonly http3: boolean
+  /** Pseudo-fields first. */
+  readonly fields: Headers
+  readonly body: Uint8Array
 }
 
 /** How an engine is to work; what is left out is as `edge run` has it. */
@@ -165,7 +179,28 @@ export class OfflineEngine {
     from: Pick<OfflineRequest, 'peer' | 'peerPort' | 'local' | 'localPort'> = {},
     respond: (request: RawRequest) => OfflineResponse | null = () => null,
   ): RawInspected {
-    const read = readRequest(raw, this.#options.readLimits ?? defaultReadLimits)
+    return this.#inspectRead(readRequest(raw, this.#readLimits), from, respond)
+  }
+
+  /** Reads a request of HTTP/2 or HTTP/3 from its fields, pseudo-fields first. */
+  inspectFields(
+    { http3, fields, body }: FieldRequest,
+    from: Pick<OfflineRequest, 'peer' | 'peerPort' | 'local' | 'localPort'> = {},
+    respond: (request: RawRequest) => OfflineResponse | null = () => null,
+  ): RawInspected {
+    const pairs = fields.map(([name, value]): [string, string] => [name, value])
+    return this.#inspectRead(readFields(http3, pairs, body, this.#readLimits), from, respond)
+  }
+
+  get #readLimits(): ReadLimits {
+    return this.#options.readLimits ?? defaultReadLimits
+  }
+
+  #inspectRead(
+    read: ReadRequest,
+    from: Pick<OfflineRequest, 'peer' | 'peerPort' | 'local' | 'localPort'>,
+    respond: (request: RawRequest) => OfflineResponse | null,
+  ): RawInspected {
     if (read.refusal !== undefined) return { kind: 'refused', refusal: read.refusal }
     const { method, target, protocol, headers, authority, hasBody, doubts } = read
     const body: OfflineRequest['body'] = read.bodyComplete ? read.body : 'incomplete'
