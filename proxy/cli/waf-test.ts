@@ -7,7 +7,12 @@ import { type HttpVersion, LineBuffer, offlineTarget } from '../regression/offli
 import { noOverrides, readOverrides } from '../regression/overrides.ts'
 import { type NotRun, type RunReport, type Target, runCases } from '../regression/run.ts'
 import { serverTarget } from '../regression/server-target.ts'
-import { type ServerAddress, h1Transport, h2Transport } from '../regression/transports.ts'
+import {
+  type ServerAddress,
+  Unreachable,
+  h1Transport,
+  h2Transport,
+} from '../regression/transports.ts'
 import { exitCodes } from './exit-codes.ts'
 import { parseFlags } from './parse-flags.ts'
 import { openEngine, ruleFlags, ruleSource } from './rule-source.ts'
@@ -46,6 +51,10 @@ export async function wafTest(args: readonly string[], terminal: Terminal): Prom
   let report: RunReport
   try {
     report = await runCases(cases, target, overrides)
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error
+    terminal.error(`edge waf test: ${error.message}`)
+    return exitCodes.failure
   } finally {
     target.close()
   }

@@ -19,6 +19,9 @@ export interface ServerAddress {
   readonly tls: boolean
 }
 
+/** Nobody answers there: no result of any case. */
+export class Unreachable extends Error {}
+
 /** Longest wait for a connection or for the next bytes of an answer. */
 const answerTimeoutMs = 3_000
 
@@ -47,7 +50,7 @@ async function sendRaw(bytes: Buffer, address: ServerAddress): Promise<number> {
   return Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1] ?? 0)
 }
 
-/** Rejects when nobody listens: that is no result of a case. */
+/** Rejects with `Unreachable` when nobody listens. */
 async function opened({ host, port, tls }: ServerAddress): Promise<Socket> {
   // A test may well be run against a local CA, and sends no secrets.
   const options = { host, port, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] }
@@ -60,7 +63,7 @@ async function opened({ host, port, tls }: ServerAddress): Promise<Socket> {
     })
   } catch (error) {
     socket.destroy()
-    throw new Error(`no connection to ${host} port ${port}`, { cause: error })
+    throw new Unreachable(`no connection to ${host} port ${port}`, { cause: error })
   }
   socket.on('error', () => {}) // a reset after the answer is no news; without one the status is 0
   return socket
@@ -116,7 +119,7 @@ async function openedH2({ host, port, tls }: ServerAddress): Promise<ClientHttp2
     await once(session, 'connect', { signal: AbortSignal.timeout(answerTimeoutMs) })
   } catch (error) {
     session.destroy()
-    throw new Error(`no HTTP/2 connection to ${host} port ${port}`, { cause: error })
+    throw new Unreachable(`no HTTP/2 connection to ${host} port ${port}`, { cause: error })
   }
   session.on('error', () => {})
   return session

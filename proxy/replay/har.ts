@@ -20,9 +20,15 @@ const request = z.looseObject({
     .nullish(),
 })
 
+/** Judged one by one: a broken entry must not hide the others. */
+const rawEntry = z.looseObject({
+  request: z.unknown().optional(),
+  startedDateTime: z.unknown().optional(),
+})
+
 const archive = z.looseObject({
   log: z.looseObject({
-    entries: z.array(z.looseObject({ request: z.unknown(), startedDateTime: z.unknown() })),
+    entries: z.array(rawEntry),
   }),
 })
 
@@ -33,12 +39,7 @@ export function readHar(document: unknown): ReplayLine[] | null {
   return read.data.log.entries.map((entry, index) => entryOf(entry, index + 1))
 }
 
-interface RawEntry {
-  readonly request: unknown
-  readonly startedDateTime: unknown
-}
-
-function entryOf(entry: RawEntry, line: number): ReplayLine {
+function entryOf(entry: z.output<typeof rawEntry>, line: number): ReplayLine {
   const read = request.safeParse(entry.request)
   if (!read.success) return { line, reason: 'the entry has no request with method and url' }
   const { method, url, headers = [], httpVersion = '' } = read.data

@@ -30,6 +30,12 @@ export function wafServer(
     requestTimeout: limits.callTimeoutMs,
     forceCloseConnections: 'idle',
   })
+  // The service that this one replaces reads JSON whatever the type says.
+  server.addContentTypeParser(
+    '*',
+    { parseAs: 'string' },
+    server.getDefaultJsonParser('error', 'error'),
+  )
   server.get('/health', () => ({ status: 'healthy' }))
   server.post('/evaluate', (request, reply) => {
     const { status, answer } = evaluate(request.body, engine)
