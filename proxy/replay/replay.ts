@@ -70,8 +70,8 @@ class Findings {
   add(line: number, request: OfflineRequest, { matched }: Inspected): void {
     const path = shown(request.target.split('?', 1)[0] ?? '')
     const counted = new Set<string>()
-    for (const match of causes(matched)) {
-      const parameter = shown(match.value?.variable ?? '')
+    for (const [match, sighting] of causes(matched)) {
+      const parameter = shown(sighting.parameter)
       const key = JSON.stringify([match.rule.id, path, parameter])
       if (counted.has(key)) continue
       counted.add(key)
@@ -80,7 +80,7 @@ class Findings {
       else if (this.#byKey.size >= replayLimits.findingsMax) this.overMax = true
       else {
         const asked = shown(`${request.method} ${request.target}`)
-        const example = { line, request: asked, value: shown(match.value?.value ?? '') }
+        const example = { line, request: asked, value: shown(sighting.value) }
         const { id: rule } = match.rule
         const message = shown(match.message)
         this.#byKey.set(key, { rule, message, path, parameter, requests: 1, example })
@@ -99,11 +99,36 @@ class Findings {
   }
 }
 
-/** The rules that saw something; that which adds the scores up says nothing of a parameter. */
-function causes(matched: readonly MatchedRule[]): readonly MatchedRule[] {
-  const seeing = matched.filter(({ value }) => value !== null && !/^&?TX\b/.test(value.variable))
-  return seeing.length > 0 ? seeing : matched.slice(-1)
+/** Where a rule saw something. */
+interface Sighting {
+  readonly parameter: string
+  readonly value: string
 }
+
+/** What rules saw in the request; that which adds the scores up says nothing of a parameter. */
+function causes(matched: readonly MatchedRule[]): (readonly [MatchedRule, Sighting])[] {
+  const seen = matched.flatMap((match) =>
+    sightings(match).map((sighting) => [match, sighting] as const),
+  )
+  const last = matched.at(-1)
+  if (seen.length > 0 || last === undefined) return seen
+  return [[last, { parameter: '', value: last.value?.value ?? '' }]]
+}
+
+/** Of a chain, what its last link that looks at the request accepted. */
+function sightings({ notes }: MatchedRule): Sighting[] {
+  const links = (notes?.links ?? []).map(({ values }) =>
+    values.filter(({ variable }) => !reasoned.test(variable)),
+  )
+  const values = links.findLast((link) => link.length > 0) ?? []
+  return values.map(({ variable, name, value }) => ({
+    parameter: name === null ? variable : `${variable}:${name}`,
+    value,
+  }))
+}
+
+/** Variables that rules make, not requests. */
+const reasoned = /^&?(?:TX|MATCHED_VARS?(?:_NAMES?)?|RULE|ENV|DURATION|UNIQUE_ID)$/i
 
 function shown(text: string): string {
   return printable(text, exampleCharactersMax)

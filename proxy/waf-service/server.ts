@@ -31,6 +31,7 @@ export function wafServer(
     forceCloseConnections: 'idle',
   })
   // The service that this one replaces reads JSON whatever the type says.
+  server.removeAllContentTypeParsers()
   server.addContentTypeParser(
     '*',
     { parseAs: 'string' },
