@@ -5,11 +5,11 @@ import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
-import type { Collections } from './collections.ts'
 import type { EventStore } from './events/store.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
 import { routeLevels } from './tuning.ts'
+import type { WafState } from './waf-state.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 
@@ -20,7 +20,7 @@ export interface Running {
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
   readonly events: Pick<EventStore, 'find' | 'list' | 'numbers'>
-  readonly collections: Pick<Collections, 'samples'>
+  readonly state: Pick<WafState, 'samples'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -41,7 +41,7 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
 }
 
 function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSource {
-  const { upstreams, events, collections } = parts
+  const { upstreams, events, state } = parts
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -75,7 +75,7 @@ function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSo
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
       const own = [...samplesOf(stats, now()), ...upstreamSamples(upstreams)]
-      return expose(reports, [...own, ...collections.samples()])
+      return expose(reports, [...own, ...state.samples()])
     },
     upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [

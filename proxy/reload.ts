@@ -121,7 +121,7 @@ export class Reloader {
       this.#judge(loaded)
       const wanted = this.#withPorts(loaded)
       await this.#lookUp(wanted)
-      const next = await prepare(wanted, this.#snapshot, this.#options.identities)
+      const next = await prepare(wanted, this.#snapshot, this.#options)
       this.#take(next)
       this.#count(trigger, [], true)
       for (const notice of [...loaded.notices, ...next.notices]) log.warn(notice)

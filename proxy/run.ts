@@ -4,7 +4,6 @@ import type { FastifyInstance } from 'fastify'
 import type { Program } from '../waf/program.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { exitCodes } from './cli/exit-codes.ts'
-import { type Collections, startCollections } from './collections.ts'
 import type { Environment } from './config/environment.ts'
 import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
@@ -24,6 +23,7 @@ import { probe } from './upstream/probe.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
 import { logLevels } from './tuning.ts'
 import { Upstreams } from './upstream/upstreams.ts'
+import { WafState } from './waf-state.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
@@ -85,7 +85,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
   watch?.note(loaded.files)
-  const preparing = prepare(loaded, null, identities)
+  const preparing = prepare(loaded, null, { identities, log })
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
   // Beside a program that serves these ports, not before all is ready: clients are in its hands.
   let addresses = config.listen.shared ? null : listen(wire, preparing)
@@ -102,8 +102,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   })
   await upstreams.configure(loaded)
   const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
-  // Before the first worker: none may write what the file would then put back.
-  const collections = startCollections(config.waf.collections, log)
+  const state = new WafState(config.waf, log)
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
@@ -112,12 +111,12 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     events,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const main = { identities, upstreams, collections, watch }
+  const main = { identities, upstreams, state, watch }
   const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    const told = { upstreams, events, collections }
+    const told = { upstreams, events, state }
     servers = await startOperatorServers({ reloader, wire, supervisor, ...told })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
@@ -129,25 +128,34 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     else reloader.startedWithout(options.replaced)
     options.signals.onHangup(() => void reloader.request('SIGHUP'))
     watch?.set(first.inputs)
-    const reason = await Promise.race([options.signals.end, supervisor.stuck])
-    log.info({ reason }, 'draining')
-    supervisor.draining = true
-    watch?.close()
-    options.signals.onHangup(() => undefined)
-    manager.stopping()
-    // A successor that starts meanwhile finds what there is; the rest follows at the end.
-    collections.save()
-    await drain(wire, reloader.snapshot.config.drain)
-    await supervisor.flush(flushMs)
-    return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
+    return await finish(supervisor, reloader, { ...parts, state, watch })
   } finally {
     watch?.close()
     upstreams.stop()
     await supervisor.pool.stop()
-    collections.stop()
+    state.stop()
     await Promise.all(servers.map((server) => server.close()))
     events.close()
   }
+}
+
+/** Waits for the end, and finishes what has begun until then; the exit code. */
+async function finish(
+  supervisor: Supervisor,
+  reloader: Reloader,
+  parts: Parts & { readonly state: WafState; readonly watch: FileWatch | null },
+): Promise<number> {
+  const { options, wire, log, manager, state, watch } = parts
+  const reason = await Promise.race([options.signals.end, supervisor.stuck])
+  log.info({ reason }, 'draining')
+  supervisor.draining = true
+  watch?.close()
+  options.signals.onHangup(() => undefined)
+  manager.stopping()
+  state.save()
+  await drain(wire, reloader.snapshot.config.drain)
+  await supervisor.flush(flushMs)
+  return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
 }
 
 function reloaderOf(
@@ -156,11 +164,11 @@ function reloaderOf(
   parts: Parts & {
     readonly identities: Identities
     readonly upstreams: Upstreams
-    readonly collections: Collections
+    readonly state: WafState
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, collections, watch } = parts
+  const { given, options, manager, state, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -175,7 +183,7 @@ function reloaderOf(
       watch?.set(files)
       manager.ready(statusOf(reloader))
       if (taken === null) return
-      collections.configure(taken.config.waf.collections)
+      state.configure(taken.config.waf)
       options.onTaken(taken)
     },
   })

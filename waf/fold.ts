@@ -177,4 +177,5 @@ const noScanner: Scanner = {
   variable: unread,
   setBodyProcessor: unread,
   forceBodyVariable: unread,
+  setBodyAccess: unread,
 }

@@ -73,14 +73,27 @@ export interface Program {
   readonly scans: readonly boolean[]
   /** `OWASP_CRS/4.28.0`… from SecComponentSignature. */
   readonly components: readonly string[]
-  /** Every SecLang file that was read. */
+  /** Every file that was read, data files of operators too. */
   readonly files?: readonly string[]
+  /** What `Include` and its like looked for: absolute paths and patterns. */
+  readonly lookups?: readonly string[]
   /** What the rules ask for and does nothing here; to be logged once at start. */
   readonly notices?: readonly SecLangFault[]
   /** Absent: the program itself is all there is. */
   readonly variants?: readonly ProgramVariant[]
   /** In the order of the tunings that were asked for. */
   readonly tunings?: readonly ProgramTuning[]
+}
+
+/** The program with other names for its scan plans. */
+export function renamePlans(program: Program, rename: (plan: number) => number): Program {
+  const { plan, variants } = program
+  const renamed = (variants ?? []).map((variant) => ({ ...variant, plan: rename(variant.plan) }))
+  return {
+    ...program,
+    plan: rename(plan),
+    ...(variants === undefined ? {} : { variants: renamed }),
+  }
 }
 
 /** Every scan plan that the program and its variants use. */

@@ -28,6 +28,7 @@ export interface Scanner {
   variable(handle: number, name: string, selector: string): readonly Hit[]
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
+  setBodyAccess(handle: number, on: boolean): void
 }
 
 /** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
@@ -56,7 +57,13 @@ export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'> &
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
-  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
+  | 'scan'
+  | 'evaluate'
+  | 'variable'
+  | 'result'
+  | 'setBodyProcessor'
+  | 'forceBodyVariable'
+  | 'bodyAccess'
 > &
   Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
 
@@ -86,6 +93,11 @@ export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)
 }
 
+/** The same beside the thread that asks, on all cores. */
+export function compileScanPlanAside(plan: string): Promise<number> {
+  return loadAddon().compilePlanAside(plan)
+}
+
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
@@ -95,6 +107,22 @@ export function dropScanPlan(plan: number): void {
 export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
   const { CollectionStore: Store } = loadAddon()
   return new Store(scope === 'shared')
+}
+
+/** The addon's part of `@rbl`: what rules ask, and what they are answered. */
+export type RblPort = Pick<
+  Addon,
+  'rblOnAsked' | 'rblTakeAsked' | 'rblAnswer' | 'rblSetLimits' | 'rblCounts'
+>
+
+/** Where the questions of all workers meet; the main thread answers them. */
+export function rblPort(): RblPort {
+  return loadAddon()
+}
+
+/** The members of GEO for an address that `@geoLookup` found. */
+export function geoMembers(database: string, address: string): readonly string[] {
+  return loadAddon().geoMembers(database, address)
 }
 
 const noHits: readonly Hit[] = []
@@ -147,6 +175,10 @@ export class AddonScanner implements Scanner, Witness {
 
   forceBodyVariable(handle: number, on: boolean): void {
     this.#port.forceBodyVariable(handle, on)
+  }
+
+  setBodyAccess(handle: number, on: boolean): void {
+    this.#port.bodyAccess(handle, on)
   }
 
   trace(handle: number, ask: TraceAsk): MatchTrace | null {

@@ -53,6 +53,8 @@ export class Transaction {
   auditLogParts: string
   requestBodyAccess: boolean
   responseBodyAccess: boolean
+  /** What `@geoLookup` found last. */
+  geo: readonly (readonly [string, string])[] = []
   sessionId = ''
   userId = ''
   allowed: AllowScope = 'none'
@@ -117,6 +119,12 @@ export class Transaction {
   /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
   setBodyProcessor(processor: string): void {
     this.scanner.setBodyProcessor(this.facts.handle, processor)
+  }
+
+  /** `ctl:requestBodyAccess`: whether the body is waited for, and read when it is there. */
+  setBodyAccess(on: boolean): void {
+    this.requestBodyAccess = on
+    this.scanner.setBodyAccess(this.facts.handle, on)
   }
 
   /** `ctl:forceRequestBodyVariable`. */

@@ -22,8 +22,8 @@ type Members = (
 const none: readonly (readonly [string, string])[] = []
 
 const scalars: Readonly<Record<string, Scalar>> = {
-  MATCHED_VAR: (transaction) => transaction.matchedVar?.value ?? null,
-  MATCHED_VAR_NAME: ({ matchedVar }) => (matchedVar === null ? null : fullName(matchedVar)),
+  MATCHED_VAR: (transaction) => transaction.matchedVar?.value ?? '',
+  MATCHED_VAR_NAME: ({ matchedVar }) => (matchedVar === null ? '' : fullName(matchedVar)),
   HIGHEST_SEVERITY: (transaction) => String(transaction.highestSeverity),
   UNIQUE_ID: (transaction) => transaction.facts.uniqueId,
   SESSIONID: (transaction) => transaction.sessionId,
@@ -59,7 +59,7 @@ const collections: Readonly<Record<string, Members>> = {
   RESOURCE: persistent('RESOURCE'),
   // Nothing of the process's environment is shown to rules; setenv writes here in vain.
   ENV: () => none,
-  GEO: () => none,
+  GEO: (transaction) => transaction.geo,
 }
 
 /** True for a variable that the addon does not know. Upper-case names. */

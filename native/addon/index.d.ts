@@ -51,6 +51,8 @@ export class WorkerPort {
   result(out: Uint8Array): number
   /** `ctl:requestBodyProcessor`: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | ''. Before the phase 2 scan. */
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   /** `ctl:forceRequestBodyVariable`. */
   forceBodyVariable(handle: number, on: boolean): void
   /** How a match of the exchange came about, computed anew; null when it cannot be told (too large, or not there any more). */
@@ -96,6 +98,8 @@ export class OfflinePort {
   variable(handle: number, name: string, selector: string, out: Uint8Array): number
   result(out: Uint8Array): number
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   forceBodyVariable(handle: number, on: boolean): void
 }
 
@@ -170,6 +174,8 @@ export interface MatchTrace {
 
 /** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */
 export function compilePlan(plan: string): number
+/** The same on threads of its own. */
+export function compilePlanAside(plan: string): Promise<number>
 export function dropPlan(plan: number): void
 /** Runs a leaf's transformations and operator on a text known only while reasoning (TX, MATCHED_VAR). Result as `scan`, at most one hit per multiMatch step. `argument` '' takes the leaf's own. */
 export function matchText(plan: number, leaf: number, text: string, argument: string, out: Uint8Array): number
@@ -258,3 +264,31 @@ export class CollectionStore {
   load(key: string, record: string, nowMs: number): boolean
   stats(): CollectionStats
 }
+
+/** How many answers of `@rbl` may be known, and how many names may wait for one. */
+export interface RblLimits {
+  cacheMax: number
+  pendingMax: number
+}
+/** What `@rbl` was asked; `known` and `pending` are of now, the others counted since the start. */
+export interface RblCounts {
+  known: number
+  pending: number
+  /** Questions whose answer was known. */
+  hits: number
+  misses: number
+  /** Names that nobody looks up because too many wait. */
+  dropped: number
+  /** Answers forgotten before their time because the cache was full. */
+  evicted: number
+}
+/** `wake` is called when there are names to take; the last one set counts. */
+export function rblOnAsked(wake: () => void): void
+/** Names to look up; each must be answered. */
+export function rblTakeAsked(): string[]
+/** The answer to a name that was taken, and how long it holds. */
+export function rblAnswer(name: string, listed: boolean, keepMs: number): void
+export function rblSetLimits(limits: RblLimits): void
+export function rblCounts(): RblCounts
+/** The members of GEO for an address, in a database that a plan has open: name, value, name, value… */
+export function geoMembers(database: string, address: string): string[]

@@ -16,7 +16,7 @@ import {
   size,
   threads,
 } from './fields.ts'
-import { collections } from './state-schema.ts'
+import { collections, rbl } from './state-schema.ts'
 import { tuningKeys } from './tuning-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
@@ -125,6 +125,8 @@ const waf = z
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
     collections: collections.prefault({}).describe('What rules remember beyond one request'),
+    rbl: rbl.prefault({}).describe('Lookups for @rbl; a request never waits for one'),
+    geoDatabase: path().nullable().prefault(null).describe('MaxMind database of @geoLookup'),
   })
   .transform(({ budget, workerSilence, auditBodyMax, ...rest }) => ({
     ...rest,

@@ -1,6 +1,6 @@
 /** What the WAF remembers from one request to the next: the keys below `waf:` for it. */
 import { z } from 'zod'
-import { count, duration, path, size } from './fields.ts'
+import { address, count, duration, path, size } from './fields.ts'
 
 /** `waf.collections` */
 export const collections = z
@@ -30,3 +30,22 @@ export const collections = z
     memoryBytesMax: memoryMax,
     valueBytesMax: valueMax,
   }))
+
+/** `waf.rbl` */
+export const rbl = z
+  .strictObject({
+    timeout: duration(10)
+      .prefault('2s')
+      .describe('Longest lookup; one that takes longer counts as not listed for 30s'),
+    ttl: duration(1_000)
+      .prefault('5m')
+      .describe('Longest time for which an answer holds; that of a record may be shorter'),
+    cacheMax: count(1, 1_000_000)
+      .prefault(10_000)
+      .describe('Known answers; beyond it the one that would end first goes'),
+    pendingMax: count(1, 10_000)
+      .prefault(256)
+      .describe('Lookups under way; addresses beyond it are asked for again with a later request'),
+    resolver: address().nullable().prefault(null).describe("Name server; null: the system's"),
+  })
+  .transform(({ timeout, ttl, ...rest }) => ({ ...rest, timeoutMs: timeout, ttlMs: ttl }))

@@ -3,7 +3,7 @@
  * whatever the protocol and the worker, and still there after a crash.
  */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:http2'
 import { tmpdir } from 'node:os'
@@ -57,9 +57,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-async function start(): Promise<void> {
+function startProgram(): Promise<RunningEdge> {
   const flags = ['--config', configFile, '--backend', backend.url, '--no-redirect']
-  edge = await startEdge({ arguments: [...flags, '--workers', '2', '--wire-threads', '2'] })
+  return startEdge({ arguments: [...flags, '--workers', '2', '--wire-threads', '2'] })
+}
+
+async function start(): Promise<void> {
+  edge = await startProgram()
   h3 = new H3Client(edge.httpsPort)
 }
 
@@ -120,6 +124,31 @@ for (const [protocol, ask] of Object.entries(send)) {
     await until('blocked', async () => (await ask({ 'x-client': `bursts-${protocol}` })) === 429)
   }, 60_000)
 }
+
+test('a reload keeps what was counted', async () => {
+  const headers = { 'x-client': 'reload', 'x-count': 'window' }
+  for (let index = 0; index <= requestsMax; index += 1) await send['h1']?.(headers)
+  const accepted = 'edge_config_reloads_total{result="accepted"}'
+  const before = await metric(edge.statusPort, accepted)
+  // Another rule, so that the rules are compiled anew.
+  appendFileSync(join(folder, 'rules.conf'), 'SecAction "id:1009,phase:1,pass,nolog"\n')
+  edge.process.kill('SIGHUP')
+  await until('reloaded', async () => (await metric(edge.statusPort, accepted)) > before)
+  expect(await send['h1']?.(headers)).toBe(429)
+}, 60_000)
+
+test('a successor beside the running program begins with what that one has saved', async () => {
+  const headers = { 'x-client': 'handover', 'x-count': 'window' }
+  for (let index = 0; index <= requestsMax; index += 1) await send['h1']?.(headers)
+  const saves = await saved()
+  await until('two saves', async () => (await saved()) >= saves + 2)
+  const successor = await startProgram()
+  const answer = await fetch(`http://127.0.0.1:${successor.httpPort}/`, { headers })
+  expect(answer.status).toBe(429)
+  // Both go on saving to one file.
+  expect(await send['h1']?.(headers)).toBe(429)
+  expect(await successor.stop()).toBe(0)
+}, 60_000)
 
 test('what was counted is there after a crash', async () => {
   const headers = { 'x-client': 'crash', 'x-count': 'window' }

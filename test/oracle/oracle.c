@@ -198,7 +198,7 @@ static void run_phases(Transaction *transaction, struct request *asked, struct i
         msc_add_n_response_header(transaction, (const unsigned char *)name->bytes, name->length,
                                   (const unsigned char *)value->bytes, value->length);
     }
-    msc_process_response_headers(transaction, atoi(or_else(&asked->status, "200")), "HTTP 1.1");
+    msc_process_response_headers(transaction, atoi(or_else(&asked->status, "200")), "HTTP/1.1");
     if (stopped(transaction, 3, it)) return;
     if (asked->response_body.length > 0) {
         msc_append_response_body(transaction, (const unsigned char *)asked->response_body.bytes,

@@ -1,7 +1,7 @@
 /**
- * `initcol:ip=%{REMOTE_ADDR}`, `setsid`, `setuid`, `setrsc`, `expirevar`, `deprecatevar`, and setvar
- * on what these opened. What was never opened is left alone, as in ModSecurity 2; in version 3 it
- * has an empty key then, under which all clients would meet.
+ * `initcol:ip=%{REMOTE_ADDR}`, `setsid`, `setuid`, `setrsc`, `expirevar`, `deprecatevar`, and
+ * setvar on what these opened. What was never opened is left alone, as in ModSecurity 2; in version
+ * 3 it has an empty key then, under which all clients would meet.
  */
 import type { CollectionName, OpenCollection } from '../collections/open-collection.ts'
 import { compileMacro } from '../macro.ts'

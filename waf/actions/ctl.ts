@@ -33,7 +33,7 @@ const options: Readonly<Record<string, ActionFactory>> = {
   },
   requestbodyaccess: (value) => {
     const on = choose(switches, value)
-    return (transaction) => void (transaction.requestBodyAccess = on)
+    return (transaction) => transaction.setBodyAccess(on)
   },
   responsebodyaccess: (value) => {
     const on = choose(switches, value)

@@ -83,6 +83,24 @@ test('the newer state of two programs stays', () => {
   expect([next.facts('a', 30)?.updatedMs, next.read('b', 'n', 30)]).toEqual([20, '1'])
 })
 
+test('what ends for a program stays when its successor has gone on with it', () => {
+  const old = openCollectionStore('own')
+  const first = CollectionFile.open(path, old, 0)
+  count(old, 'a', 0)
+  count(old, 'b', 0)
+  first.file.save()
+  const successor = openCollectionStore('own')
+  const second = CollectionFile.open(path, successor, 1)
+  count(successor, 'a', 20)
+  second.file.save()
+  second.file.close()
+  old.sweep(hourMs, 10)
+  first.file.save()
+  first.file.close()
+  const next = reopened(30)
+  expect([next.read('a', 'n', 30), next.read('b', 'n', 30)]).toEqual(['2', null])
+})
+
 const wrongFiles: readonly (readonly [name: string, make: (path: string) => void])[] = [
   ['no database', (file) => writeFileSync(file, 'x'.repeat(5_000))],
   [

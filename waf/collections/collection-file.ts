@@ -29,10 +29,13 @@ const busyMs = 2_000
 export class CollectionFile {
   readonly #database: DatabaseSync
   readonly #store: SavedStore
+  /** The last update that this program has read or written: a later one is a successor's. */
+  #newestMs: number
 
   private constructor(database: DatabaseSync, store: SavedStore) {
     this.#database = database
     this.#store = store
+    this.#newestMs = newestIn(database)
   }
 
   /** Opens or makes it and fills the store. Puts a broken one aside; throws where none can be. */
@@ -87,14 +90,21 @@ export class CollectionFile {
        ON CONFLICT (key) DO UPDATE SET record = excluded.record, updated = excluded.updated,
          expires = excluded.expires WHERE excluded.updated >= collections.updated`,
     )
-    const remove = this.#database.prepare('DELETE FROM collections WHERE key = ?')
+    const remove = this.#database.prepare('DELETE FROM collections WHERE key = ? AND updated <= ?')
+    const newestMs = this.#newestMs
     for (const { key, record, updatedMs, expiresMs } of changes) {
       // As bytes: SQLite ends a text at its first NUL, and keys come from clients.
       const name = Buffer.from(key)
-      if (record === undefined) remove.run(name)
+      if (record === undefined) remove.run(name, newestMs)
       else upsert.run(name, record, updatedMs, expiresMs)
+      this.#newestMs = Math.max(this.#newestMs, updatedMs)
     }
   }
+}
+
+function newestIn(database: DatabaseSync): number {
+  const row = database.prepare('SELECT max(updated) AS newest FROM collections').get()
+  return typeof row?.['newest'] === 'number' ? row['newest'] : 0
 }
 
 class LayoutError extends Error {}

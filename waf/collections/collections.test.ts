@@ -193,8 +193,8 @@ const cases: readonly Case[] = [
       tells('%{SESSIONID} %{USERID} %{session.n}%{user.n}%{resource.n} %{WEBAPPID}'),
     ],
     steps: [
-      { request: { 'ARGS:s': 's1', 'ARGS:u': 'u1' }, message: 's1 u1 111 default' },
-      { request: { 'ARGS:s': 's2', 'ARGS:u': 'u1' }, message: 's2 u1 122 default' },
+      { request: { 'ARGS:s': 's1', 'ARGS:u': 'u1' }, message: 's1 u1 111 ' },
+      { request: { 'ARGS:s': 's2', 'ARGS:u': 'u1' }, message: 's2 u1 122 ' },
       {
         request: { 'ARGS:s': 's1', 'ARGS:u': 'u1' },
         settings: { webAppId: 'shop' },

@@ -1,4 +1,5 @@
 /** Ruleset → scan plan (into the addon) and program (for the workers). */
+import { dirname, resolve } from 'node:path'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
 import type { Leaf, ScanPlan } from '../scan-plan.ts'
@@ -40,7 +41,8 @@ export function compile(
     plan: 0,
     scans: scansOf(table.leaves),
     components: ruleset.settings.componentSignatures,
-    files: ruleset.files,
+    files: [...new Set([...ruleset.files, ...dataFiles(ruleset)])],
+    lookups: ruleset.lookups,
     notices: ruleset.notices,
   }
   const compiler = new LeavesCompiler(ruleset, { limits, compilePlan })
@@ -51,6 +53,13 @@ export function compile(
   const { variants } = compiled
   const scans = scansOf(compiler.first)
   return { ...compiled.program, ...compiled, plan: variants[0]?.plan ?? 0, scans }
+}
+
+/** Files of phrases and addresses, which stand beside the rules that name them. */
+function dataFiles({ items }: Ruleset): string[] {
+  const links = items.flatMap((item) => (item.kind === 'rule' ? item.links : []))
+  const fromFile = links.filter(({ operator }) => operator.endsWith('fromfile'))
+  return fromFile.map(({ source, argument }) => resolve(dirname(source.file), argument))
 }
 
 /** Compiles the leaves of one variant after the other. */

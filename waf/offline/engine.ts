@@ -12,6 +12,7 @@ import { compile, defaultCompileLimits } from '../compile/compile.ts'
 import type { ExchangeFacts } from '../facts.ts'
 import type { LineSink } from '../log-file.ts'
 import type { MatchedRule } from '../matched-rule.ts'
+import { plansOf } from '../program.ts'
 import type { Program } from '../program.ts'
 import {
   AddonScanner,
@@ -102,6 +103,8 @@ export interface FieldRequest {
 /** How an engine is to work; what is left out is as `edge run` has it. */
 export interface EngineOptions {
   readonly mode?: WafMode
+  /** Which of the program's tunings; default: the first. */
+  readonly tuning?: number
   readonly scanBudgetMs?: number
   /** One text line per matched rule that logs. */
   readonly log?: LineSink | null
@@ -161,7 +164,8 @@ export class OfflineEngine {
     const handle = this.#begin(request)
     try {
       const facts = factsOf(handle, request, `offline-${this.#count}`)
-      const transaction = this.#waf.begin(facts, { mode: this.#options.mode ?? 'block' })
+      const { mode = 'block', tuning = 0 } = this.#options
+      const transaction = this.#waf.begin(facts, { mode, tuning })
       let verdict = this.#inspectRequest(transaction, request)
       if (response !== null && verdict.action === 'pass') {
         verdict = this.#inspectResponse(transaction, response)
@@ -225,7 +229,7 @@ export class OfflineEngine {
 
   /** Gives the compiled plan back; the engine is of no use any more. */
   close(): void {
-    dropScanPlan(this.program.plan)
+    for (const plan of plansOf(this.program)) dropScanPlan(plan)
   }
 
   #begin(request: OfflineRequest): number {

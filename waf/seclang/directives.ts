@@ -48,6 +48,7 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
   ['seccomponentsignature', words(1, 1, settings.componentSignature)],
   ['seccookieformat', words(1, 1, settings.mustBe('0'))],
   ['secdefaultaction', words(1, 1, secDefaultAction)],
+  ['secgeolookupdb', words(1, 1, settings.geoLookupDb)],
   ['secmarker', words(1, 1, secMarker)],
   ['sechashengine', words(1, 1, settings.mustBe('Off'))],
   ['secignorerulecompilationerrors', words(1, 1, settings.mustBe('Off'))],
@@ -78,7 +79,6 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
 
 /** Directives of ModSecurity that would ask for what this engine never does, and what to do. */
 export const refusedDirectives: ReadonlyMap<string, string> = new Map([
-  ['secgeolookupdb', 'remove it; there is no database of places'],
   ['secgsblookupdb', 'remove it'],
   ['sechashkey', 'remove the SecHash directives'],
   ['sechashmethodpm', 'remove the SecHash directives'],

@@ -17,6 +17,8 @@ export interface RulesetOptions {
   readonly paranoia: number | null
   /** Read after CRS's setup file, so they win over it. */
   readonly setupFiles: readonly string[]
+  /** The database of `@geoLookup` unless the rules name one. */
+  readonly geoDatabase?: string | null
   /** Read after the rules. */
   readonly ruleFiles?: readonly string[]
   /** What the configuration says beside the paranoia level, at the same place. */
@@ -31,8 +33,18 @@ const PARANOIA_RULE_ID = 990_090
 /** Loads everything. Throws one `SecLangError` with all faults. */
 export function loadRuleset(options: RulesetOptions): Ruleset {
   const faults: SecLangFault[] = []
+  return parseSecLang(inputsOf(options, faults), faults)
+}
+
+/** The files that are read first, in order; what they include is not among them. */
+export function rulesetFiles(options: RulesetOptions): string[] {
+  return inputsOf(options, []).map(({ file }) => file)
+}
+
+function inputsOf(options: RulesetOptions, faults: SecLangFault[]): SecLangInput[] {
   const crs = crsFiles(options.crsDirectory, faults)
-  const inputs: SecLangInput[] = [
+  return [
+    ...geoInput(options.geoDatabase ?? null),
     { file: options.baseFile },
     ...crs.setup,
     ...settingsInput(options),
@@ -41,7 +53,6 @@ export function loadRuleset(options: RulesetOptions): Ruleset {
     ...crs.rules,
     ...(options.ruleFiles ?? []).map((file) => ({ file })),
   ]
-  return parseSecLang(inputs, faults)
 }
 
 interface CrsFiles {
@@ -91,4 +102,10 @@ function settingsInput({ paranoia, settings }: RulesetOptions): SecLangInput[] {
 const routeInput: SecLangInput = {
   file: routeSettings.file,
   text: settingsAction(noSettings, routeSettings.id),
+}
+
+function geoInput(path: string | null): SecLangInput[] {
+  if (path === null) return []
+  const quoted = path.replaceAll(/["\\]/g, (character) => `\\${character}`)
+  return [{ file: 'waf.geoDatabase', text: `SecGeoLookupDb "${quoted}"` }]
 }

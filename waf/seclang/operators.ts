@@ -79,11 +79,10 @@ const refused: ReadonlyMap<string, string> = new Map([
   ['validateschema', 'remove the rule; validate XML behind the proxy'],
 ])
 
-/** Operators that never match here, and why: rules with them load, and a notice says so. */
-export const neverMatching: ReadonlyMap<string, string> = new Map([
-  ['geolookup', 'there is no database of places'],
-  ['rbl', 'no name server is asked while a request waits'],
-])
+/** True for `@geoLookup` without a database, whose path is its argument. */
+export function neverMatches({ operator, argument }: Pick<OperatorUse, 'operator' | 'argument'>) {
+  return operator === 'geolookup' && argument === ''
+}
 
 /** Reads the operator argument of `SecRule` in `file`; null after a report. */
 export function parseOperator(written: string, file: string, report: Report): OperatorUse | null {
@@ -104,8 +103,17 @@ export function parseOperator(written: string, file: string, report: Report): Op
     report(`@${spelled} has no argument`, `write "@${spelled} …"`)
     return null
   }
+  if (operator === 'rbl' && !isZone(argument)) {
+    report(`@rbl ${argument}: no name of a list`, 'write one such as @rbl zen.spamhaus.org')
+    return null
+  }
   const entries = readEntries({ kind, argument, file, spelled }, report)
   return entries === null ? null : { operator, negated: parts?.[1] === '!', argument, entries }
+}
+
+/** Short enough for the digits of an IPv6 address before it. */
+function isZone(text: string): boolean {
+  return text.length <= 180 && /^(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?$/.test(text)
 }
 
 /** `@streq` and its like compare with the empty text too, and an empty pattern matches always. */

@@ -194,11 +194,11 @@ test('include reads files in name order, and a circle is a fault', () => {
 
 test('what has no effect is noted', () => {
   const { notices } = parse(`SecUploadDir /tmp
-    SecRule REMOTE_ADDR "@rbl a.example" "id:1"
+    SecRule REMOTE_ADDR "@geoLookup" "id:1"
     SecRuleRemoveById 5`)
   expect(notices.map(({ line, message }) => `${line} ${message}`)).toEqual([
     '1 SecUploadDir has no effect',
-    '2 @rbl never matches: no name server is asked while a request waits',
     '3 SecRuleRemoveById selects no rule',
+    '2 @geolookup never matches: there is no database of places',
   ])
 })

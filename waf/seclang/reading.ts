@@ -14,6 +14,8 @@ export interface Reading {
   /** What is accepted and does nothing here. */
   readonly notices: SecLangFault[]
   readonly files: string[]
+  /** Absolute paths and patterns that were looked for, found or not. */
+  readonly lookups: string[]
   readonly items: (RuleDraft | Marker)[]
   readonly amendments: Amendment[]
   readonly ids: Map<number, Source>
@@ -59,11 +61,13 @@ export function newReading(): Reading {
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
       uploadFileLimit: null,
-      webAppId: 'default',
+      webAppId: '',
+      geoLookupDb: '',
     },
     faults: [],
     notices: [],
     files: [],
+    lookups: [],
     items: [],
     amendments: [],
     ids: new Map(),

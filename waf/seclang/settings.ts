@@ -1,4 +1,6 @@
 /** The directives that set one value of the engine. */
+import { existsSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { withParts } from '../audit-parts.ts'
 import { reasonOf } from './faults.ts'
 import type { Place, SettingsDraft } from './reading.ts'
@@ -56,6 +58,18 @@ export const argumentSeparator: Read = (words, place) => {
   const separator = words[0] ?? ''
   if (separator.length === 1) place.reading.settings.argumentSeparator = separator
   else place.report(`"${separator}" is not one character`, 'write & or ;')
+}
+
+/** `SecGeoLookupDb GeoLite2-Country.mmdb`: beside the rule file, unless it has a whole path. */
+export const geoLookupDb: Read = (words, place) => {
+  const path = resolve(dirname(place.source.file), words[0] ?? '')
+  if (!existsSync(path)) {
+    place.report(`${path} is not there`, 'name a MaxMind database (.mmdb)')
+    return
+  }
+  place.reading.settings.geoLookupDb = path
+  // A new database is taken like a new rule: by a reload.
+  place.reading.files.push(path)
 }
 
 /** `SecComponentSignature "OWASP_CRS/4.28.0"`. */

@@ -41,7 +41,8 @@ export const settings: EngineSettings = {
   componentSignatures: [],
   collectionTimeoutSeconds: 3_600,
   uploadFileLimit: null,
-  webAppId: 'default',
+  webAppId: '',
+  geoLookupDb: '',
 }
 
 /** A plain GET without a body. */
@@ -230,6 +231,10 @@ export class FakeScanner implements Scanner {
 
   forceBodyVariable(_handle: number, on: boolean): void {
     this.told.push(`force ${on}`)
+  }
+
+  setBodyAccess(_handle: number, on: boolean): void {
+    this.told.push(`body access ${on}`)
   }
 
   #run(leaf: number, link: Link, argument: string): Hit[] {

@@ -8,7 +8,7 @@ import type { Rule } from '../rule.ts'
 import type { PreparedProgram } from '../prepared.ts'
 import { fold } from '../fold.ts'
 import { noSettings } from './tuning.ts'
-import type { Tuning, TuningSettings } from './tuning.ts'
+import type { Exclusion, Tuning, TuningSettings } from './tuning.ts'
 
 /** What one variant is made of. */
 export interface VariantDraft {
@@ -51,18 +51,25 @@ export function draftVariants(
 
 interface Start {
   readonly rules: readonly Rule[]
-  /** Rules whose absence changes what is folded or which rules others skip. */
-  readonly delicate: ReadonlySet<Rule>
+  /** Rules that ran at the start, or were skipped there. */
+  readonly folded: ReadonlySet<Rule>
+  /** Rules that skip others, and which. */
+  readonly skips: ReadonlyMap<Rule, readonly Rule[]>
 }
 
 function startFrom(plain: PreparedProgram): Start {
   const { rules: folded } = fold(plain)
-  const delicate = plain.phases.flatMap(({ rules }, phase) =>
-    rules.filter((rule, index) => (phase === 1 && folded.has(index)) || rule.next !== index + 1),
+  const first = plain.phases[1]?.rules ?? []
+  const skips = plain.phases.flatMap(({ rules }) =>
+    rules.flatMap((rule, index) => {
+      const skipped = rules.slice(index + 1, rule.next).map((one) => one.rule)
+      return skipped.length === 0 ? [] : [[rule.rule, skipped] as const]
+    }),
   )
   return {
     rules: plain.phases.flatMap(({ rules }) => rules.map(({ rule }) => rule)),
-    delicate: new Set(delicate.map(({ rule }) => rule)),
+    folded: new Set(first.filter((_, index) => folded.has(index)).map(({ rule }) => rule)),
+    skips: new Map(skips),
   }
 }
 
@@ -70,13 +77,23 @@ function startFrom(plain: PreparedProgram): Start {
  * Nothing when no delicate rule is meant; else all that the exclusions take out, because without
  * the delicate ones folding may come to rules that it did not reach before.
  */
-function withoutOf({ exclusions }: Tuning, { rules, delicate }: Start) {
-  const meant = (removes: typeof removesRule): Rule[] =>
-    rules.filter((rule) => exclusions.some((exclusion) => removes(exclusion, rule)))
-  const absent = meant(removesRule)
-  const doubtful = meant(removesForSome)
-  const isDelicate = [...absent, ...doubtful].some((rule) => delicate.has(rule))
-  const ids = (chosen: readonly Rule[]): number[] =>
-    isDelicate ? chosen.map(({ id }) => id).toSorted((one, other) => one - other) : []
-  return { absent: ids(absent), doubtful: ids(doubtful) }
+function withoutOf({ exclusions }: Tuning, start: Start) {
+  const isDelicate = exclusions.some((exclusion) => touches(exclusion, start))
+  const ids = (removes: typeof removesRule): number[] => {
+    if (!isDelicate) return []
+    const meant = start.rules.filter((rule) => exclusions.some((one) => removes(one, rule)))
+    return meant.map(({ id }) => id).toSorted((one, other) => one - other)
+  }
+  return { absent: ids(removesRule), doubtful: ids(removesForSome) }
+}
+
+/** True when what it takes out changes the start, or leaves what others skip without its skip. */
+function touches(exclusion: Exclusion, { folded, skips }: Start): boolean {
+  const changes = (rule: Rule): boolean =>
+    removesRule(exclusion, rule) || removesForSome(exclusion, rule)
+  if ([...folded].some(changes)) return true
+  const whole = exclusion.targets.length === 0
+  return [...skips].some(
+    ([rule, skipped]) => changes(rule) && !(whole && skipped.every((one) => changes(one))),
+  )
 }

@@ -5,7 +5,9 @@
 mod allocator;
 mod collections;
 mod error;
+mod geo;
 mod offline;
+mod rbl;
 mod trace;
 mod waf;
 mod wire;

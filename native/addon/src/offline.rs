@@ -224,6 +224,15 @@ impl OfflinePort {
         })
     }
 
+    /// `ctl:requestBodyAccess`.
+    #[napi]
+    pub fn body_access(&mut self, handle: u32, on: bool) -> napi::Result<()> {
+        self.inspected(handle, |scanned| {
+            scanned.inspection.set_body_access(on);
+            Ok(())
+        })
+    }
+
     /// `ctl:forceRequestBodyVariable`.
     #[napi]
     pub fn force_body_variable(&mut self, handle: u32, on: bool) -> napi::Result<()> {

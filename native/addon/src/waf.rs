@@ -9,7 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use edge_http_policy::{Framing, Version};
 use edge_waf::{Effort, EvaluateError, Hits, Inspection, Memo, Plan, RequestFacts};
 use edge_wire::Exchange;
-use napi::bindgen_prelude::Uint8ArraySlice;
+use napi::bindgen_prelude::{AsyncTask, Uint8ArraySlice};
+use napi::{Env, Task};
 use napi_derive::napi;
 
 use crate::wire::WorkerPort;
@@ -273,6 +274,15 @@ impl WorkerPort {
         })
     }
 
+    /// `ctl:requestBodyAccess`.
+    #[napi]
+    pub fn body_access(&mut self, handle: u32, on: bool) -> napi::Result<()> {
+        self.inspected(handle, |scanned| {
+            scanned.inspection.set_body_access(on);
+            Ok(())
+        })
+    }
+
     /// `ctl:forceRequestBodyVariable`.
     #[napi]
     pub fn force_body_variable(&mut self, handle: u32, on: bool) -> napi::Result<()> {
@@ -286,9 +296,35 @@ impl WorkerPort {
 /// Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id.
 #[napi]
 pub fn compile_plan(plan: String) -> napi::Result<u32> {
+    compile(&plan)
+}
+
+/// Compiles a scan plan while the thread that asked for it goes on.
+pub struct CompileTask(String);
+
+impl Task for CompileTask {
+    type Output = u32;
+    type JsValue = u32;
+
+    fn compute(&mut self) -> napi::Result<u32> {
+        compile(&self.0)
+    }
+
+    fn resolve(&mut self, _env: Env, id: u32) -> napi::Result<u32> {
+        Ok(id)
+    }
+}
+
+/// `compile_plan` on threads of its own.
+#[napi]
+pub fn compile_plan_aside(plan: String) -> AsyncTask<CompileTask> {
+    AsyncTask::new(CompileTask(plan))
+}
+
+fn compile(plan: &str) -> napi::Result<u32> {
     guarded(|| {
         let plan =
-            Plan::compile(&plan).map_err(|error| napi::Error::from_reason(error.to_string()))?;
+            Plan::compile(plan).map_err(|error| napi::Error::from_reason(error.to_string()))?;
         let id = NEXT_PLAN.fetch_add(1, Ordering::Relaxed);
         let mut plans = PLANS.write().unwrap_or_else(PoisonError::into_inner);
         plans.insert(id, Arc::new(plan));

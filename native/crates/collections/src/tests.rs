@@ -1,4 +1,5 @@
 //! The store in virtual time: the clock is an argument of every call.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::Arc;
 use std::thread;

@@ -47,6 +47,8 @@ pub struct Inspection {
     query_read: bool,
     processor: Option<BodyProcessor>,
     force_body_variable: bool,
+    /// `ctl:requestBodyAccess`, over what the plan says.
+    body_access: Option<bool>,
     body: Option<HeldBody>,
     body_read: bool,
     response_body_held: bool,
@@ -69,6 +71,7 @@ impl Inspection {
             query_read: false,
             processor: None,
             force_body_variable: false,
+            body_access: None,
             body: None,
             body_read: false,
             response_body_held: false,
@@ -87,6 +90,11 @@ impl Inspection {
     /// `ctl:forceRequestBodyVariable`.
     pub fn force_body_variable(&mut self, on: bool) {
         self.force_body_variable = on;
+    }
+
+    /// `ctl:requestBodyAccess`: whether phase 2 reads the body. Before its scan.
+    pub fn set_body_access(&mut self, on: bool) {
+        self.body_access = Some(on);
     }
 
     /// Takes the request body in, once; it is parsed by the first scan after phase 1.
@@ -287,8 +295,12 @@ impl Inspection {
         }
     }
 
+    fn reads_body(&self, limits: &ParseLimits) -> bool {
+        self.body_access.unwrap_or(limits.request_body_access)
+    }
+
     fn read_body(&mut self, limits: &ParseLimits) {
-        let held = self.body.as_ref().filter(|_| limits.request_body_access);
+        let held = self.body.as_ref().filter(|_| self.reads_body(limits));
         let complete =
             held.is_none_or(|body| body.complete && body.bytes.len() <= limits.body_bytes_max);
         let bytes = held.map(|body| {
@@ -334,7 +346,7 @@ impl Inspection {
     }
 
     fn parse_body(&mut self, body: Body<'_>, limits: &ParseLimits) -> Result<(), String> {
-        let Some(processor) = self.processor.filter(|_| limits.request_body_access) else {
+        let Some(processor) = self.processor.filter(|_| self.reads_body(limits)) else {
             return Ok(());
         };
         let (store, arguments) = (&mut self.store, &mut self.arguments);

@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+pub mod geo;
 mod hits;
 mod inspection;
 mod latin1;
 mod memo;
 mod operators;
 mod plan;
+pub mod rbl;
 mod request;
 mod response;
 mod scan;

@@ -9,11 +9,13 @@ use crate::latin1::latin1;
 mod byte_sets;
 mod factors;
 mod gate;
+mod geo_lookup;
 mod injection;
 mod ip_match;
 mod numbers;
 mod pcre;
 mod pm;
+mod rbl;
 mod rx;
 mod strings;
 mod unsupported;
@@ -84,6 +86,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("endswith", strings::ends_with),
     ("eq", numbers::eq),
     ("ge", numbers::ge),
+    ("geolookup", geo_lookup::geo_lookup),
     ("gt", numbers::gt),
     ("ipmatch", ip_match::ip_match),
     ("ipmatchf", ip_match::ip_match),
@@ -94,6 +97,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("pm", pm::pm),
     ("pmf", pm::pm_from_file),
     ("pmfromfile", pm::pm_from_file),
+    ("rbl", rbl::rbl),
     ("rx", rx::rx),
     ("rxglobal", rx::rx_global),
     ("streq", strings::streq),

@@ -3,8 +3,6 @@
 /// Why this operator does not compile.
 pub(super) fn reason(name: &str) -> String {
     let mend = match name {
-        "geolookup" => "match REMOTE_ADDR with @ipMatchFromFile and a list of the networks",
-        "rbl" => "a lookup per request blocks it; match REMOTE_ADDR with @ipMatchFromFile",
         "fuzzyhash" => "compare uploads outside of the request; remove the rule",
         "inspectfile" => "no program runs per request; scan uploads at the upstream",
         "rsub" => "bodies are not rewritten; deny with @rx, or rewrite at the upstream",

@@ -65,6 +65,14 @@ impl Leaf {
             .any(|target| target.exclude && target.variable == variable && target.members.has(name))
     }
 
+    /// The name of the one member that a target means.
+    pub fn named(&self, target: u16) -> Option<&[u8]> {
+        match &self.targets.get(usize::from(target))?.members {
+            Members::Named(name) => Some(name),
+            Members::All | Members::Matching(_) => None,
+        }
+    }
+
     /// Reads everything but the operator.
     pub fn read(schema: LeafSchema) -> Result<Self, PlanError> {
         let source = &schema.source;

@@ -99,6 +99,8 @@ pub struct PhasePlan {
     /// By slot and side: `slot * 2 + side`.
     views: Vec<Option<ViewPrograms>>,
     pub counts: Vec<Count>,
+    /// Slots without names that some leaf of the phase looks at: each has a text, if an empty one.
+    pub scalars: Vec<Slot>,
     /// The literals of the phase's operators.
     pub sieve: Sieve,
 }
@@ -112,6 +114,7 @@ impl PhasePlan {
     fn build(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Self {
         let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
         let mut counts: Vec<(String, Count)> = Vec::new();
+        let mut scalars = Vec::new();
         for (index, leaf) in leaves {
             for (position, target) in leaf.targets.iter().enumerate().filter(|(_, t)| !t.exclude) {
                 if target.count {
@@ -122,6 +125,9 @@ impl PhasePlan {
                     let place = views.get_mut(view.0 as usize * 2 + view.1 as usize);
                     if let Some(place @ None) = place {
                         *place = ViewPrograms::build(*view, leaves);
+                        if !view.0.is_collection() {
+                            scalars.push(view.0);
+                        }
                     }
                 }
             }
@@ -129,6 +135,7 @@ impl PhasePlan {
         Self {
             views,
             counts: counts.into_iter().map(|(_, count)| count).collect(),
+            scalars,
             sieve: sieve(leaves, operators),
         }
     }
