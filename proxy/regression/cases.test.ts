@@ -43,7 +43,8 @@ tests:
 test('a whole request may be given in Base64', () => {
   const encoded = Buffer.from('GET / HTTP/1.1\r\n\r\n').toString('base64')
   const [one] = casesOf(
-    `rule_id: 1\ntests: [{test_id: 1, stages: [{input: {encoded_request: ${encoded}}, output: {}}]}]`,
+    `rule_id: 1
+tests: [{test_id: 1, stages: [{input: {encoded_request: ${encoded}}, output: {}}]}]`,
     'a.yaml',
   )
   expect(one?.stages[0]?.request.raw?.toString()).toBe('GET / HTTP/1.1\r\n\r\n')

@@ -14,7 +14,8 @@ SecRuleEngine On
 SecRequestBodyAccess On
 SecRule REQUEST_HEADERS:Content-Type "@beginsWith application/json" \
   "id:90,phase:1,pass,nolog,ctl:requestBodyProcessor=JSON"
-SecRule ARGS|REQUEST_HEADERS:User-Agent "@contains attack" "id:1,phase:2,pass,setvar:tx.score=5,msg:'An attack'"
+SecRule ARGS|REQUEST_HEADERS:User-Agent "@contains attack" \
+  "id:1,phase:2,pass,setvar:tx.score=5,msg:'An attack'"
 SecRule TX:score "@ge 5" "id:2,phase:2,deny"
 `
 const engine = createEngine([{ file: 'test.conf', text: rules }])
@@ -62,12 +63,34 @@ const known: readonly (readonly [string, string, Partial<OfflineRequest>])[] = [
   ],
   [
     'access',
-    '{"timestamp":"2026-11-21T14:07:55.000Z","log":"access","request.id":"r1","network.protocol.version":"3","client.address":"192.0.2.9","http.request.method":"GET","server.address":"a.example","url.path":"/p","url.query":"q=1"}',
+    JSON.stringify({
+      timestamp: '2026-11-21T14:07:55.000Z',
+      log: 'access',
+      'request.id': 'r1',
+      'network.protocol.version': '3',
+      'client.address': '192.0.2.9',
+      'http.request.method': 'GET',
+      'server.address': 'a.example',
+      'url.path': '/p',
+      'url.query': 'q=1',
+    }),
     { target: '/p?q=1', protocol: 'HTTP/3.0', peer: '192.0.2.9', uniqueId: 'r1' },
   ],
   [
     'audit',
-    '{"transaction":{"client_ip":"192.0.2.2","client_port":5,"request":{"method":"PUT","http_version":1.1,"uri":"/ü","body":"x","headers":{"Host":"a"}}}}',
+    JSON.stringify({
+      transaction: {
+        client_ip: '192.0.2.2',
+        client_port: 5,
+        request: {
+          method: 'PUT',
+          http_version: 1.1,
+          uri: '/\u00fc',
+          body: 'x',
+          headers: { Host: 'a' },
+        },
+      },
+    }),
     {
       method: 'PUT',
       target: '/\u00c3\u00bc',

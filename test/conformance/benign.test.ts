@@ -50,7 +50,8 @@ test.runIf(crs)(
     if (!crs) return
     const backend = await startBackend()
     const flags = ['--backend', backend.url, '--no-redirect', '--waf', 'block', '--paranoia', '1']
-    const edge = await startEdge({ arguments: [...flags, '--rules', crs, '--waf-setup', setup] })
+    const args = [...flags, '--rules', crs, '--waf-setup', setup]
+    const edge = await startEdge({ arguments: args, readyTimeoutMs: 100_000 })
     try {
       const way = h1Transport({ host: '127.0.0.1', port: edge.httpPort, tls: false })
       const base = { method: '', uri: '', version: '', headers: [], data: '' }

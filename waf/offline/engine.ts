@@ -19,6 +19,7 @@ import {
   compileScanPlan,
   createOfflinePort,
   dropScanPlan,
+  openCollectionStore,
   readFields,
   readRequest,
 } from '../scanner.ts'
@@ -147,6 +148,7 @@ export class OfflineEngine {
   readonly #port: OfflinePort = createOfflinePort()
   readonly #waf: Waf
   #count = 0
+  #nowMs = 0
 
   constructor(program: Program, options: EngineOptions = {}) {
     this.program = program
@@ -156,11 +158,14 @@ export class OfflineEngine {
       scanner: new AddonScanner(this.#port),
       log: options.log ?? null,
       audit: options.audit ?? null,
+      // Of its own, on the clock of the requests: a log of yesterday expires as it did then.
+      collections: { store: openCollectionStore('own'), now: () => this.#nowMs },
     })
   }
 
   /** The life of one exchange, all phases; with a response those that look at it, too. */
   inspect(request: OfflineRequest, response: OfflineResponse | null = null): Inspected {
+    this.#nowMs = request.timeMs ?? Date.now()
     const handle = this.#begin(request)
     try {
       const facts = factsOf(handle, request, `offline-${this.#count}`)

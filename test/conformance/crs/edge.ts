@@ -37,7 +37,9 @@ export async function startConformanceEdge(): Promise<ConformanceEdge | null> {
   if (crs === null) return null
   const backend = await startBackend()
   const flags = ['--backend', backend.url, '--no-redirect', '--waf', 'detect', '--rules', crs]
-  const edge = await startEdge({ arguments: [...flags, '--waf-setup', setup] })
+  // Level 4 is compiled anew, on a machine that may be busy.
+  const readyTimeoutMs = 100_000
+  const edge = await startEdge({ arguments: [...flags, '--waf-setup', setup], readyTimeoutMs })
   const stop = async (): Promise<void> => {
     await edge.stop()
     backend.close()

@@ -18,8 +18,8 @@ export function matrixText(reports: Reports, version: string, overrides: number)
   return `# CRS ${version} regression cases
 
 Written by \`npm run conformance:crs -- --matrix\`: each case over a real socket against
-\`edge run\` in detection mode, judged by the WAF's log; ${overrides} overrides with their reasons in
-\`crs-overrides.yaml\`. A cell is: passed / failed / not carried by the protocol.
+\`edge run\` in detection mode, judged by the WAF's log; ${overrides} overrides with their reasons
+in \`crs-overrides.yaml\`. A cell is: passed / failed / not carried by the protocol.
 
 | ${head} |
 |---|---|---|---|
