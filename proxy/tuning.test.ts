@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { compile } from '../waf/compile/compile.ts'
+import { compile, defaultCompileLimits } from '../waf/compile/compile.ts'
 import type { Program } from '../waf/program.ts'
 import { parseSecLang } from '../waf/seclang/parser.ts'
 import { rulesOf } from '../waf/tuning/tuned-program.ts'
@@ -46,7 +46,7 @@ function program(config: ParsedConfig['config'], setup = ''): Program {
     SecRule ARGS "@rx x" "id:9,phase:2,deny,tag:t"`
   let plans = 0
   const ruleset = parseSecLang([{ file: 'rules.conf', text }])
-  return compile(ruleset, () => (plans += 1), { scanBudgetMs: 1 }, tuningsOf(config).all)
+  return compile(ruleset, () => (plans += 1), defaultCompileLimits, tuningsOf(config).all)
 }
 
 test('equal routes share a tuning; the first is that of no route', () => {
