@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, Command>> = {
   validate: validateCommand,
   rules,
   waf,
+  explain: explainCommand,
   help: showUsage,
   '--help': showUsage,
   '-h': showUsage,
@@ -101,6 +102,11 @@ async function validateCommand(args: readonly string[], terminal: Terminal): Pro
   return validate(args, terminal)
 }
 
+async function explainCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { explain } = await import('./cli/explain.ts')
+  return explain(args, terminal)
+}
+
 /** Runs one command line; the exit code. */
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args
@@ -130,4 +136,5 @@ process.exitCode = await main(process.argv.slice(2), {
   env: process.env,
   print: (line) => process.stdout.write(`${line}\n`),
   error: (line) => process.stderr.write(`${line}\n`),
+  colors: process.stdout.isTTY,
 })

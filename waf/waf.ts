@@ -145,7 +145,6 @@ export class Waf {
       witness: this.#witness,
       redaction: this.#redaction,
       limits: this.#evidenceLimits,
-      clock: () => performance.now(),
     })
   }
 

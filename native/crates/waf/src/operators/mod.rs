@@ -17,6 +17,7 @@ mod pcre;
 mod pm;
 mod rbl;
 mod rx;
+mod sqli_words;
 mod strings;
 mod unsupported;
 mod validate;
@@ -24,7 +25,7 @@ mod verify;
 
 #[cfg(test)]
 pub use factors::seen;
-pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency};
+pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency, is_code};
 pub use gate::{ByteSet, Gate, Presence, meet, set_of, set_where, union};
 
 /// What was matched: group 0 first, at most ten groups; none for a group that took no part.
@@ -48,7 +49,7 @@ trait Matcher: Send + Sync {
 
     /// Texts of which any match contains one.
     fn factors(&self) -> Factors {
-        None
+        Factors::default()
     }
 }
 
@@ -68,8 +69,8 @@ impl Operator {
     }
 
     /// What any matching text contains one of; for the sieve.
-    pub fn factors(&self) -> Option<&[Factor]> {
-        self.factors.as_deref()
+    pub fn factors(&self) -> &Factors {
+        &self.factors
     }
 }
 

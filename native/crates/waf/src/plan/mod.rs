@@ -147,13 +147,12 @@ fn sieve(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Sieve {
         .iter()
         .filter_map(|(_, leaf)| leaf.operator)
         .collect();
-    Sieve::new(operators.iter().enumerate().map(|(index, operator)| {
-        if used.contains(&index) {
-            operator.factors()
-        } else {
-            Some([].as_slice())
-        }
-    }))
+    Sieve::new(
+        operators
+            .iter()
+            .enumerate()
+            .map(|(index, operator)| used.contains(&index).then(|| operator.factors())),
+    )
 }
 
 /// Leaves that count the same members share one count; patterns are not compared.

@@ -1,9 +1,11 @@
 //! What there is to see in each phase, and how bodies are read.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use super::{all, effort, inspection, plan};
-use crate::{Inspection, Memo};
+use crate::{Effort, Inspection, Memo, OverBudget};
 
 #[test]
 fn each_phase_sees_what_there_is() {
@@ -179,4 +181,21 @@ fn a_body_beyond_the_limits_is_marked() {
         "0 REQUEST_BODY_LENGTH=202",
     ];
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_scan_ends_when_its_time_is_used_up() {
+    let plan = plan(&[
+        "ARGS|REQUEST_BODY ;  ; @rx [0-9]x ; p2",
+        "ARGS|REQUEST_BODY ; lowercase ; @rx [0-9]y ; p2",
+    ]);
+    let head = "POST /\nContent-Type: application/x-www-form-urlencoded\n\na=";
+    let mut exchange = inspection(&format!("{head}{}", "1A".repeat(30_000)));
+    let mut memo = Memo::new(0);
+    let used_up = Effort {
+        deadline: Instant::now() - Duration::from_millis(1),
+        memo: &mut memo,
+    };
+    assert_eq!(exchange.scan(&plan, 2, used_up).err(), Some(OverBudget));
+    assert!(exchange.scan(&plan, 2, effort(&mut memo)).is_ok());
 }
