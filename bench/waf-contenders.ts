@@ -96,7 +96,8 @@ export async function startWafField(names: readonly string[], crs: string): Prom
     libmodsecurity3: () => startNginx(ground),
     coraza: () => startCoraza(ground),
     edge: () => startOurs(ground, 'edge', {}),
-    'edge memo off': () => startOurs(ground, 'edge memo off', { environment: { EDGE_WAF_MEMO: 'off' } }),
+    'edge memo off': () =>
+      startOurs(ground, 'edge memo off', { environment: { EDGE_WAF_MEMO: 'off' } }),
     'edge PL4': () => startOurs(ground, 'edge PL4', { setup: scoreOnly }),
     'edge rules twice': () => startOurs(ground, 'edge rules twice', { rules: twice(ground) }),
     'edge WAF off': () => startOurs(ground, 'edge WAF off', { mode: 'off' }),
@@ -119,25 +120,25 @@ export async function startWafField(names: readonly string[], crs: string): Prom
   }
 }
 
-function nginx({ directory }: Ground, name: string, config: string): ChildProcess {
+/** nginx with what goes before and into its `http` block. */
+function nginx({ directory }: Ground, name: string, [load, http]: [string, string]): ChildProcess {
   const file = join(directory, `${name}.conf`)
   const user = process.getuid?.() === 0 ? 'user root;' : ''
-  const [loaded = '', http = config] = config.includes('\0') ? config.split('\0') : []
-  const main = `${loaded} ${user} worker_processes 1; error_log stderr; pid ${directory}/${name}.pid;`
+  const files = `error_log stderr; pid ${directory}/${name}.pid;`
   writeFileSync(
     file,
-    `${main} events {}\nhttp { access_log off; keepalive_requests 100000000; ${http} }`,
+    `${load} ${user} worker_processes 1; ${files} events {}
+     http { access_log off; keepalive_requests 100000000; ${http} }`,
   )
   return spawn('nginx', ['-p', directory, '-c', file, '-g', 'daemon off;'], { stdio: 'ignore' })
 }
 
 function startOrigin(ground: Ground): ChildProcess {
-  return nginx(
-    ground,
-    'origin',
+  return nginx(ground, 'origin', [
+    '',
     `server { listen 127.0.0.1:${ground.origin}; client_max_body_size 0;
        location / { default_type text/html; return 200 "${answer}"; } }`,
-  )
+  ])
 }
 
 /** The peers' main file: settings, setup, rules in the order of their names. */
@@ -150,18 +151,22 @@ function peerRules(ground: Ground, name: string, more: string): string {
 
 async function startNginx(ground: Ground): Promise<WafContender | Missing> {
   const name = 'libmodsecurity3'
-  if (!existsSync(module)) return { name, mend: 'apt-get install nginx libnginx-mod-http-modsecurity' }
+  if (!existsSync(module))
+    return { name, mend: 'apt-get install nginx libnginx-mod-http-modsecurity' }
   const http = await freePort()
-  const rules = peerRules(ground, name, 'SecPcreMatchLimit 100000\nSecPcreMatchLimitRecursion 100000\n')
-  const child = nginx(
+  const rules = peerRules(
     ground,
-    'modsecurity',
-    `load_module ${module};\0upstream o { server 127.0.0.1:${ground.origin}; keepalive 128;
+    name,
+    'SecPcreMatchLimit 100000\nSecPcreMatchLimitRecursion 100000\n',
+  )
+  const child = nginx(ground, 'modsecurity', [
+    `load_module ${module};`,
+    `upstream o { server 127.0.0.1:${ground.origin}; keepalive 128;
        keepalive_requests 100000000; }
      modsecurity on; modsecurity_rules_file ${rules};
      server { listen 127.0.0.1:${http}; location / { proxy_pass http://o; proxy_http_version 1.1;
        proxy_set_header Connection ""; proxy_set_header X-Forwarded-For $remote_addr; } }`,
-  )
+  ])
   return {
     name,
     at: { h1: `http://127.0.0.1:${http}` },
@@ -211,7 +216,8 @@ interface Variant {
 }
 
 async function startOurs(ground: Ground, name: string, variant: Variant): Promise<WafContender> {
-  const file = (kind: string): string => join(ground.directory, `${name.replaceAll(' ', '-')}.${kind}`)
+  const file = (kind: string): string =>
+    join(ground.directory, `${name.replaceAll(' ', '-')}.${kind}`)
   const limits = { requestsPerConnectionMax: 1e9, connectionsPerAddressMax: 1e6 }
   writeFileSync(file('yaml'), JSON.stringify({ limits, log: { access: false } }))
   writeFileSync(file('setup'), ours + (variant.setup ?? ''))

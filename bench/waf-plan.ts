@@ -13,7 +13,10 @@ const [file, paranoia = '1'] = process.argv.slice(2)
 const crs = crsDirectory()
 if (file === undefined || crs === null) throw new Error('needs a FILE and a CRS (EDGE_CRS_DIR)')
 const setup = join(mkdtempSync(join(tmpdir(), 'edge-plan-')), 'setup.conf')
-writeFileSync(setup, 'SecResponseBodyAccess On\nSecResponseBodyMimeType text/plain text/html text/xml\n')
+writeFileSync(
+  setup,
+  'SecResponseBodyAccess On\nSecResponseBodyMimeType text/plain text/html text/xml\n',
+)
 const ruleset = loadRuleset({
   baseFile: join(root, 'waf/base.conf'),
   crsDirectory: crs,

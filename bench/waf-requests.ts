@@ -32,24 +32,23 @@ function drawing(seed: number): Draw {
   }
 }
 
+// No names of shell commands: `time … (` in prose is a hit of rule 932235 in every engine.
 const words =
   `about after again along another answer around because before better between bring build bought
   called carry change children city clear close colour could country course cover cross different
   during early earth enough every example family farm father feet figure final first follow found
-  friend garden general given good great green group grow half hand happen hard head hear heavy
+  friend garden general given good great green group grow half hand happen hard hear heavy
   help high home horse hour house hundred idea important island kitchen knew land language large
-  last later learn leave letter light line listen little long machine make many measure might mile
+  later learn leave letter light line listen little long machine make many measure might mile
   money morning mother mountain move music nearby need never night north notice number ocean often
   open order paper part pattern people perhaps picture place plain plant point power present
   problem product provide question quick quite rain reach ready really remember rest river road
   rock room round rule school science season second sentence serve several shape ship short should
-  simple sleep slow small snow sometimes song south space special spell spring stand start state
+  simple slow small snow sometimes song south space special spell spring stand start state
   station still story street strong study summer sure surface table talk teach thing think those
-  thought thousand through time together toward town travel tree true turn under until usual
+  thought thousand through together toward town travel tree true turn under until usual
   valley village voice walk want warm watch water weather week weight west while whole window
-  winter without wonder word work world write year young it's don't we're that's can't`.split(
-    /\s+/,
-  )
+  winter without wonder word work world write year young it's don't we're that's can't`.split(/\s+/)
 
 const pick = <One>(draw: Draw, list: readonly [One, ...One[]]): One =>
   list[Math.floor(draw() * list.length)] ?? list[0]
@@ -78,7 +77,11 @@ function prose(draw: Draw, length: number): string {
   return `${text.slice(0, length - 1)}.`
 }
 
-const agents = ['Windows NT 10.0; Win64; x64', 'X11; Linux x86_64', 'Macintosh; Intel Mac OS X 10_15_7']
+const agents = [
+  'Windows NT 10.0; Win64; x64',
+  'X11; Linux x86_64',
+  'Macintosh; Intel Mac OS X 10_15_7',
+]
 
 /** Nine headers with Host, and three cookies of which two are this visitor's own. */
 function browser(draw: Draw): [string, string][] {
@@ -92,12 +95,16 @@ function browser(draw: Draw): [string, string][] {
   return [
     [
       'User-Agent',
-      `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${chrome}.0.0.0 Safari/537.36`,
+      `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) ` +
+        `Chrome/${chrome}.0.0.0 Safari/537.36`,
     ],
     ['Accept', 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8'],
     ['Accept-Language', pick(draw, ['en-GB,en;q=0.9', 'de-DE,de;q=0.9,en;q=0.7', 'fr,en;q=0.5'])],
     ['Accept-Encoding', 'gzip, deflate, br'],
-    ['Referer', `https://shop.example.com/${plainWord(draw)}/${plainWord(draw)}?page=${integer(draw, 99)}`],
+    [
+      'Referer',
+      `https://shop.example.com/${plainWord(draw)}/${plainWord(draw)}?page=${integer(draw, 99)}`,
+    ],
     ['Cookie', cookies.join('; ')],
     ['Sec-Fetch-Mode', 'navigate'],
     ['Sec-Fetch-Site', 'same-origin'],
@@ -112,7 +119,8 @@ function page(draw: Draw): BenchRequest {
     sort: pick(draw, ['price_asc', 'price_desc', 'newest', 'rating']),
     ref: `${plainWord(draw)}${integer(draw, 10_000)}`,
   })
-  const path = `/catalogue/${plainWord(draw)}/${plainWord(draw)}-${integer(draw, 1e5)}?${query.toString()}`
+  const place = `${plainWord(draw)}/${plainWord(draw)}-${integer(draw, 1e5)}`
+  const path = `/catalogue/${place}?${query.toString()}`
   return { method: 'GET', path, headers: browser(draw), body: '' }
 }
 
@@ -149,7 +157,7 @@ function orderLines(draw: Draw): BenchRequest {
   const items = Array.from({ length: 61 }, () => ({
     id: integer(draw, 1e7),
     sku: `${plainWord(draw).toUpperCase()}-${hex(draw, 12)}`,
-    name: `${plainWord(draw)} ${plainWord(draw)} ${plainWord(draw)} ${plainWord(draw)} ${plainWord(draw)}`,
+    name: Array.from({ length: 5 }, () => plainWord(draw)).join(' '),
     price: integer(draw, 1e5) / 100,
     quantity: integer(draw, 40),
     available: draw() < 0.8,
@@ -168,7 +176,7 @@ function article(draw: Draw): BenchRequest {
 const attacks: readonly ((draw: Draw) => string)[] = [
   (draw) => `${integer(draw, 900)}' OR '${integer(draw, 9)}'='${integer(draw, 9)}' -- `,
   (draw) =>
-    `-${integer(draw, 900)} UNION SELECT user,password,${integer(draw, 99)} FROM ${plainWord(draw)}`,
+    `-${integer(draw, 900)} UNION SELECT user,pass,${integer(draw, 99)} FROM ${plainWord(draw)}`,
   (draw) => `<script>alert(${integer(draw, 9e5)})</script>`,
   (draw) => `"><img src=${plainWord(draw)} onerror=alert(${integer(draw, 9e5)})>`,
   (draw) => `../../../../../etc/passwd?${plainWord(draw)}`,
@@ -191,8 +199,18 @@ export function workloads(): readonly Workload[] {
     return Array.from({ length: count }, (_, index) => make(draw, index))
   }
   return [
-    { name: 'W1', meaning: 'GET, 9 headers, 5 arguments', status: 200, requests: many(1, 4_096, page) },
-    { name: 'W2', meaning: 'form, 2,048 B, 12 fields', status: 200, requests: many(2, 2_048, form) },
+    {
+      name: 'W1',
+      meaning: 'GET, 9 headers, 5 arguments',
+      status: 200,
+      requests: many(1, 4_096, page),
+    },
+    {
+      name: 'W2',
+      meaning: 'form, 2,048 B, 12 fields',
+      status: 200,
+      requests: many(2, 2_048, form),
+    },
     { name: 'W3', meaning: 'JSON, 488 values', status: 200, requests: many(3, 256, orderLines) },
     { name: 'W3b', meaning: 'JSON, 12 long texts', status: 200, requests: many(4, 256, article) },
     { name: 'W4', meaning: 'attacks', status: 403, requests: many(5, 2_048, attack) },

@@ -88,15 +88,9 @@ function median(numbers: readonly number[]): number {
 function send(lane: Lane, workload: Workload, count: number): number {
   const file = join(directory, `${workload.name}.jsonl`)
   const before = cpuMicroseconds(lane.contender)
-  const text = execFileSync(
-    program,
-    [
-      'load',
-      ...['-protocol', lane.protocol, '-to', lane.url, '-requests', file],
-      ...['-count', String(count), '-first', String(lane.next)],
-    ],
-    { encoding: 'utf8' },
-  )
+  const target = ['-protocol', lane.protocol, '-to', lane.url, '-requests', file]
+  const amount = ['-count', String(count), '-first', String(lane.next)]
+  const text = execFileSync(program, ['load', ...target, ...amount], { encoding: 'utf8' })
   const used = cpuMicroseconds(lane.contender) - before
   lane.next += count
   const report: LoadReport = JSON.parse(text)
@@ -116,7 +110,9 @@ function race(workload: Workload, lanes: readonly Lane[]): Row[] {
   const counts = new Map(
     lanes.map((lane) => {
       const slow = (first.get(lane) ?? 0) > 20_000
-      const warm = slow ? 0 : Math.ceil((Number(values['warm-ms']) * 1_000) / (first.get(lane) ?? 1))
+      const warm = slow
+        ? 0
+        : Math.ceil((Number(values['warm-ms']) * 1_000) / (first.get(lane) ?? 1))
       const cost = warm > 0 ? send(lane, workload, Math.min(warm, 30_000)) : (first.get(lane) ?? 1)
       const count = Math.ceil((Number(values['round-ms']) * 1_000) / cost)
       return [lane, Math.min(20_000, Math.max(8, count))]
@@ -155,9 +151,8 @@ function show(workload: Workload, rows: readonly Row[]): boolean {
     const spread = `(${low.toFixed(0)}–${high.toFixed(0)})`
     const ratio = verdict(workload.name, contender, { ours, microseconds })
     reached &&= !ratio.includes('MISSED')
-    console.log(
-      `  ${contender.padEnd(18)} ${microseconds.toFixed(1).padStart(10)} µs  ${spread.padEnd(18)} ${ratio}`,
-    )
+    const cost = `${microseconds.toFixed(1).padStart(10)} µs`
+    console.log(`  ${contender.padEnd(18)} ${cost}  ${spread.padEnd(18)} ${ratio}`)
   }
   return reached
 }

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, Command>> = {
   validate: validateCommand,
   rules,
   waf,
+  explain: explainCommand,
   replay: replayCommand,
   help: showUsage,
   '--help': showUsage,
@@ -102,6 +103,11 @@ async function validateCommand(args: readonly string[], terminal: Terminal): Pro
   return validate(args, terminal)
 }
 
+async function explainCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { explain } = await import('./cli/explain.ts')
+  return explain(args, terminal)
+}
+
 async function replayCommand(args: readonly string[], terminal: Terminal): Promise<number> {
   const { replay } = await import('./cli/replay.ts')
   return replay(args, terminal)
@@ -136,4 +142,5 @@ process.exitCode = await main(process.argv.slice(2), {
   env: process.env,
   print: (line) => process.stdout.write(`${line}\n`),
   error: (line) => process.stderr.write(`${line}\n`),
+  colors: process.stdout.isTTY,
 })

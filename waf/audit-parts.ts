@@ -5,8 +5,8 @@ export const allParts = 'ABCDEFGHIJKZ'
 
 /** A list (`ABIJDEFHZ`) replaces the parts, `+E` adds to them, `-E` takes away. */
 export function withParts(parts: string, change: string): string {
-  const letters = change.replace(/^[+-]/, '').toUpperCase()
-  const named = (letter: string): boolean => letters.includes(letter)
+  const list = change.replace(/^[+-]/, '').toUpperCase()
+  const named = (letter: string): boolean => list.includes(letter)
   const had = (letter: string): boolean => parts.includes(letter)
   const keep = change.startsWith('+')
     ? (letter: string) => had(letter) || named(letter)
@@ -14,5 +14,7 @@ export function withParts(parts: string, change: string): string {
       ? (letter: string) => had(letter) && !named(letter)
       : named
   // A and Z frame the record: they are always there.
-  return [...allParts].filter((one) => one === 'A' || one === 'Z' || keep(one)).join('')
+  return Array.from(allParts)
+    .filter((one) => one === 'A' || one === 'Z' || keep(one))
+    .join('')
 }

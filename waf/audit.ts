@@ -124,7 +124,7 @@ function trailer(transaction: Transaction, { redaction }: AuditOptions): object 
   }
 }
 
-/** `{ body }`, and `body_bytes` with its length where it was cut; nothing without a body. */
+/** `{ body }`, and `body_bytes` with its length where it was cut. */
 function body(
   { facts }: Transaction,
   ofResponse: boolean,
@@ -133,7 +133,7 @@ function body(
   if (witness === null) return {}
   const of = { response: ofResponse, bytesMax: bodyBytesMax }
   const { text, length } = witness.body(facts.handle, of)
-  if (length === 0) return {}
+  if (length === 0) return { body: '' }
   const shown = readable(redaction.text(text), bodyBytesMax)
   return length > text.length ? { body: shown, body_bytes: length } : { body: shown }
 }

@@ -1,5 +1,6 @@
 /** The text line that ModSecurity v3 writes for a matched rule: what log readers already know. */
 import type { ExchangeFacts } from './facts.ts'
+import { transformationName } from './matched-rule.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import { printable } from './printable.ts'
 
@@ -61,19 +62,24 @@ export function matchText(
 }
 
 /**
- * `o3,6t:urldecodeuni,t:lowercase`: where the last link's operator found what it captured, and
- * after which transformations. ModSecurity's `v`, the value's place in the raw request, is not
- * known here.
+ * `o3,6o5,3t:urlDecodeUni,t:lowercase`: where the last link's operator found what it captured,
+ * group by group, and after which transformations. ModSecurity's `v`, the value's place in the raw
+ * request, is not known here.
  */
-export function reference({ rule, notes }: MatchedRule): string {
+export function reference({ notes }: MatchedRule): string {
   const noted = notes?.links.at(-1)
   if (noted === undefined) return ''
   const value = noted.values.at(-1)
-  const found = value?.captures?.[0] ?? ''
-  const at = found === '' ? -1 : (value?.value.indexOf(found) ?? -1)
-  const chain = rule.links[noted.index]?.transformations ?? []
-  const names = chain.filter((name) => name !== 'none').map((name) => `t:${name}`)
-  return `${at < 0 ? '' : `o${at},${found.length}`}${names.join(',')}`
+  const names = noted.link.transformations
+    .filter((name) => name !== 'none')
+    .map((name) => `t:${transformationName(name)}`)
+  const found = (value?.captures ?? []).map((group) => place(group, value?.value ?? ''))
+  return `${found.join('')}${names.join(',')}`
+}
+
+function place(group: string | null, value: string): string {
+  const at = group === null || group === '' ? -1 : value.indexOf(group)
+  return at < 0 ? '' : `o${at},${group?.length}`
 }
 
 function consequence(match: MatchedRule): string {

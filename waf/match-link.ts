@@ -122,8 +122,8 @@ function reason(transaction: Transaction, link: PreparedLink, leaf: number): rea
   const matches: Match[] = []
   for (const read of link.readers) {
     for (const value of read(transaction)) {
-      if (link.numeric !== null) {
-        if (link.numeric(value.value, argument)) matches.push({ ...value, captures: noCaptures })
+      if (link.ownTest !== null) {
+        if (link.ownTest(value.value, argument)) matches.push({ ...value, captures: noCaptures })
         continue
       }
       for (const hit of transaction.scanner.matchText(query, value.value)) {
@@ -137,12 +137,12 @@ function reason(transaction: Transaction, link: PreparedLink, leaf: number): rea
 
 /** The shortest way for `TX:name @lt 1` and `&TX:name @eq 0`. */
 function compareTx(transaction: Transaction, link: PreparedLink): readonly Match[] {
-  const { txKey, numeric } = link
+  const { txKey, ownTest } = link
   const [target] = link.link.targets
-  if (txKey === null || numeric === null || target === undefined) return none
+  if (txKey === null || ownTest === null || target === undefined) return none
   const held = transaction.tx.get(txKey)
   if (held === undefined && !target.count) return none
   const value = target.count ? (held === undefined ? '0' : '1') : (held ?? '')
-  if (!numeric(value, link.argument.expand(transaction))) return none
+  if (!ownTest(value, link.argument.expand(transaction))) return none
   return [{ variable: 'TX', name: target.name, value, captures: noCaptures }]
 }

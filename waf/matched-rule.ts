@@ -58,3 +58,19 @@ const operatorNames: Readonly<Record<string, string>> = {
 export function operatorName(operator: string): string {
   return operatorNames[operator] ?? operator.slice(0, 1).toUpperCase() + operator.slice(1)
 }
+
+/** Transformations whose names are more than one word; the others are lower-case anyway. */
+const transformationNames = `base64DecodeExt base64Decode base64Encode cmdLine compressWhitespace
+  cssDecode escapeSeqDecode hexDecode hexEncode htmlEntityDecode jsDecode normalisePath
+  normalisePathWin normalizePath normalizePathWin parityEven7bit parityOdd7bit parityZero7bit
+  removeComments removeCommentsChar removeNulls removeWhitespace replaceComments replaceNulls
+  sqlHexDecode trimLeft trimRight urlDecode urlDecodeUni urlEncode utf8toUnicode`
+
+const transformationsByName: ReadonlyMap<string, string> = new Map(
+  transformationNames.split(/\s+/).map((name) => [name.toLowerCase(), name]),
+)
+
+/** The transformation's name as ModSecurity spells it. */
+export function transformationName(name: string): string {
+  return transformationsByName.get(name) ?? name
+}

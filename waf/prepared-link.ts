@@ -21,7 +21,7 @@ export interface PreparedLink {
   /** Reads the targets that only reasoning knows. */
   readonly readers: readonly Reader[]
   /** Decides without the addon; null where the addon must. */
-  readonly numeric: TextTest | null
+  readonly ownTest: TextTest | null
   /** TX key of a link that compares just one member of TX: most control rules of the CRS. */
   readonly txKey: string | null
   /** Run for each value that matched. */
@@ -30,20 +30,29 @@ export interface PreparedLink {
   readonly perRule: readonly RunAction[]
 }
 
+/** Operators that cost less than a crossing. Texts are Latin-1 on both sides. */
+const textComparisons: Readonly<Record<string, TextTest>> = {
+  streq: (text, argument) => text === argument,
+  within: (text, argument) => argument.includes(text),
+  contains: (text, argument) => text.includes(argument),
+  beginswith: (text, argument) => text.startsWith(argument),
+  endswith: (text, argument) => text.endsWith(argument),
+}
+
 /** What the rule itself carries or the parser resolved; nothing to run. */
 const passive = new Set(['logdata', 'msg', 't', 'capture', 'multimatch', 'xmlns', 'pause'])
 
 /** Throws an `Error` with the reason when an action is unknown or its argument makes no sense. */
 export function prepareLink(link: Link, test: LinkTest | undefined): PreparedLink {
   if (test === undefined) throw new Error('a link of the chain has no test')
-  const numeric = numericTest(link)
+  const own = ownTest(link)
   return {
     link,
     test,
     argument: compileMacro(link.argument),
     readers: readers(link),
-    numeric,
-    txKey: numeric === null ? null : onlyTxKey(link),
+    ownTest: own,
+    txKey: own === null ? null : onlyTxKey(link),
     perValue: [...locators(link), ...runners(link, 'value')],
     perRule: runners(link, 'rule'),
   }
@@ -69,11 +78,16 @@ function readers(link: Link): Reader[] {
     .map((target) => compileReader(target, excludes))
 }
 
-function numericTest(link: Link): TextTest | null {
-  const compare = comparisons[link.operator]
+function ownTest(link: Link): TextTest | null {
   // A transformation such as length works on bytes, so those links stay with the addon.
-  if (compare === undefined || link.transformations.length > 0 || link.multiMatch) return null
-  const { negated } = link
+  if (link.transformations.length > 0 || link.multiMatch) return null
+  const { negated, operator } = link
+  const compareTexts = textComparisons[operator]
+  if (compareTexts !== undefined) {
+    return (text, argument) => compareTexts(text, argument) !== negated
+  }
+  const compare = comparisons[operator]
+  if (compare === undefined) return null
   if (!link.argument.includes('%{')) {
     const limit = toNumber(link.argument)
     return (text) => compare(toNumber(text), limit) !== negated

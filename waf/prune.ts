@@ -33,7 +33,9 @@ export function prune(program: PreparedProgram, doubtful: RuleTest = () => false
     const gone = unreachable(phase, effects)
     return withoutIdleSkips(withoutRules(phase, (index) => gone.has(index)))
   })
-  const readsResponse = phases.slice(3, 5).some(readsExchange)
+  const logging = phases[5]
+  const readsResponse =
+    phases.slice(3, 5).some(readsExchange) || (logging !== undefined && namesResponse(logging))
   return { ...program, phases, readsResponse }
 }
 
@@ -194,6 +196,18 @@ function readsExchange(phase: PreparedPhase): boolean {
     return rule !== undefined && (rule.links.some(readsBytes) || mentionsResponse(rule))
   })
 }
+
+/** True when a rule that is left names what only a response can give, as phase 5 may. */
+function namesResponse(phase: PreparedPhase): boolean {
+  return liveRules(phase).some((index) => {
+    const rule = phase.rules[index]
+    if (rule === undefined) return false
+    const targets = rule.links.flatMap(({ link }) => link.targets)
+    return mentionsResponse(rule) || targets.some(({ variable }) => ofResponse.test(variable))
+  })
+}
+
+const ofResponse = /^(?:RESPONSE_|STATUS_LINE$|OUTBOUND_)/
 
 /** A macro may read the response where no target does. */
 function mentionsResponse({ rule, links }: PreparedRule): boolean {

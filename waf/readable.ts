@@ -1,8 +1,20 @@
 /** Bytes as people and JSON readers want them: UTF-8 where they are UTF-8, `\xHH` where not. */
 
 /** A run of ASCII, one well-formed UTF-8 sequence (RFC 3629 §4), or one other character. */
-const pieces =
-  /[\0-\x7f]+|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}|[^]/gu
+const pieces = new RegExp(
+  [
+    '[\\0-\\x7f]+',
+    '[\\xc2-\\xdf][\\x80-\\xbf]',
+    '\\xe0[\\xa0-\\xbf][\\x80-\\xbf]',
+    '[\\xe1-\\xec\\xee\\xef][\\x80-\\xbf]{2}',
+    '\\xed[\\x80-\\x9f][\\x80-\\xbf]',
+    '\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}',
+    '[\\xf1-\\xf3][\\x80-\\xbf]{3}',
+    '\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2}',
+    '[^]',
+  ].join('|'),
+  'gu',
+)
 
 /** At most `bytesMax` bytes of a Latin-1 text, decoded; always well-formed Unicode. */
 export function readable(text: string, bytesMax: number): string {

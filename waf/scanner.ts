@@ -211,8 +211,8 @@ export class AddonScanner implements Scanner, Witness {
 
 /**
  * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
- * valueLength, captureCount, captureLength…] (all ones: absent), then the texts. One decode for all texts: the hits'
- * own texts are slices of it.
+ * valueLength, captureCount, captureLength…] (a length of all ones: absent), then the texts. One
+ * decode for all texts: the hits' own texts are slices of it.
  */
 export function decodeHits(
   buffer: Uint8Array<ArrayBuffer>,

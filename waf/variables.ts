@@ -118,6 +118,11 @@ export function selector(
   target: Pick<Target, 'name' | 'namePattern'>,
 ): (name: string | null) => boolean {
   if (target.namePattern !== null) {
+    const prefix = /^\^(\w+)$/.exec(target.namePattern)?.[1]?.toLowerCase()
+    if (prefix !== undefined) {
+      // The CRS asks a hundred members of TX for such a beginning, several times per request.
+      return (name) => name?.slice(0, prefix.length).toLowerCase() === prefix
+    }
     const pattern = new RegExp(target.namePattern, 'is')
     return (name) => name !== null && pattern.test(name)
   }

@@ -170,6 +170,8 @@ export interface MatchTrace {
   spanStart?: number
   spanLength?: number
   captures: TextExcerpt[]
+  /** Bytes that were transformed for it; at most 256 KiB, as for one that could not be told. */
+  workBytes: number
 }
 
 /** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */

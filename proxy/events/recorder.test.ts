@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { WafEvidence } from '../../waf/evidence/evidence.ts'
-import { entry, evidence, match } from './event.fixture.ts'
+import { evidence, match } from '../../waf/evidence/evidence.fixture.ts'
+import { entry } from './event.fixture.ts'
 import { readEvent } from './event-json.ts'
 import { EventRecorder } from './recorder.ts'
 
@@ -9,6 +10,7 @@ const limits = {
   queueMax: 3,
   evidencePerSecondMax: 2,
   eventBytesMax: 65_536,
+  redact: ['q'],
 } as const
 
 const passed = { ...entry, waf: { mode: 'block', verdict: 'pass', score: 2, rules: [920_350] } }
@@ -61,7 +63,7 @@ test('an event has the names of OpenTelemetry, no secret, and reads back', () =>
     'request.id': 'r',
     'http.request.method': 'GET',
     'url.path': '/search',
-    'url.query': 'token=REDACTED&q=1',
+    'url.query': 'token=REDACTED&q=*',
     'http.route': 'shop',
     'edge.waf.evidence': {
       matches: [

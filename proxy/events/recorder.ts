@@ -3,13 +3,17 @@
  * next report. Never waits: what is too much is counted and lost.
  */
 import type { WafEvidence } from '../../waf/evidence/evidence.ts'
-import { type AccessEntry, redactQuery } from '../access-log.ts'
+import { Redaction } from '../../waf/evidence/redact.ts'
+import type { AccessEntry } from '../access-log.ts'
 import type { EventsConfig } from '../config/events-schema.ts'
 import type { StoredEvent } from './event.ts'
 import { eventJson } from './event-json.ts'
 
 /** The settings that the recorder follows. */
-type Limits = Pick<EventsConfig, 'keep' | 'queueMax' | 'evidencePerSecondMax' | 'eventBytesMax'>
+type Limits = Pick<
+  EventsConfig,
+  'keep' | 'queueMax' | 'evidencePerSecondMax' | 'eventBytesMax' | 'redact'
+>
 
 /** Tells why, in full or in outline; null when the WAF was not asked. */
 export type Explain = ((isFull: boolean) => WafEvidence) | null
@@ -20,6 +24,7 @@ const secondMs = 1_000
 export class EventRecorder {
   readonly #limits: Limits
   readonly #clock: () => number
+  readonly #redaction: Redaction
   #events: StoredEvent[] = []
   #fullSince = -Infinity
   #full = 0
@@ -29,6 +34,7 @@ export class EventRecorder {
   constructor(limits: Limits, clock: () => number) {
     this.#limits = limits
     this.#clock = clock
+    this.#redaction = new Redaction(limits.redact)
   }
 
   /** Keeps the exchange if it is worth it; `explain` only runs then. */
@@ -40,7 +46,7 @@ export class EventRecorder {
     }
     const hasMatches = (entry.waf?.rules.length ?? 0) > 0
     const evidence = hasMatches && explain !== null ? explain(this.#mayTell()) : null
-    const shown = { ...entry, query: redactQuery(entry.query) }
+    const shown = { ...entry, query: this.#redaction.text(entry.query) }
     this.#events.push({
       requestId: entry.requestId,
       timeMs: entry.timeMs,

@@ -20,7 +20,7 @@ interface Placed {
 export class EventRing implements EventSource {
   readonly #limits: RingLimits
   #events: Placed[] = []
-  /** Of `#events`, how many at its front are let go; cut seldom, since that moves the whole array. */
+  /** How many at the front of `#events` are let go; cut seldom, since that moves all of it. */
   #gone = 0
   #bytes = 0
   #place = 0

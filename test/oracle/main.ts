@@ -10,11 +10,12 @@ import { parseDocument } from 'yaml'
 import {
   orderCases,
   orderFiles,
+  inputsOf,
   plainRequest,
-  preamble,
   type Expectation,
   type OrderCase,
 } from '../waf/order-cases.ts'
+import type { SecLangInput } from '../../waf/seclang/parser.ts'
 import { openOracle, OracleMissing } from './oracle.ts'
 
 /** The rule that tells TX at the end; no row uses its id. */
@@ -27,9 +28,10 @@ async function askOracle(row: OrderCase): Promise<Expectation> {
   const told = names.map((name, index) => `${index}=(~%{tx.${name}}~)`).join(' ')
   // ModSecurity takes no empty message.
   const tell = `SecAction "id:${TELL_ID},phase:5,pass,log,msg:'TX ${told}'"\n`
-  const file = join(scratch, 'rules.conf')
-  writeFileSync(file, `${preamble}${row.rules}\n${tell}`, 'latin1')
-  const oracle = await openOracle([file])
+  const inputs = inputsOf(row)
+  if (inputs === null) throw new Error('needs EDGE_CRS_DIR or ../shared/crs')
+  const files = joined([...inputs, { file: 'tell.conf', text: tell }]).map(written)
+  const oracle = await openOracle(files)
   try {
     const { response } = row.request
     const request = { ...plainRequest(row), ...(response === undefined ? {} : { response }) }
@@ -48,6 +50,25 @@ async function askOracle(row: OrderCase): Promise<Expectation> {
   } finally {
     await oracle.close()
   }
+}
+
+/** Texts that follow each other become one: ModSecurity keeps the settings of the first file. */
+function joined(inputs: readonly SecLangInput[]): readonly SecLangInput[] {
+  const whole: SecLangInput[] = []
+  for (const input of inputs) {
+    const before = whole.at(-1)?.text
+    if (input.text === undefined || before === undefined) whole.push(input)
+    else whole.push({ file: 'texts.conf', text: `${whole.pop()?.text}\n${input.text}` })
+  }
+  return whole
+}
+
+/** The file of an input; a text becomes one. */
+function written({ file, text }: SecLangInput, index: number): string {
+  if (text === undefined) return file
+  const path = join(scratch, `${index}-${file}`)
+  writeFileSync(path, `${text}\n`, 'latin1')
+  return path
 }
 
 /** The rows of a file that differ, or the number written. */

@@ -6,7 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
-import { root } from '../harness/edge.ts'
+import type { SecLangInput } from '../../waf/seclang/parser.ts'
+import { crsDirectory, root } from '../harness/edge.ts'
 
 const headers = z.array(z.tuple([z.string(), z.string()])).default([])
 
@@ -32,9 +33,18 @@ const expectation = z.strictObject({
   tx: z.record(z.string(), z.string().nullable()).default({}),
 })
 
+/** The OWASP CRS under the row's own rules. */
+const crsUse = z.strictObject({
+  /** SecLang between the setup file and the rules. */
+  setup: z.string().default(''),
+  /** Each rule decides for itself: SecDefaultAction denies. */
+  selfContained: z.boolean().default(false),
+})
+
 const orderCase = z.strictObject({
   name: z.string(),
-  rules: z.string(),
+  rules: z.string().default(''),
+  crs: crsUse.optional(),
   request,
   expect: expectation.default({ ids: [], status: 0, tx: {} }),
   /** Where this engine means to differ: what ModSecurity does, and why we do not. */
@@ -57,11 +67,35 @@ export interface PlainRequest {
 const directory = join(root, 'test/waf/order')
 
 /** What every row begins with. */
-export const preamble = `SecRuleEngine On
+const preamble = `SecRuleEngine On
 SecRequestBodyAccess On
 SecResponseBodyAccess On
 SecResponseBodyMimeType text/plain text/html
 `
+
+/** What a row loads, in order; null where there is no CRS for a row that needs it. */
+export function inputsOf({ rules, crs }: OrderCase): readonly SecLangInput[] | null {
+  const own = { file: 'row.conf', text: rules }
+  const first = { file: 'preamble.conf', text: preamble }
+  if (crs === undefined) return [first, own]
+  const folder = crsDirectory()
+  if (folder === null) return null
+  const setup = readFileSync(join(folder, 'crs-setup.conf.example'), 'latin1')
+  const denies = setup.replaceAll(
+    /^(SecDefaultAction "phase:[12345],.*),pass"/gm,
+    '$1,deny,status:403"',
+  )
+  const files = readdirSync(join(folder, 'rules')).filter((name) => name.endsWith('.conf'))
+  return [
+    first,
+    { file: 'setup.conf', text: crs.selfContained ? denies : setup },
+    { file: 'own-setup.conf', text: crs.setup },
+    ...files.toSorted().map((name) => ({ file: join(folder, 'rules', name) })),
+    // Its report of the scores says noauditlog, which takes ModSecurity's error log along.
+    { file: 'unreported.conf', text: 'SecRuleRemoveById 980170' },
+    own,
+  ]
+}
 
 /** The files of the table. */
 export function orderFiles(): readonly string[] {

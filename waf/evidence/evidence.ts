@@ -12,7 +12,7 @@ export interface Excerpt {
 
 /** What a transformation made of a value. */
 export interface Step {
-  /** As the rule names it, in lower case: `urldecodeuni`. */
+  /** As ModSecurity spells it: `urlDecodeUni`. */
   readonly transformation: string
   /** Null when it changed nothing. */
   readonly after: Excerpt | null
@@ -31,7 +31,7 @@ export interface ValueEvidence {
   readonly before: Excerpt
   /** In the rule's order; empty when nothing could be computed again. */
   readonly steps: readonly Step[]
-  /** What the operator found in the last text, in bytes from its start; null when it cannot tell. */
+  /** What the operator found in the last text, in bytes from its start; null: it cannot tell. */
   readonly span: { readonly start: number; readonly length: number } | null
   /** What the operator captured, group 0 first. */
   readonly captures: readonly string[]

@@ -1,7 +1,6 @@
 /** From the notes of a transaction to its evidence: bounded in matches, values, bytes and time. */
 import type { MatchedRule } from '../matched-rule.ts'
-import { operatorName } from '../matched-rule.ts'
-import type { Link } from '../rule.ts'
+import { operatorName, transformationName } from '../matched-rule.ts'
 import type { Target } from '../scan-plan.ts'
 import type { MatchTrace, TextExcerpt, TraceAsk, Witness } from '../scanner.ts'
 import type { Transaction } from '../transaction.ts'
@@ -14,8 +13,10 @@ import type {
   ValueEvidence,
   WafEvidence,
 } from './evidence.ts'
+import { nameBytesMax } from './exclusion.ts'
 import { stars, type Redaction } from './redact.ts'
 import { noPoints, pointsAfter } from './score.ts'
+import { changesOf } from './trail.ts'
 import type { NotedLink, NotedValue } from './trail.ts'
 
 /** What gathering works with. */
@@ -23,12 +24,12 @@ export interface Gathering {
   readonly witness: Witness
   readonly redaction: Redaction
   readonly limits: EvidenceLimits
-  /** Milliseconds that only grow. */
-  readonly clock: () => number
 }
 
-/** Time after which texts are no longer computed again. */
-const traceBudgetMs = 5
+/** Bytes transformed for one exchange after which texts are no longer computed again. */
+const traceWorkBytesMax = 1024 * 1024
+/** What a trace costs that found nothing. */
+const traceBytesMax = 256 * 1024
 const argumentCharactersMax = 256
 const capturesMax = 10
 
@@ -85,10 +86,10 @@ function matchesOf(
   let points = noPoints
   return kept.map((match) => {
     const { rule, notes } = match
-    const changes = notes?.changes ?? []
+    const changes = notes === null ? [] : changesOf(notes)
     const before = points
     points = pointsAfter(points, changes)
-    const links = (notes?.links ?? []).map((link) => teller.link(rule.links, link))
+    const links = (notes?.links ?? []).map((link) => teller.link(link))
     const secret = links.some((link) => link.values.some((value) => value.redacted))
     const { redaction } = teller
     return {
@@ -137,22 +138,19 @@ interface ValueContext {
   readonly argument: string
 }
 
-/** Tells links and values, as long as the time lasts. */
+/** Tells links and values, as long as the work lasts. */
 class Teller {
   readonly redaction: Redaction
   readonly #transaction: Transaction
   readonly #witness: Witness
   readonly #limits: EvidenceLimits
-  readonly #clock: () => number
-  readonly #deadline: number
+  #workBytes = 0
 
-  constructor(transaction: Transaction, { witness, redaction, limits, clock }: Gathering) {
+  constructor(transaction: Transaction, { witness, redaction, limits }: Gathering) {
     this.redaction = redaction
     this.#transaction = transaction
     this.#witness = witness
     this.#limits = limits
-    this.#clock = clock
-    this.#deadline = clock() + traceBudgetMs
   }
 
   /** At most as many characters as a text may have. */
@@ -160,18 +158,20 @@ class Teller {
     return text.slice(0, this.#limits.excerptBytesMax)
   }
 
-  link(links: readonly Link[], noted: NotedLink): LinkEvidence {
-    const link = links[noted.index]
+  link(noted: NotedLink): LinkEvidence {
+    const { link } = noted
     const told = noted.values.slice(0, this.#limits.valuesMax)
-    const transformations = (link?.transformations ?? []).filter((name) => name !== 'none')
+    const transformations = link.transformations
+      .filter((name) => name !== 'none')
+      .map(transformationName)
     const seen = new Map<string, number>()
     // A constant argument is in the leaf; the addon would compile it anew.
-    const argument = noted.argument === link?.argument ? '' : noted.argument
+    const argument = noted.argument === link.argument ? '' : noted.argument
     return {
-      line: link?.source.line ?? 0,
-      targets: (link?.targets ?? []).map(targetText),
-      operator: operatorName(link?.operator ?? ''),
-      negated: link?.negated ?? false,
+      line: link.source.line,
+      targets: link.targets.map(targetText),
+      operator: operatorName(link.operator),
+      negated: link.negated,
       argument: noted.argument.slice(0, argumentCharactersMax),
       transformations,
       values: told.map((value) => {
@@ -185,7 +185,8 @@ class Teller {
   }
 
   #value(value: NotedValue, of: ValueContext): ValueEvidence {
-    const { variable, name } = value
+    const { variable } = value
+    const name = value.name?.slice(0, nameBytesMax) ?? null
     const redacted = this.redaction.hides(variable, name)
     const show = (excerpt: TextExcerpt): Excerpt => ({
       ...excerpt,
@@ -195,7 +196,7 @@ class Teller {
     const trace = this.#trace(value, of)
     const { spanStart, spanLength } = trace ?? {}
     return {
-      variable: fullName(value),
+      variable: fullName({ ...value, name }),
       collection: variable,
       name,
       redacted,
@@ -216,7 +217,7 @@ class Teller {
     { variable, name, value, leaf, source }: NotedValue,
     { nth, argument }: ValueContext,
   ): MatchTrace | null {
-    if (leaf === undefined || this.#clock() > this.#deadline) return null
+    if (leaf === undefined || this.#workBytes > traceWorkBytesMax) return null
     const { program, facts } = this.#transaction
     const ask: TraceAsk = {
       plan: program.plan,
@@ -228,8 +229,12 @@ class Teller {
       nth,
       excerptBytesMax: this.#limits.excerptBytesMax,
     }
-    if (source !== undefined) return this.#witness.traceText(ask, source)
-    return this.#witness.trace(facts.handle, ask)
+    const trace =
+      source === undefined
+        ? this.#witness.trace(facts.handle, ask)
+        : this.#witness.traceText(ask, source)
+    this.#workBytes += trace?.workBytes ?? traceBytesMax
+    return trace
   }
 }
 

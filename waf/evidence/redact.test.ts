@@ -29,6 +29,10 @@ const texts = [
   ['{"key":12345,"x":1}', '{"key":*****,"x":1}'],
   ['{"token":"cut of', '{"token":"******'],
   ['mytoken=abc', 'mytoken=abc'],
+  ['x=/a?password=s&token=t', 'x=/a?password=*&token=*'],
+  ['%70ass%77ord=abc', '%70ass%77ord=***'],
+  ['user[password]=abc', 'user[password]=***'],
+  ['password=', 'password='],
   ['plain', 'plain'],
 ] as const
 

@@ -37,21 +37,20 @@ const headersOf: Readonly<Record<string, string>> = {
 
 const nameCharactersMax = 256
 
+/** A name where a pair may begin: at the start, or after a separator. */
+const pairs = /(?:^|[?&;\s])([^=?&;\s]{1,256})=/g
+const pairEnd = /[&;\s]|$/g
+
 /** One list of secret names, made ready. */
 export class Redaction {
   readonly #names: ReadonlySet<string>
-  readonly #pairs: RegExp | null
   readonly #json: RegExp | null
 
   constructor(names: readonly string[] = defaultSecrets) {
     this.#names = new Set(names.map((name) => name.toLowerCase()))
     const any = names.map((name) => name.replaceAll(/[^\w-]/g, (odd) => `\\${odd}`)).join('|')
-    // A name stands at the start of a form or after one of its separators.
-    this.#pairs = any === '' ? null : new RegExp(`(^|[?&;\\s])(${any})(=)([^&;\\s]+)`, 'gi')
-    this.#json =
-      any === ''
-        ? null
-        : new RegExp(`("(?:${any})"\\s*:\\s*)("(?:[^"\\\\]|\\\\.)*"?|[\\w.+-]+)`, 'gi')
+    const value = String.raw`"(?:[^"\\]|\\.)*"?|[\w.+-]+`
+    this.#json = any === '' ? null : new RegExp(`("(?:${any})"\\s*:\\s*)(${value})`, 'gi')
   }
 
   /** Whether the value of a header or an argument of this name is secret. */
@@ -64,24 +63,13 @@ export class Redaction {
     if (name === null || variable.endsWith('_NAMES')) return false
     const header = headersOf[variable]
     if (header !== undefined && this.#names.has(header)) return true
-    const last = name
-      .slice(-nameCharactersMax)
-      .split(/[.[\]]+/)
-      .filter((part) => part !== '')
-    return this.isSecret(name) || this.isSecret(last.at(-1) ?? '')
+    return this.#isSecretMember(name)
   }
 
   /** The text with the values of secret names as stars: `password=***`, `"token": "***"`. */
   text(text: string): string {
-    if (this.#pairs === null || this.#json === null) return text
-    let shown = text
-    if (text.includes('=')) {
-      shown = shown.replace(
-        this.#pairs,
-        (_, before: string, name: string, equals: string, value: string) =>
-          `${before}${name}${equals}${stars(value)}`,
-      )
-    }
+    if (this.#json === null) return text
+    const shown = text.includes('=') ? this.#withoutPairs(text) : text
     if (!text.includes('"')) return shown
     return shown.replace(this.#json, (_, name: string, value: string) => {
       if (!value.startsWith('"')) return `${name}${stars(value)}`
@@ -89,6 +77,33 @@ export class Redaction {
       return `${name}"${stars(value.slice(1, value.length - end.length))}${end}`
     })
   }
+
+  #withoutPairs(text: string): string {
+    let shown = ''
+    let from = 0
+    for (const found of text.matchAll(pairs)) {
+      const start = found.index + found[0].length
+      if (start < from || !this.#isSecretMember(plain(found[1] ?? ''))) continue
+      pairEnd.lastIndex = start
+      const end = pairEnd.exec(text)?.index ?? text.length
+      shown += text.slice(from, start) + stars(text.slice(start, end))
+      from = end
+    }
+    return shown + text.slice(from)
+  }
+
+  #isSecretMember(name: string): boolean {
+    if (this.isSecret(name)) return true
+    const last = name.slice(-nameCharactersMax).split(/[.[\]]+/)
+    return this.isSecret(last.findLast((part) => part !== '') ?? '')
+  }
+}
+
+/** Only ASCII escapes can spell a name of the list; anything else may stay as it is. */
+function plain(name: string): string {
+  return name.replaceAll(/%([0-7][0-9a-f])/gi, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  )
 }
 
 /** As many stars as the secret has characters. */

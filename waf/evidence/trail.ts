@@ -5,13 +5,15 @@
 import type { Macro } from '../macro.ts'
 import { compileMacro } from '../macro.ts'
 import { parseAssignment } from '../actions/assignment.ts'
-import type { Rule } from '../rule.ts'
+import type { Link, Rule } from '../rule.ts'
 import type { Transaction } from '../transaction.ts'
 
 /** What to note of a rule, known at load; null for one whose matches are not kept. */
 export interface NotePlan {
   /** The members of TX that its setvar actions change. */
   readonly counters: readonly Macro[]
+  /** Their names, where no macro is among them. */
+  readonly names: readonly string[] | null
 }
 
 /** A value that a link accepted. */
@@ -30,44 +32,45 @@ export interface NotedValue {
 
 /** What one link of the rule accepted, the first values of it. */
 export interface NotedLink {
-  /** Its place in the chain. */
-  readonly index: number
+  readonly link: Link
   /** The operator's argument, expanded. */
   readonly argument: string
   readonly values: readonly NotedValue[]
   readonly valuesLeftOut: number
 }
 
-/** One member of TX before and after the rule; '' when it was not there. */
+/** The notes on one match: the members of TX that it set, by place; '' where there was none. */
+export interface Notes {
+  readonly links: readonly NotedLink[]
+  readonly names: readonly string[]
+  readonly before: readonly string[]
+  readonly after: readonly string[]
+}
+
+/** One member of TX before and after a rule. */
 export interface Change {
   readonly name: string
   readonly before: string
   readonly after: string
 }
 
-/** The notes on one match. */
-export interface Notes {
-  readonly links: readonly NotedLink[]
-  readonly changes: readonly Change[]
-}
-
 /** A link as the notes need it. */
 interface Noting {
+  readonly link: Link
   readonly argument: Macro
 }
 
 /** A rule as the notes need it. */
 interface NotedRule {
-  readonly links: readonly Noting[]
   readonly notes: NotePlan | null
 }
 
-interface Draft {
-  readonly noting: Noting
-  readonly argument: string
+interface Draft extends NotedLink {
   readonly values: NotedValue[]
   valuesLeftOut: number
 }
+
+const none: readonly string[] = []
 
 /** Values noted for each link: one rule may match every argument of a request. */
 export const notedValuesMax = 16
@@ -81,8 +84,19 @@ export function notePlan(rule: Rule): NotePlan | null {
     .filter(({ name }) => name === 'setvar')
     .map(({ argument }) => parseAssignment(argument.replace(/^!\s*/, '')))
     .filter(({ collection }) => collection === 'tx')
-  const counters = new Map(sets.map(({ name }) => [name.constant ?? name, name]))
-  return { counters: [...counters.values()].map(lowerCase) }
+  const unique = new Map(sets.map(({ name }) => [name.constant ?? name, name]))
+  const counters = [...unique.values()].map(lowerCase)
+  const names = counters.map(({ constant }) => constant).filter((name) => name !== null)
+  return { counters, names: names.length === counters.length ? names : null }
+}
+
+/** What the rule set, as pairs. */
+export function changesOf({ names, before, after }: Notes): Change[] {
+  return names.map((name, index) => ({
+    name: `tx.${name}`,
+    before: before[index] ?? '',
+    after: after[index] ?? '',
+  }))
 }
 
 /** TX is keyed in lower case. */
@@ -96,7 +110,8 @@ export class Trail {
   readonly #transaction: Transaction
   #rule: NotedRule | null = null
   #links: Draft[] = []
-  #before: readonly (readonly [name: string, value: string])[] = []
+  #names: readonly string[] = none
+  #before: readonly string[] = none
 
   constructor(transaction: Transaction) {
     this.#transaction = transaction
@@ -106,9 +121,9 @@ export class Trail {
   accept(rule: NotedRule, noting: Noting, value: NotedValue | null): void {
     if (this.#rule !== rule) this.#begin(rule)
     let draft = this.#links.at(-1)
-    if (draft?.noting !== noting) {
-      const argument = noting.argument.expand(this.#transaction)
-      draft = { noting, argument, values: [], valuesLeftOut: 0 }
+    if (draft?.link !== noting.link) {
+      const argument = noting.argument.constant ?? noting.argument.expand(this.#transaction)
+      draft = { link: noting.link, argument, values: [], valuesLeftOut: 0 }
       this.#links.push(draft)
     }
     if (value === null) return
@@ -119,30 +134,23 @@ export class Trail {
   /** The whole rule matched: what was noted of it. */
   settle(rule: NotedRule): Notes | null {
     if (this.#rule !== rule) return null
-    const { tx } = this.#transaction
-    const changes = this.#before.map(([name, before]) => ({
-      name: `tx.${name}`,
-      before,
-      after: tx.get(name) ?? '',
-    }))
-    const links = this.#links.map(({ noting, argument, values, valuesLeftOut }) => ({
-      index: rule.links.indexOf(noting),
-      argument,
-      values,
-      valuesLeftOut,
-    }))
     this.#rule = null
-    return { links, changes }
+    const names = this.#names
+    return { links: this.#links, names, before: this.#before, after: this.#read(names) }
   }
 
   /** What a chain noted that failed further on is forgotten here. */
   #begin(rule: NotedRule): void {
-    const { tx } = this.#transaction
     this.#rule = rule
     this.#links = []
-    this.#before = (rule.notes?.counters ?? []).map((counter) => {
-      const name = counter.expand(this.#transaction)
-      return [name, tx.get(name) ?? '']
-    })
+    const { names = none, counters = [] } = rule.notes ?? {}
+    this.#names = names ?? counters.map((counter) => counter.expand(this.#transaction))
+    this.#before = this.#read(this.#names)
+  }
+
+  #read(names: readonly string[]): readonly string[] {
+    if (names.length === 0) return none
+    const { tx } = this.#transaction
+    return names.map((name) => tx.get(name) ?? '')
   }
 }

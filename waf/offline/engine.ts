@@ -132,7 +132,8 @@ export function createEngine(
 ): OfflineEngine {
   const ruleset = isTexts(source) ? parseSecLang(source) : loadRuleset(source)
   const scanBudgetMs = options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs
-  return new OfflineEngine(compile(ruleset, compileScanPlan, { scanBudgetMs }), options)
+  const limits = { ...defaultCompileLimits, scanBudgetMs }
+  return new OfflineEngine(compile(ruleset, compileScanPlan, limits), options)
 }
 
 function isTexts(

@@ -24,14 +24,15 @@ const MANY = 1_000
 
 /** Settings of ModSecurity that mean nothing here: they load, and a notice says so. */
 const withoutEffect = `SecAuditLog SecAuditLog2 SecAuditLogDirMode SecAuditLogFileMode
-  SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType SecCacheTransformations SecChrootDir SecConnEngine
-  SecConnReadStateLimit SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog
-  SecDebugLogLevel SecDisableBackendCompression SecGuardianLog SecInterceptOnError
-  SecPcreMatchLimit SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit
-  SecRuleInheritance SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine
-  SecStreamInBodyInspection SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles
-  SecCookieV0Separator SecRemoteTimeout SecRxPreFilter SecUnicodeCodePage SecUnicodeMap
-  SecUnicodeMapFile SecUploadDir SecUploadFileMode SecUploadKeepFiles SecWriteStateLimit`
+  SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType
+  SecCacheTransformations SecChrootDir SecConnEngine SecConnReadStateLimit
+  SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog SecDebugLogLevel
+  SecDisableBackendCompression SecGuardianLog SecInterceptOnError SecPcreMatchLimit
+  SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit SecRuleInheritance
+  SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine SecStreamInBodyInspection
+  SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles SecCookieV0Separator
+  SecRemoteTimeout SecRxPreFilter SecUnicodeCodePage SecUnicodeMap SecUnicodeMapFile
+  SecUploadDir SecUploadFileMode SecUploadKeepFiles SecWriteStateLimit`
 
 /** By lower-case name: directives are read without case, as Apache does. */
 export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, DirectiveKind>([

@@ -32,8 +32,17 @@ const PARANOIA_RULE_ID = 990_090
 
 /** Loads everything. Throws one `SecLangError` with all faults. */
 export function loadRuleset(options: RulesetOptions): Ruleset {
+  const { inputs, faults } = rulesetInputs(options)
+  return parseSecLang(inputs, faults)
+}
+
+/** What is read for these options, in order, and what is missing of it. */
+export function rulesetInputs(options: RulesetOptions): {
+  readonly inputs: readonly SecLangInput[]
+  readonly faults: readonly SecLangFault[]
+} {
   const faults: SecLangFault[] = []
-  return parseSecLang(inputsOf(options, faults), faults)
+  return { inputs: inputsOf(options, faults), faults }
 }
 
 /** The files that are read first, in order; what they include is not among them. */

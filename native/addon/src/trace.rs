@@ -35,6 +35,7 @@ pub struct MatchTrace {
     pub span_start: Option<u32>,
     pub span_length: Option<u32>,
     pub captures: Vec<TextExcerpt>,
+    pub work_bytes: u32,
 }
 
 fn shown(excerpt: Excerpt) -> TextExcerpt {
@@ -56,6 +57,7 @@ fn told(trace: Trace) -> MatchTrace {
         span_start: trace.span.map(|(start, _)| narrow(start)),
         span_length: trace.span.map(|(_, length)| narrow(length)),
         captures: trace.captures.into_iter().map(shown).collect(),
+        work_bytes: narrow(trace.work),
     }
 }
 

@@ -30,11 +30,25 @@ pub struct Inspections {
     kept: Kept,
 }
 
-#[derive(Default)]
 pub(crate) struct Kept {
     /// The last result.
     result: Vec<u8>,
     memo: Memo,
+}
+
+impl Default for Kept {
+    /// `EDGE_WAF_MEMO=off` is for benchmarks: repeated requests flatter a memo.
+    fn default() -> Self {
+        let is_off = std::env::var_os("EDGE_WAF_MEMO").is_some_and(|value| value == "off");
+        Self {
+            result: Vec::new(),
+            memo: if is_off {
+                Memo::new(0)
+            } else {
+                Memo::default()
+            },
+        }
+    }
 }
 
 impl Inspections {

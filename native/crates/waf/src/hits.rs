@@ -66,8 +66,8 @@ impl Hits {
     }
 
     /// The bytes for TypeScript: u32 hits, u32 text bytes; per hit the words leaf, variable, length
-    /// of the name (all ones: none), of the value, number of captures, their lengths (all ones: none); then all
-    /// texts in that order. Nothing at all when there is no hit.
+    /// of the name (all ones: none), of the value, number of captures, their lengths (all ones:
+    /// none); then all texts in that order. Nothing at all when there is no hit.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.clear();
         if self.list.is_empty() {

@@ -6,9 +6,9 @@ use crate::hits::{Hit, Hits};
 use crate::memo::Memo;
 use crate::operators::{Captures, Operator, meet};
 use crate::plan::{Count, Leaf, PhasePlan, Plan, Program, Test};
-use crate::sieve::Sieve;
+use crate::sieve::{OperatorSet, Sieve};
 use crate::store::{Entry, Store};
-use crate::texts::Texts;
+use crate::texts::{Sifter, Texts};
 use crate::variable::{Side, Variable};
 
 /// The time budget is used up; the caller decides what that means.
@@ -153,15 +153,21 @@ impl<'a> Scan<'a> {
         let Some(sieve) = buffers.sieve else {
             return Ok(());
         };
-        let presence = buffers.texts.presence(0);
-        let survivors = buffers.texts.survivors(0, sieve);
-        let stays = !meet(&presence.0, &program.triggers);
-        if stays && !program.negates && !program.operators.meets(&survivors) {
+        let plan = self.plan;
+        let operators = &program.operators;
+        let sifter = Sifter {
+            plan,
+            sieve,
+            operators,
+        };
+        let stays = !meet(&buffers.texts.presence(0).0, &program.triggers);
+        if stays && !program.negates && buffers.texts.survivors(0, &sifter) == &OperatorSet::NONE {
             return Ok(());
         }
         for node in &program.nodes {
             let parent = buffers.nodes.get(node.parent).copied();
             let text = match parent {
+                _ if stays => 0,
                 Some((parent, kept)) => {
                     buffers.texts.keep(kept);
                     self.budget.spend(buffers.texts.bytes(parent).len())?;
@@ -175,10 +181,11 @@ impl<'a> Scan<'a> {
                 continue;
             }
             let changed = parent.is_none_or(|(parent, _)| parent != text);
-            let survivors = buffers.texts.survivors(text, sieve);
-            if !node.negates && !node.operators.meets(&survivors) {
+            let survivors = buffers.texts.survivors(text, &sifter);
+            if !node.negates && !node.operators.meets(survivors) {
                 continue;
             }
+            let survivors = *survivors;
             let presence = buffers.texts.presence(text);
             let bytes = buffers.texts.bytes(text);
             for test in &node.tests {

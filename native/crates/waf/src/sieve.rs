@@ -1,9 +1,11 @@
 //! Finds, in one pass over a text, which operators have one of their literals in it.
 
-use crate::operators::{FACTOR_BYTES_MIN, Factor, View, frequency};
+use crate::operators::{
+    ByteSet, FACTOR_BYTES_MIN, Factor, Factors, Presence, View, frequency, is_code, meet, set_where,
+};
 
 /// Operators with a bit of their own; those beyond are never sifted out. PL4 has some 400.
-const OPERATORS_MAX: usize = 1024;
+const OPERATORS_MAX: usize = 640;
 
 /// A set of operators by index, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,12 @@ pub struct OperatorSet {
 }
 
 impl OperatorSet {
+    /// No operator.
+    pub const NONE: Self = Self {
+        words: [0; OPERATORS_MAX / 64],
+        beyond: false,
+    };
+
     /// Adds an operator.
     pub fn insert(&mut self, operator: u32) {
         match self.words.get_mut(operator as usize / 64) {
@@ -35,6 +43,28 @@ impl OperatorSet {
         self.beyond |= other.beyond;
     }
 
+    /// What is in both sets, of that what `keeps` keeps.
+    pub fn both(&self, other: &Self, keeps: impl Fn(u32) -> bool) -> Self {
+        let mut both = Self {
+            beyond: self.beyond && other.beyond,
+            ..Self::NONE
+        };
+        let words = both.words.iter_mut().zip(self.words).zip(other.words);
+        for (first, ((into, one), other)) in (0..).step_by(64).zip(words) {
+            let mut rest = one & other;
+            while rest != 0 {
+                let lowest = rest & rest.wrapping_neg();
+                *into |= if keeps(first + rest.trailing_zeros()) {
+                    lowest
+                } else {
+                    0
+                };
+                rest ^= lowest;
+            }
+        }
+        both
+    }
+
     /// Whether the sets have an operator in common.
     pub fn meets(&self, other: &Self) -> bool {
         let shared = self.words.iter().zip(&other.words);
@@ -51,6 +81,15 @@ const WINDOW_BYTES_MAX: usize = 4;
 /// The literals of all operators of a phase.
 #[derive(Default)]
 pub struct Sieve {
+    any: Literals,
+    /// For texts without bytes of code.
+    prose: Literals,
+    code: ByteSet,
+}
+
+/// What is sought in one kind of texts.
+#[derive(Default)]
+struct Literals {
     /// Operators of whose matches nothing is known: never sifted out.
     unknown: OperatorSet,
     folded: Windows,
@@ -84,8 +123,33 @@ struct Literal {
 }
 
 impl Sieve {
-    /// The sieve for operators that are numbered in this order.
-    pub fn new<'a>(operators: impl Iterator<Item = Option<&'a [Factor]>>) -> Self {
+    /// The sieve for operators that are numbered in this order; of those left out none is sought.
+    pub fn new<'a>(operators: impl Iterator<Item = Option<&'a Factors>> + Clone) -> Self {
+        let factors = |one: fn(&Factors) -> &Option<Vec<Factor>>| {
+            let all = operators.clone();
+            all.map(move |factors| factors.map_or(Some([].as_slice()), |all| one(all).as_deref()))
+        };
+        Self {
+            any: Literals::new(factors(|all| &all.any)),
+            prose: Literals::new(factors(|all| &all.prose)),
+            code: set_where(is_code),
+        }
+    }
+
+    /// The operators that may match the text; all others do not.
+    pub fn survivors(
+        &self,
+        (text, presence): (&[u8], &Presence),
+        view: &mut Vec<u8>,
+    ) -> OperatorSet {
+        let has_code = meet(&presence.0, &self.code);
+        let literals = if has_code { &self.any } else { &self.prose };
+        literals.survivors(text, view)
+    }
+}
+
+impl Literals {
+    fn new<'a>(operators: impl Iterator<Item = Option<&'a [Factor]>>) -> Self {
         let mut sieve = Self::default();
         let mut folded = Vec::new();
         let mut letters = Vec::new();
@@ -108,8 +172,7 @@ impl Sieve {
         sieve
     }
 
-    /// The operators that may match the text; all others do not.
-    pub fn survivors(&self, text: &[u8], view: &mut Vec<u8>) -> OperatorSet {
+    fn survivors(&self, text: &[u8], view: &mut Vec<u8>) -> OperatorSet {
         let mut found = self.unknown;
         if text.len() >= FACTOR_BYTES_MIN {
             see(text, View::Folded, view);
@@ -332,39 +395,55 @@ mod tests {
         }
     }
 
+    fn survivors(sieve: &Sieve, text: &[u8]) -> OperatorSet {
+        sieve.survivors((text, &Presence::of(text)), &mut Vec::new())
+    }
+
     #[test]
     fn operators_beyond_the_set_are_never_sifted_out() {
-        let none: Option<&[Factor]> = Some(&[]);
-        let sieve = Sieve::new((0..1100).map(|_| none));
-        let survivors = sieve.survivors(b"text", &mut Vec::new());
-        assert!(!survivors.has(0) && !survivors.has(1023) && survivors.has(1024));
+        let sieve = Sieve::new((0..1100).map(|_| None));
+        let survivors = survivors(&sieve, b"text");
+        assert!(!survivors.has(0) && !survivors.has(639) && survivors.has(640));
     }
 
     #[test]
     fn an_operator_survives_with_one_of_its_literals_or_when_nothing_is_known() {
-        let select = [factor(View::Letters, "unionselect")];
-        let tags = [factor(View::Folded, "<a"), factor(View::Folded, "<script")];
-        let path = [
-            factor(View::Folded, "../"),
-            factor(View::Folded, "etc/passwd"),
+        let same = |factors: Option<Vec<Factor>>| Factors {
+            any: factors.clone(),
+            prose: factors,
+        };
+        let operators = [
+            same(Some(vec![factor(View::Letters, "unionselect")])),
+            same(None),
+            same(Some(vec![
+                factor(View::Folded, "<a"),
+                factor(View::Folded, "<script"),
+            ])),
+            same(Some(vec![
+                factor(View::Folded, "../"),
+                factor(View::Folded, "etc/passwd"),
+            ])),
+            Factors {
+                any: None,
+                prose: Some(vec![]),
+            },
         ];
-        let operators = [Some(&select[..]), None, Some(&tags[..]), Some(&path[..])];
-        let sieve = Sieve::new(operators.into_iter());
+        let sieve = Sieve::new(operators.iter().map(Some));
         for (text, expected) in [
             ("", vec![1]),
             ("a", vec![1]),
             ("plain words", vec![1]),
             ("UNION \t SELECT", vec![0, 1]),
-            ("x<A", vec![1, 2]),
-            ("< a", vec![1]),
+            ("x<A", vec![1, 2, 4]),
+            ("< a", vec![1, 4]),
             ("..", vec![1]),
             ("../", vec![1, 3]),
             ("/etc/passw", vec![1]),
-            ("/etc/passwd <script", vec![1, 2, 3]),
+            ("/etc/passwd <script", vec![1, 2, 3, 4]),
         ] {
-            let survivors = sieve.survivors(text.as_bytes(), &mut Vec::new());
-            let survivors: Vec<u32> = (0..4).filter(|one| survivors.has(*one)).collect();
-            assert_eq!(survivors, expected, "{text}");
+            let found = survivors(&sieve, text.as_bytes());
+            let found: Vec<u32> = (0..5).filter(|one| found.has(*one)).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 }

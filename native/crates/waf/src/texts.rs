@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::operators::{ByteSet, Presence, meet};
+use crate::plan::Plan;
 use crate::sieve::{OperatorSet, Sieve};
 use crate::transformations::Transformation;
 
@@ -14,9 +15,22 @@ const UNKNOWN: u16 = u16::MAX;
 /// making one twice is better than holding a large body in dozens of forms.
 const LARGE_BYTES: usize = 128 * 1024;
 
+/// What decides which operators may match a text.
+#[derive(Clone, Copy)]
+pub struct Sifter<'a> {
+    pub plan: &'a Plan,
+    pub sieve: &'a Sieve,
+    /// Those that matter.
+    pub operators: &'a OperatorSet,
+}
+
+static NONE: OperatorSet = OperatorSet::NONE;
+
 struct Form<'a> {
     bytes: Cow<'a, [u8]>,
     presence: Option<Presence>,
+    /// By their literals, and of those by their gates.
+    sifted: Option<OperatorSet>,
     survivors: Option<OperatorSet>,
     /// What each transformation makes of this text, as an index.
     becomes: [u16; TRANSFORMATIONS_MAX],
@@ -27,6 +41,7 @@ impl<'a> Form<'a> {
         Self {
             bytes,
             presence: None,
+            sifted: None,
             survivors: None,
             becomes: [UNKNOWN; TRANSFORMATIONS_MAX],
         }
@@ -86,13 +101,23 @@ impl<'a> Texts<'a> {
     }
 
     /// The operators that may match the text, computed on first use.
-    pub fn survivors(&mut self, index: usize, sieve: &Sieve) -> OperatorSet {
+    pub fn survivors(&mut self, index: usize, sifter: &Sifter<'_>) -> &OperatorSet {
+        let presence = self.presence(index);
         let Some(form) = self.forms.get_mut(index) else {
-            return OperatorSet::default();
+            return &NONE;
         };
-        *form
-            .survivors
-            .get_or_insert_with(|| sieve.survivors(&form.bytes, &mut self.view))
+        let sieve = || {
+            sifter
+                .sieve
+                .survivors((&form.bytes, &presence), &mut self.view)
+        };
+        let sifted = form.sifted.get_or_insert_with(sieve);
+        form.survivors.get_or_insert_with(|| {
+            sifted.both(sifter.operators, |operator| {
+                let gate = sifter.plan.gate(operator);
+                gate.is_none_or(|gate| gate.admits(&presence, form.bytes.len()))
+            })
+        })
     }
 
     /// The index of what the transformation makes of the text: its own when nothing changes.
@@ -116,8 +141,8 @@ impl<'a> Texts<'a> {
         let before: &[u8] = &form.bytes;
         let presence = form.presence;
         // The sieve does not tell letters by their case.
-        let survivors = match transformation {
-            Transformation::Lowercase | Transformation::Uppercase => form.survivors,
+        let sifted = match transformation {
+            Transformation::Lowercase | Transformation::Uppercase => form.sifted,
             _ => None,
         };
         let inert = presence.is_some_and(|presence| !meet(&presence.0, triggers));
@@ -129,7 +154,7 @@ impl<'a> Texts<'a> {
                 after => Some(after.into_owned()),
             }
         };
-        let becomes = changed.map_or(index, |text| self.find_or_add(text, survivors));
+        let becomes = changed.map_or(index, |text| self.find_or_add(text, sifted));
         let place = self.forms.get_mut(index);
         if let Some(place) = place.and_then(|form| form.becomes.get_mut(transformation as usize)) {
             *place = u16::try_from(becomes).unwrap_or(UNKNOWN);
@@ -137,12 +162,12 @@ impl<'a> Texts<'a> {
         becomes
     }
 
-    fn find_or_add(&mut self, text: Vec<u8>, survivors: Option<OperatorSet>) -> usize {
+    fn find_or_add(&mut self, text: Vec<u8>, sifted: Option<OperatorSet>) -> usize {
         if let Some(index) = self.forms.iter().position(|form| *form.bytes == *text) {
             return index;
         }
         self.forms.push(Form {
-            survivors,
+            sifted,
             ..Form::new(Cow::Owned(text))
         });
         self.forms.len() - 1

@@ -57,6 +57,8 @@ pub struct Trace {
     pub span: Option<(usize, usize)>,
     /// What the operator captured: group 0 first.
     pub captures: Vec<Excerpt>,
+    /// Bytes that were transformed for it.
+    pub work: usize,
 }
 
 /// Traces a value of the store; none when there is no such value or it is too large.
@@ -81,7 +83,7 @@ pub fn trace(
             continue;
         };
         if skip == 0 {
-            return told(plan, query, (leaf, &steps)).map(Some);
+            return told(plan, query, (leaf, &steps, work)).map(Some);
         }
         skip -= 1;
     }
@@ -97,7 +99,7 @@ pub fn trace_text(
     let leaf = leaf_of(plan, query)?;
     let mut work = WORK_BYTES_MAX;
     match steps(leaf, text, query.value, &mut work) {
-        Some(steps) => told(plan, query, (leaf, &steps)).map(Some),
+        Some(steps) => told(plan, query, (leaf, &steps, work)).map(Some),
         None => Ok(None),
     }
 }
@@ -114,6 +116,8 @@ fn steps<'v>(
     seen: &[u8],
     work: &mut usize,
 ) -> Option<Vec<Cow<'v, [u8]>>> {
+    // For the operator, which will run over it.
+    *work = work.checked_sub(value.len())?;
     let mut texts = vec![Cow::Borrowed(value)];
     let mut fits = leaf.multi_match && is(value, seen);
     for transformation in &leaf.transformations {
@@ -139,7 +143,7 @@ fn is(text: &[u8], seen: &[u8]) -> bool {
 fn told(
     plan: &Plan,
     query: &TraceQuery<'_>,
-    (leaf, texts): (&Leaf, &[Cow<'_, [u8]>]),
+    (leaf, texts, work_left): (&Leaf, &[Cow<'_, [u8]>], usize),
 ) -> Result<Trace, EvaluateError> {
     let mut captures = Captures::new();
     let mut span = None;
@@ -165,6 +169,7 @@ fn told(
             .iter()
             .map(|group| excerpt(group.as_deref().unwrap_or_default(), 0, max))
             .collect(),
+        work: WORK_BYTES_MAX - work_left,
     })
 }
 

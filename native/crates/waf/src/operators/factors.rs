@@ -5,6 +5,9 @@
 //! or its letters and digits alone. The second is a homomorphism (it drops bytes one by one), so
 //! what a pattern matches keeps its literals under it: `union\s+select` has `unionselect`, and
 //! `c["'\\]*a["'\\]*t` has `cat`.
+//!
+//! Of texts without the bytes that only code has, more is known: what needs such a byte cannot
+//! match there, so that `c(?:\$[a-z]*)?at` has `cat`. They have literals of their own.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +30,20 @@ pub struct Factor {
     pub text: Vec<u8>,
 }
 
-/// Any match contains one of these; none: nothing is known.
-pub type Factors = Option<Vec<Factor>>;
+/// What matches contain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Factors {
+    /// Any match contains one of these; none: nothing is known.
+    pub any: Option<Vec<Factor>>,
+    /// The same of a match in a text without bytes of code.
+    pub prose: Option<Vec<Factor>>,
+}
+
+/// Bytes that prose, names, numbers and paths do not have.
+pub fn is_code(byte: u8) -> bool {
+    let control = byte < b' ' && !b"\t\n\r".contains(&byte);
+    control || byte == 0x7f || b"$`\\<>{}|^~[]".contains(&byte)
+}
 
 /// Shortest literal that is worth looking for.
 pub const FACTOR_BYTES_MIN: usize = 2;
@@ -46,30 +61,55 @@ type Required = BTreeSet<Factor>;
 
 /// What is known of one part of a pattern.
 struct Part {
-    /// Everything that the part can match, under both views, when that is a small set.
+    /// Everything that the part can match, under both views, when that is a small set; empty when
+    /// it cannot match at all.
     exact: [Option<Strings>; 2],
     /// Any match of the part contains one of these.
     required: Option<Required>,
+}
+
+/// The texts that literals are derived for.
+#[derive(Clone, Copy, PartialEq)]
+enum Texts {
+    Any,
+    Prose,
+}
+
+impl Texts {
+    fn may_have(self, bytes: &[u8]) -> bool {
+        self == Self::Any || !bytes.iter().any(|byte| is_code(*byte))
+    }
 }
 
 const VIEWS: [View; 2] = [View::Folded, View::Letters];
 
 /// The literals of a pattern.
 pub fn of_pattern(tree: &Hir) -> Factors {
-    let part = read(tree);
-    let required = best_of(part)?;
-    (chance(&required) <= CHANCE_MAX).then(|| required.into_iter().collect())
+    let of = |texts: Texts| {
+        let required = best_of(read(tree, texts))?;
+        (chance(&required) <= CHANCE_MAX).then(|| required.into_iter().collect())
+    };
+    Factors {
+        any: of(Texts::Any),
+        prose: of(Texts::Prose),
+    }
 }
 
 /// The literals of an operator that looks for one of these phrases, in any case.
-pub fn of_phrases<'a>(phrases: impl Iterator<Item = &'a [u8]>) -> Factors {
-    let mut all = Required::new();
-    for phrase in phrases {
-        let exact = VIEWS.map(|view| Some(Strings::from([seen(phrase, view)])));
-        let required = None;
-        all.extend(best_of(Part { exact, required })?);
+pub fn of_phrases<'a>(phrases: impl Iterator<Item = &'a [u8]> + Clone) -> Factors {
+    let of = |texts: Texts| {
+        let mut all = Required::new();
+        for phrase in phrases.clone().filter(|phrase| texts.may_have(phrase)) {
+            let exact = VIEWS.map(|view| Some(Strings::from([seen(phrase, view)])));
+            let required = None;
+            all.extend(best_of(Part { exact, required })?);
+        }
+        Some(all.into_iter().collect())
+    };
+    Factors {
+        any: of(Texts::Any),
+        prose: of(Texts::Prose),
     }
-    (!all.is_empty()).then(|| all.into_iter().collect())
 }
 
 /// A text as a view shows it.
@@ -80,22 +120,28 @@ pub fn seen(text: &[u8], view: View) -> Vec<u8> {
     kept.map(u8::to_ascii_lowercase).collect()
 }
 
-fn read(tree: &Hir) -> Part {
+fn read(tree: &Hir, texts: Texts) -> Part {
     match tree.kind() {
         HirKind::Empty | HirKind::Look(_) => exactly(|_| Some(Strings::from([Vec::new()]))),
+        HirKind::Literal(literal) if !texts.may_have(&literal.0) => {
+            exactly(|_| Some(Strings::new()))
+        }
         HirKind::Literal(literal) => exactly(|view| Some(Strings::from([seen(&literal.0, view)]))),
         HirKind::Class(class) => {
-            let bytes = class_bytes(class);
+            let bytes = class_bytes(class).map(|mut bytes| {
+                bytes.retain(|byte| texts.may_have(&[*byte]));
+                bytes
+            });
             exactly(|view| {
                 let strings = bytes.as_ref()?.iter().map(|byte| seen(&[*byte], view));
                 let strings: Strings = strings.collect();
                 (strings.len() <= CLASS_MAX).then_some(strings)
             })
         }
-        HirKind::Capture(group) => read(&group.sub),
-        HirKind::Repetition(repetition) => repeat(repetition),
-        HirKind::Concat(parts) => concat(parts),
-        HirKind::Alternation(branches) => either(branches),
+        HirKind::Capture(group) => read(&group.sub, texts),
+        HirKind::Repetition(repetition) => repeat(repetition, texts),
+        HirKind::Concat(parts) => concat(parts, texts),
+        HirKind::Alternation(branches) => either(branches, texts),
     }
 }
 
@@ -126,14 +172,17 @@ fn class_bytes(class: &Class) -> Option<Vec<u8>> {
     }
 }
 
-fn repeat(repetition: &Repetition) -> Part {
-    let part = read(&repetition.sub);
+fn repeat(repetition: &Repetition, texts: Texts) -> Part {
+    let part = read(&repetition.sub, texts);
     let least = repetition.min;
     let exact = [0, 1].map(|view| {
         let strings = part.exact.get(view)?.as_ref()?;
         let empty = Strings::from([Vec::new()]);
-        if *strings == empty {
+        if *strings == empty || (strings.is_empty() && least == 0) {
             return Some(empty);
+        }
+        if strings.is_empty() {
+            return Some(Strings::new());
         }
         match (least, repetition.max) {
             (0, Some(1)) => Some(strings.union(&empty).cloned().collect()),
@@ -150,8 +199,12 @@ fn repeat(repetition: &Repetition) -> Part {
 
 /// Strings that grow while exact parts follow each other; where they cannot grow any more, what
 /// was gathered is one candidate for what a match must contain.
-fn concat(parts: &[Hir]) -> Part {
-    let parts: Vec<Part> = parts.iter().map(read).collect();
+fn concat(parts: &[Hir], texts: Texts) -> Part {
+    let parts: Vec<Part> = parts.iter().map(|part| read(part, texts)).collect();
+    let impossible = |strings: &Option<Strings>| strings.as_ref().is_some_and(Strings::is_empty);
+    if parts.iter().any(|part| part.exact.iter().any(impossible)) {
+        return exactly(|_| Some(Strings::new()));
+    }
     let mut required: Option<Required> = None;
     let exact = [0, 1].map(|index| {
         let view = VIEWS.get(index).copied()?;
@@ -180,8 +233,8 @@ fn concat(parts: &[Hir]) -> Part {
     Part { exact, required }
 }
 
-fn either(branches: &[Hir]) -> Part {
-    let parts: Vec<Part> = branches.iter().map(read).collect();
+fn either(branches: &[Hir], texts: Texts) -> Part {
+    let parts: Vec<Part> = branches.iter().map(|branch| read(branch, texts)).collect();
     let exact = [0, 1].map(|index| {
         let mut all = Strings::new();
         for part in &parts {
@@ -239,8 +292,7 @@ fn as_required(strings: &Strings, view: View) -> Option<Required> {
             .collect::<Vec<u8>>();
         (text.len() >= FACTOR_BYTES_MIN).then_some(Factor { view, text })
     };
-    let all: Option<Required> = strings.iter().map(factor).collect();
-    all.filter(|all| !all.is_empty())
+    strings.iter().map(factor).collect()
 }
 
 fn keep_better(best: &mut Option<Required>, other: Option<Required>) {
@@ -289,7 +341,7 @@ mod tests {
             .build()
             .parse(pattern)
             .unwrap();
-        let found = of_pattern(&tree)?;
+        let found = of_pattern(&tree).any?;
         let text = |factor: Factor| (factor.view, String::from_utf8(factor.text).unwrap());
         Some(found.into_iter().map(text).collect())
     }
@@ -318,7 +370,7 @@ mod tests {
             (r"(?i)union\s+select", letters(&["unionselect"])),
             (r#"c["'\\]*u["'\\]*r["'\\]*l"#, letters(&["curl"])),
             (r"<script|javascript:", folded(&["<script", "javascript:"])),
-            (r"\bfoo[0-9]+bar(?:baz)?", folded(&["bar", "barbaz"])),
+            (r"\bfoo[0-9]+bar(?:baz)?", folded(&["foo"])),
             (r"(?:sleep|delay)\(.*\)", folded(&["delay(", "sleep("])),
             (r"ab(?:x|y)z", folded(&["abxz", "abyz"])),
             (r"(?:-{2}|x)*", None),
@@ -332,8 +384,21 @@ mod tests {
     }
 
     #[test]
+    fn prose_has_nothing_that_needs_a_byte_of_code() {
+        let tree = |pattern| regex_syntax::parse(pattern).unwrap();
+        let of = |pattern| of_pattern(&tree(pattern)).prose;
+        let cat = Factor {
+            view: View::Folded,
+            text: b"cat".to_vec(),
+        };
+        assert_eq!(of(r"c(?:\$[a-z]*)?at"), Some(vec![cat]));
+        assert_eq!(of(r"<[a-z]+|`.*`"), Some(vec![]));
+        assert_eq!(of(r"[a-z]+"), None);
+    }
+
+    #[test]
     fn phrases_are_their_own_literals_unless_one_is_too_short() {
-        let of = |phrases: &[&'static [u8]]| of_phrases(phrases.iter().copied());
+        let of = |phrases: &[&'static [u8]]| of_phrases(phrases.iter().copied()).any;
         assert_eq!(of(&[b"Nikto", b".env"]).map(|all| all.len()), Some(2));
         assert_eq!(of(&[b"nikto", b"x"]), None);
     }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{ByteSet, Captures, Compiled, Gate, Matcher, gate};
+use super::{ByteSet, Captures, Compiled, Gate, Matcher, gate, sqli_words};
 
 /// What libinjection answers for a text: nothing, or what TX:0 becomes.
 type Detector = fn(&[u8]) -> Option<Vec<u8>>;
@@ -45,6 +45,9 @@ pub(super) fn detect_sqli(_argument: &[u8], _entries: &[Vec<u8>]) -> Compiled {
         !word || byte == 0xa0
     });
     let detect = |text: &[u8]| {
+        if !sqli_words::may_be_injection(text) {
+            return None;
+        }
         let found = libinjectionrs::detect_sqli(text);
         let fingerprint = found
             .fingerprint

@@ -17,6 +17,7 @@ mod pcre;
 mod pm;
 mod rbl;
 mod rx;
+mod sqli_words;
 mod strings;
 mod unsupported;
 mod validate;
@@ -24,7 +25,7 @@ mod verify;
 
 #[cfg(test)]
 pub use factors::seen;
-pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency};
+pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency, is_code};
 pub use gate::{ByteSet, Gate, Presence, meet, set_of, set_where, union};
 
 /// What was matched: group 0 first, at most ten groups; none for a group that took no part.
@@ -46,9 +47,14 @@ trait Matcher: Send + Sync {
         Gate::open()
     }
 
+    /// Builds what is only built when it is needed; says what is wrong with it.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Texts of which any match contains one.
     fn factors(&self) -> Factors {
-        None
+        Factors::default()
     }
 }
 
@@ -61,6 +67,11 @@ impl Operator {
         self.matcher.matches(text, captures)
     }
 
+    /// Builds what is only built when it is needed; says what is wrong with it.
+    pub fn ready(&self) -> Result<(), String> {
+        self.matcher.ready()
+    }
+
     /// What any matching text has. A text that is not admitted does not match, so that a negated
     /// leaf hits on it without running the operator.
     pub fn gate(&self) -> &Gate {
@@ -68,8 +79,8 @@ impl Operator {
     }
 
     /// What any matching text contains one of; for the sieve.
-    pub fn factors(&self) -> Option<&[Factor]> {
-        self.factors.as_deref()
+    pub fn factors(&self) -> &Factors {
+        &self.factors
     }
 }
 
@@ -116,6 +127,16 @@ const OPERATORS: &[(&str, Factory)] = &[
 /// Compiles an operator: its lower-case SecLang name, its argument and its file's entries, texts
 /// as Latin-1 (one character per byte). The error says what is wrong and how to mend it.
 pub fn compile(name: &str, argument: &str, entries: &[String]) -> Result<Operator, String> {
+    let operator = compile_lazily(name, argument, entries)?;
+    operator
+        .ready()
+        .map_err(|reason| format!("@{name} {argument:?}: {reason}"))?;
+    Ok(operator)
+}
+
+/// The same for what is known to compile: the costly part is done by the first text that needs it,
+/// or by `ready`.
+pub fn compile_lazily(name: &str, argument: &str, entries: &[String]) -> Result<Operator, String> {
     let Some((_, factory)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
         return Err(unsupported::reason(name));
     };

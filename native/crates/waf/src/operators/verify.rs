@@ -1,5 +1,5 @@
-//! `@verifyCC`, `@verifyCPF`, `@verifySSN`, `@verifySVNR`: a pattern finds a number, and the number's
-//! own digits say whether it is one. The pattern alone would accept any digits.
+//! `@verifyCC`, `@verifyCPF`, `@verifySSN`, `@verifySVNR`: a pattern finds a number, and the
+//! number's own digits say whether it is one. The pattern alone would accept any digits.
 
 use super::{Captures, Compiled, Gate, Matcher, rx::Pattern};
 

@@ -1,0 +1,159 @@
+//! The worst that a body can do to the scan: `hostile PLAN.json`. For every pattern of the plan,
+//! 128 KiB of texts that nearly match it, as one argument of a form, inspected as any request.
+//! Prints the dearest, in CPU time; the goal is 50 ms, the limit 250 ms.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation
+)]
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use edge_waf::{Effort, Inspection, Memo, Plan, RequestFacts};
+use regex_syntax::hir::{Class, Hir, HirKind};
+use rustix::time::{ClockId, clock_gettime};
+
+const TEXT_BYTES: usize = 128 * 1024;
+const SHOWN: usize = 12;
+/// Most repetitions of a part without an upper bound.
+const REPEATS: usize = 12;
+
+/// xorshift: the same texts in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+
+    /// A text that a pattern matches, but for its places (`^`, `\b`).
+    fn matching(&mut self, tree: &Hir, text: &mut Vec<u8>) {
+        match tree.kind() {
+            HirKind::Empty | HirKind::Look(_) => {}
+            HirKind::Literal(literal) => text.extend_from_slice(&literal.0),
+            HirKind::Class(Class::Bytes(class)) => {
+                let range = class.ranges()[self.below(class.ranges().len())];
+                let width = usize::from(range.end() - range.start()) + 1;
+                text.push(range.start() + self.below(width) as u8);
+            }
+            HirKind::Class(Class::Unicode(_)) => text.push(b'u'),
+            HirKind::Capture(group) => self.matching(&group.sub, text),
+            HirKind::Repetition(repetition) => {
+                let least = repetition.min as usize;
+                let most = repetition.max.map_or(least + REPEATS, |most| most as usize);
+                let most = most.min(least + REPEATS);
+                for _ in 0..least + self.below(most - least + 1) {
+                    self.matching(&repetition.sub, text);
+                }
+            }
+            HirKind::Concat(parts) => parts.iter().for_each(|part| self.matching(part, text)),
+            HirKind::Alternation(branches) => {
+                let branch = &branches[self.below(branches.len())];
+                self.matching(branch, text);
+            }
+        }
+    }
+}
+
+fn main() {
+    let json = std::fs::read_to_string(std::env::args().nth(1).unwrap()).unwrap();
+    let plan = Plan::compile(&json).unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let mut random = Random(23);
+    let mut costs = Vec::new();
+    for leaf in schema["leaves"].as_array().unwrap() {
+        let idle = leaf["idle"].as_bool().unwrap_or(false);
+        let argument = leaf["argument"].as_str().unwrap();
+        let is_pattern = leaf["operator"] == "rx" && !idle && !argument.contains("%{");
+        let parsed = regex_syntax::ParserBuilder::new()
+            .unicode(false)
+            .utf8(false)
+            .dot_matches_new_line(true)
+            .build()
+            .parse(argument);
+        let Some(tree) = parsed.ok().filter(|_| is_pattern) else {
+            continue;
+        };
+        // Without the last byte, without the last half, and as it is.
+        for (kind, cut) in [("cut", 1), ("halved", 2), ("whole", 0)] {
+            let mut text = Vec::new();
+            while text.len() < TEXT_BYTES {
+                let mut piece = Vec::new();
+                random.matching(&tree, &mut piece);
+                let kept = match cut {
+                    1 => piece.len().saturating_sub(1),
+                    2 => piece.len() / 2,
+                    _ => piece.len(),
+                };
+                piece.truncate(kept);
+                piece.push(b"a 1x"[random.below(4)]);
+                text.extend(piece);
+            }
+            text.truncate(TEXT_BYTES);
+            let (cost, outcome) = inspect(&plan, &text);
+            costs.push((cost, kind, outcome, leaf["source"].to_string()));
+        }
+    }
+    costs.sort();
+    println!("{} texts of {} KiB", costs.len(), TEXT_BYTES / 1024);
+    for (cost, kind, outcome, source) in costs.iter().rev().take(SHOWN) {
+        let rule = source.rsplit('/').next().unwrap_or_default();
+        println!(
+            "{:8.1} ms  {kind:6} {outcome:12} {rule}",
+            cost.as_secs_f64() * 1e3
+        );
+    }
+    let median = costs[costs.len() / 2].0;
+    println!("median {:.1} ms", median.as_secs_f64() * 1e3);
+}
+
+fn cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+fn inspect(plan: &Plan, text: &[u8]) -> (Duration, &'static str) {
+    let mut body = String::from("a=");
+    for byte in text {
+        if byte.is_ascii_alphanumeric() {
+            body.push(char::from(*byte));
+        } else {
+            write!(body, "%{byte:02x}").unwrap();
+        }
+    }
+    let body = Bytes::from(body);
+    let facts = RequestFacts {
+        method: b"POST",
+        target: b"/form",
+        protocol: "HTTP/1.1",
+        peer: b"127.0.0.1",
+        peer_port: 40_000,
+        local: b"",
+        local_port: 443,
+        unique_id: "0123456789abcdef01234567",
+    };
+    let headers: [(&[u8], &[u8]); 2] = [
+        (b"host", b"shop.example.com"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+    ];
+    let mut memo = Memo::default();
+    let began = cpu();
+    let mut inspection = Inspection::new(&facts, headers.into_iter());
+    inspection.set_body(&body, true);
+    for phase in 1..=2 {
+        let effort = Effort {
+            deadline: Instant::now() + Duration::from_secs(60),
+            memo: &mut memo,
+        };
+        if inspection.scan(plan, phase, effort).is_err() {
+            return (cpu() - began, "over budget");
+        }
+    }
+    (cpu() - began, "inspected")
+}
