@@ -52,7 +52,7 @@ export function compilationName(options: CompileOptions): string {
 function engineState(): string {
   const library = fileURLToPath(new URL('..', import.meta.url))
   const sources = readdirSync(library, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.ts$/.test(name) && !name.endsWith('.test.ts'))
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .toSorted()
     .map((name) => join(library, name))
   const states = [addonFile(), ...sources].map((file) => {
