@@ -16,6 +16,13 @@ function candidates(): string[] {
   )
 }
 
+/** The addon's file: what it compiles is not what another one compiles. */
+export function addonFile(): string {
+  const path = candidates().find((file) => existsSync(file))
+  if (path !== undefined) return path
+  throw new Error(`no addon at ${candidates().join(' or ')}; run: npm run setup`)
+}
+
 /**
  * Loads the addon: the file that `EDGE_ADDON` names, else the one built here, else a prebuilt one.
  * Only `proxy/wire.ts` and `waf/scanner.ts` call it. The main thread loads it before any worker
@@ -23,10 +30,7 @@ function candidates(): string[] {
  * survive that.
  */
 export function loadAddon(): Addon {
-  const path = candidates().find((file) => existsSync(file))
-  if (path === undefined) {
-    throw new Error(`no addon at ${candidates().join(' or ')}; run: npm run setup`)
-  }
+  const path = addonFile()
   // By `require`, which gives every module of a thread the same classes; it goes by the suffix.
   if (!path.endsWith('.node')) throw new Error(`EDGE_ADDON: ${path} does not end with .node`)
   const addon: Addon = createRequire(import.meta.url)(path)

@@ -1,4 +1,5 @@
 /** One JSON line for each exchange, at its end, with OpenTelemetry's attribute names, flat. */
+import { defaultSecrets } from '../waf/evidence/redact.ts'
 import type { ErrorCode } from './errors.ts'
 import { hostOf } from './router.ts'
 
@@ -49,28 +50,7 @@ const protocolVersions: Readonly<Record<string, string>> = {
 }
 
 /** Query parameters whose values never reach a log. */
-export const redactedParameters: ReadonlySet<string> = new Set([
-  'access_token',
-  'api_key',
-  'apikey',
-  'auth',
-  'authorization',
-  'client_secret',
-  'code',
-  'id_token',
-  'jwt',
-  'key',
-  'passwd',
-  'password',
-  'pwd',
-  'refresh_token',
-  'secret',
-  'session',
-  'sessionid',
-  'sig',
-  'signature',
-  'token',
-])
+const redactedParameters: ReadonlySet<string> = new Set(defaultSecrets)
 
 // A line is for reading, not for keeping what a client sent: the audit log keeps more.
 const textCharactersMax = 1_024

@@ -16,6 +16,7 @@ const upstream = {
 /** The WAF is off, bodies up to 100 bytes. */
 export const inspection = {
   mode: 'off',
+  tuning: 0,
   inspectMaxBytes: 100,
   overInspectMax: 'reject',
   inspectOtherBodies: false,

@@ -1,8 +1,9 @@
 /** The snapshots by which a worker decides: made of the configuration, the program, the port. */
 import assert from 'node:assert'
+import { Redaction } from '../waf/evidence/redact.ts'
 import { LogFile } from '../waf/log-file.ts'
 import type { Program } from '../waf/program.ts'
-import { AddonScanner } from '../waf/scanner.ts'
+import { AddonScanner, openCollectionStore } from '../waf/scanner.ts'
 import { Waf } from '../waf/waf.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { Router } from './router.ts'
@@ -113,14 +114,20 @@ class EdgeBuilder {
   }
 
   #wafOf(config: EdgeConfig, program: Program): Waf {
-    const { logFile, auditLogFile } = config.waf
-    const paths = JSON.stringify([logFile, auditLogFile])
+    const { logFile, auditLogFile, auditBodyBytesMax, events } = config.waf
+    const paths = JSON.stringify([logFile, auditLogFile, auditBodyBytesMax])
     if (this.#waf?.program === program && this.#waf.paths === paths) return this.#waf.waf
+    const scanner = new AddonScanner(this.#port)
     const waf = new Waf({
       program,
-      scanner: new AddonScanner(this.#port),
+      scanner,
+      witness: scanner,
+      redaction: new Redaction(events.redact),
+      evidenceLimits: events,
+      auditBodyBytesMax,
       log: this.#logAt(logFile),
       audit: this.#logAt(auditLogFile),
+      collections: { store: openCollectionStore('shared'), now: () => Date.now() },
     })
     this.#waf = { waf, program, paths }
     return waf

@@ -94,6 +94,7 @@ export function factsOf(exchange: Exchange, hasBody: boolean): ExchangeFacts {
     serverPort: request.facts.localPort,
     method: request.method,
     uri: request.facts.target,
+    path: request.path,
     httpVersion: httpVersions[request.protocol],
     hostname: request.authority,
     get headers() {

@@ -1,5 +1,6 @@
 /** Everything that `edge run` takes from outside: configuration and certificates, all judged. */
 import { join } from 'node:path'
+import { cacheDirectory } from './cache-directory.ts'
 import { loadConfig } from './cli/load-config.ts'
 import type { Environment } from './config/environment.ts'
 import type { ConfigFile } from './config/file.ts'
@@ -27,6 +28,8 @@ export interface Loaded {
   readonly caFile: string | null
   /** Of session tickets, the first one seals; none: the wire's own. */
   readonly ticketKeys: readonly string[]
+  /** The folder that compiled rules are kept in; null: they are not kept. */
+  readonly rulesCache: string | null
   /** In the order of the configuration's upstreams. */
   readonly upstreamFiles: readonly UpstreamFiles[]
   readonly notices: readonly string[]
@@ -56,6 +59,9 @@ export async function load(
   if (file !== null) files.push(file.path)
   if (given.tls.ticketKeyFile !== null) files.push(given.tls.ticketKeyFile)
   const told = [...notices, ...served.notices]
-  const read = { certificates, caFile, ticketKeys, upstreamFiles }
+  const rulesCache = given.waf.cache
+    ? (given.waf.cacheDir ?? join(cacheDirectory(env), 'rules'))
+    : null
+  const read = { certificates, caFile, ticketKeys, upstreamFiles, rulesCache }
   return { config, file, origins, flags, ...read, notices: told, files }
 }

@@ -5,6 +5,7 @@ import { configFileOf, loadConfig } from './cli/load-config.ts'
 import { rules } from './cli/rules.ts'
 import type { Terminal } from './cli/terminal.ts'
 import { usage } from './cli/usage.ts'
+import { waf } from './cli/waf.ts'
 import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
 import { readFlags } from './config/flags.ts'
 import { printConfig } from './config/print.ts'
@@ -18,6 +19,8 @@ const commands: Readonly<Record<string, Command>> = {
   run: runCommand,
   validate: validateCommand,
   rules,
+  waf,
+  explain: explainCommand,
   help: showUsage,
   '--help': showUsage,
   '-h': showUsage,
@@ -99,6 +102,11 @@ async function validateCommand(args: readonly string[], terminal: Terminal): Pro
   return validate(args, terminal)
 }
 
+async function explainCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { explain } = await import('./cli/explain.ts')
+  return explain(args, terminal)
+}
+
 /** Runs one command line; the exit code. */
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args
@@ -128,4 +136,5 @@ process.exitCode = await main(process.argv.slice(2), {
   env: process.env,
   print: (line) => process.stdout.write(`${line}\n`),
   error: (line) => process.stderr.write(`${line}\n`),
+  colors: process.stdout.isTTY,
 })

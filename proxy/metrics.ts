@@ -77,6 +77,10 @@ export const families = {
     labels: ['phase'],
     buckets: inspectionBuckets,
   },
+  edge_events_lost_total: {
+    help: 'Events that a worker lost (queue), or kept without their evidence (evidence).',
+    labels: ['reason'],
+  },
   edge_access_log_dropped_total: {
     help: 'Access log lines lost because their reader was too slow.',
     labels: [],
@@ -164,6 +168,13 @@ export class WorkerMetrics {
     for (const [key, { family }] of this.#series) if (isGauge(family)) this.#series.delete(key)
     for (const { upstream, url, outstanding } of loads) {
       add(this.#of('edge_upstream_outstanding', [upstream, url]), 0, outstanding)
+    }
+  }
+
+  /** Takes over what the recorder of events counts. */
+  eventsLost(lost: Readonly<Record<string, number>>): void {
+    for (const [reason, total] of Object.entries(lost)) {
+      if (total > 0) this.#of('edge_events_lost_total', [reason])[0] = total
     }
   }
 

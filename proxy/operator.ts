@@ -5,8 +5,11 @@ import { expose } from './admin/exposition.ts'
 import { type ProgramState, type WireStats, samplesOf } from './admin/samples.ts'
 import { upstreamSamples, withOutstanding } from './admin/upstream-samples.ts'
 import { type AdminSource, adminServer, listenOn, statusServer } from './admin/server.ts'
+import type { EventStore } from './events/store.ts'
 import type { ReloadState, Reloader } from './reload.ts'
 import type { Supervisor } from './supervisor.ts'
+import { routeLevels } from './tuning.ts'
+import type { WafState } from './waf-state.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 
@@ -16,6 +19,8 @@ export interface Running {
   readonly wire: Pick<Wire, 'stats'>
   readonly supervisor: Supervisor
   readonly upstreams: Pick<Upstreams, 'report' | 'lookups' | 'probes'>
+  readonly events: Pick<EventStore, 'find' | 'list' | 'numbers'>
+  readonly state: Pick<WafState, 'samples'>
 }
 
 /** Starts the admin API and the status listener, where the configuration wants them. */
@@ -35,7 +40,8 @@ export async function startOperatorServers(running: Running): Promise<FastifyIns
   return servers
 }
 
-function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminSource {
+function adminSource({ reloader, wire, supervisor, ...parts }: Running): AdminSource {
+  const { upstreams, events, state } = parts
   const startTimeMs = Date.now()
   const { version } = packageFile()
   const { collector, pool } = supervisor
@@ -47,6 +53,7 @@ function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminS
       startTimeMs,
       workerRestarts: supervisor.restarts,
       reloads: reloader.state,
+      events: events.numbers,
       certificates: certificates.flatMap(({ names, notAfterMs }) =>
         names.map((san) => ({ san, notAfterMs })),
       ),
@@ -55,14 +62,20 @@ function adminSource({ reloader, wire, supervisor, upstreams }: Running): AdminS
   return {
     config: () => reloader.snapshot.config,
     reloads: () => reloader.state,
-    events: async (limit) => {
+    routes: () => routeLevels(reloader.snapshot.config, reloader.snapshot.rules.program),
+    events: async (query) => {
       await collector.refresh()
-      return collector.events.newest(limit)
+      return events.list(query)
+    },
+    event: async (requestId) => {
+      await collector.refresh()
+      return events.find(requestId)
     },
     metrics: async () => {
       const reports = await collector.reports()
       const stats: WireStats = JSON.parse(wire.stats())
-      return expose(reports, [...samplesOf(stats, now()), ...upstreamSamples(upstreams)])
+      const own = [...samplesOf(stats, now()), ...upstreamSamples(upstreams)]
+      return expose(reports, [...own, ...state.samples()])
     },
     upstreams: async () => withOutstanding(upstreams.report(), await collector.reports()),
     ready: () => [

@@ -38,6 +38,7 @@ function loaded(text: string, certificates: readonly LoadedCertificate[] = []): 
     ticketKeys: [],
     upstreamFiles: [],
     files: ['/edge.yaml'],
+    rulesCache: null,
   }
 }
 
@@ -46,6 +47,7 @@ const to = (port: number): string =>
 
 async function reloaderOf(first: Loaded) {
   const identities = new Identities()
+  const log = createLogger('info', { write: () => undefined })
   const calls: string[] = []
   const played = {
     calls,
@@ -61,7 +63,7 @@ async function reloaderOf(first: Loaded) {
     load: async () => played.next(),
     identities,
     given: first.config,
-    first: await prepare(first, null, identities),
+    first: await prepare(first, null, { identities, log }),
     wire: {
       setCertificates: () => {
         if (played.certificatesFail) throw new Error('no such key')
@@ -79,7 +81,7 @@ async function reloaderOf(first: Loaded) {
       take: () => calls.push('take'),
     },
     supervisor: { swap: ({ generation }) => swaps.push(generation) },
-    log: createLogger('info', { write: () => undefined }),
+    log,
     onBegin: () => calls.push('begin'),
     onEnd: (files, taken) => calls.push(`end ${files.join()} ${taken === null ? 'kept' : 'taken'}`),
   })

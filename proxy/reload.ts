@@ -2,18 +2,18 @@
  * Reloads: everything is read, judged and compiled beside what runs, then taken over at once, or
  * not at all. At most one runs and one waits, however often one is asked for.
  */
-import { dropScanPlan } from '../waf/scanner.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { ConfigError, type Fault, faultText, UsageError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import type { Logger } from './log.ts'
-import { type Snapshot, prepare } from './snapshot.ts'
+import { type Snapshot, dropPlans, prepare } from './snapshot.ts'
 import type { Supervisor } from './supervisor.ts'
 import { CertificateError } from './tls/certificates.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
 import { unchangeable } from './unchangeable.ts'
+import { logLevels } from './tuning.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 import type { CertificateSet } from './wire-config.ts'
@@ -121,13 +121,14 @@ export class Reloader {
       this.#judge(loaded)
       const wanted = this.#withPorts(loaded)
       await this.#lookUp(wanted)
-      const next = await prepare(wanted, this.#snapshot, this.#options.identities)
+      const next = await prepare(wanted, this.#snapshot, this.#options)
       this.#take(next)
       this.#count(trigger, [], true)
-      for (const notice of loaded.notices) log.warn(notice)
+      for (const notice of [...loaded.notices, ...next.notices]) log.warn(notice)
       const { generation } = next
       const tookMs = Math.round(performance.now() - begun)
       log.info({ trigger, generation, tookMs }, 'configuration reloaded')
+      logLevels(log, next)
       onEnd(next.inputs, loaded)
     } catch (error) {
       const faults = faultsOf(error)
@@ -194,7 +195,7 @@ export class Reloader {
     const { program } = rules
     const users = [...this.#live.values(), this.#snapshot]
     if (program === null || users.some((user) => user.rules.program === program)) return
-    dropScanPlan(program.plan)
+    dropPlans(program)
   }
 
   #count(trigger: string, faults: readonly string[], ok: boolean, inCertificates = false): void {

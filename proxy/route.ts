@@ -3,6 +3,7 @@ import assert from 'node:assert'
 import type { WafMode } from '../waf/verdict.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { RouteMatch } from './router.ts'
+import { tuningsOf } from './tuning.ts'
 
 export interface Route extends RouteMatch {
   readonly name: string
@@ -16,6 +17,8 @@ export interface Route extends RouteMatch {
 /** How much of an exchange the WAF sees, and what it may do. */
 export interface InspectionPolicy {
   readonly mode: WafMode
+  /** Which of `tuningsOf(config)` holds. */
+  readonly tuning: number
   readonly inspectMaxBytes: number
   readonly overInspectMax: 'reject' | 'stream'
   readonly inspectOtherBodies: boolean
@@ -37,6 +40,7 @@ const unroutedInspectMaxBytes = 131_072
 export function unroutedInspection(config: EdgeConfig): InspectionPolicy {
   return {
     mode: config.waf.mode,
+    tuning: 0,
     inspectMaxBytes: unroutedInspectMaxBytes,
     overInspectMax: 'stream',
     inspectOtherBodies: false,
@@ -46,7 +50,8 @@ export function unroutedInspection(config: EdgeConfig): InspectionPolicy {
 
 /** The configuration's routes, each with its upstream at hand. */
 export function routesOf(config: EdgeConfig): Route[] {
-  return config.routes.map((route) => {
+  const { ofRoute } = tuningsOf(config)
+  return config.routes.map((route, index) => {
     const upstream = config.upstreams.find(({ name }) => name === route.upstream)
     assert(upstream !== undefined, `route ${route.name} names no upstream`)
     return {
@@ -59,6 +64,7 @@ export function routesOf(config: EdgeConfig): Route[] {
       inspection: {
         // Off for the whole program is off for every route: the flag is the operator's last word.
         mode: config.waf.mode === 'off' ? 'off' : route.waf.mode,
+        tuning: ofRoute[index] ?? 0,
         inspectMaxBytes: route.inspectMaxBytes,
         overInspectMax: route.overInspectMax,
         inspectOtherBodies: route.inspectOtherBodies,

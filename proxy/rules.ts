@@ -39,5 +39,6 @@ export function rulesetOptions({ waf }: Pick<EdgeConfig, 'waf'>): RulesetOptions
     crsDirectory: waf.rules,
     paranoia: waf.paranoia,
     setupFiles: [...ours, ...waf.setupFiles],
+    geoDatabase: waf.geoDatabase,
   }
 }

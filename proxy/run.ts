@@ -8,6 +8,7 @@ import type { Environment } from './config/environment.ts'
 import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
+import { EventStore } from './events/store.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
@@ -20,7 +21,9 @@ import { ServiceManager } from './systemd.ts'
 import { systemLookup } from './upstream/names.ts'
 import { probe } from './upstream/probe.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
+import { logLevels } from './tuning.ts'
 import { Upstreams } from './upstream/upstreams.ts'
+import { WafState } from './waf-state.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
@@ -82,7 +85,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
   watch?.note(loaded.files)
-  const preparing = prepare(loaded, null, identities)
+  const preparing = prepare(loaded, null, { identities, log })
   // Before the rules are there: a port that is taken is told at once, and probes read `starting`.
   // Beside a program that serves these ports, not before all is ready: clients are in its hands.
   let addresses = config.listen.shared ? null : listen(wire, preparing)
@@ -98,41 +101,61 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     clock: () => performance.now(),
   })
   await upstreams.configure(loaded)
+  const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
+  const state = new WafState(config.waf, log)
   supervisor = superviseWorkers({
     setup: first.setup,
     upstreams,
     wire,
     log,
+    events,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const reloader = reloaderOf(first, supervisor, { ...parts, identities, upstreams, watch })
+  const main = { identities, upstreams, state, watch }
+  const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
   let servers: readonly FastifyInstance[] = []
   try {
     await supervisor.pool.start()
-    servers = await startOperatorServers({ reloader, wire, supervisor, upstreams })
+    const told = { upstreams, events, state }
+    servers = await startOperatorServers({ reloader, wire, supervisor, ...told })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
+    for (const notice of first.notices) log.warn(notice)
+    logLevels(log, first)
     announce(config, addresses, first.rules.program)
     manager.ready(statusOf(reloader))
     if (options.replaced.length === 0) options.onTaken(parts.given)
     else reloader.startedWithout(options.replaced)
     options.signals.onHangup(() => void reloader.request('SIGHUP'))
     watch?.set(first.inputs)
-    const reason = await Promise.race([options.signals.end, supervisor.stuck])
-    log.info({ reason }, 'draining')
-    supervisor.draining = true
-    watch?.close()
-    options.signals.onHangup(() => undefined)
-    manager.stopping()
-    await drain(wire, reloader.snapshot.config.drain)
-    await supervisor.flush(flushMs)
-    return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
+    return await finish(supervisor, reloader, { ...parts, state, watch })
   } finally {
     watch?.close()
     upstreams.stop()
     await supervisor.pool.stop()
+    state.stop()
     await Promise.all(servers.map((server) => server.close()))
+    events.close()
   }
+}
+
+/** Waits for the end, and finishes what has begun until then; the exit code. */
+async function finish(
+  supervisor: Supervisor,
+  reloader: Reloader,
+  parts: Parts & { readonly state: WafState; readonly watch: FileWatch | null },
+): Promise<number> {
+  const { options, wire, log, manager, state, watch } = parts
+  const reason = await Promise.race([options.signals.end, supervisor.stuck])
+  log.info({ reason }, 'draining')
+  supervisor.draining = true
+  watch?.close()
+  options.signals.onHangup(() => undefined)
+  manager.stopping()
+  state.save()
+  await drain(wire, reloader.snapshot.config.drain)
+  await supervisor.flush(flushMs)
+  return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
 }
 
 function reloaderOf(
@@ -141,10 +164,11 @@ function reloaderOf(
   parts: Parts & {
     readonly identities: Identities
     readonly upstreams: Upstreams
+    readonly state: WafState
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, watch } = parts
+  const { given, options, manager, state, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -158,7 +182,9 @@ function reloaderOf(
     onEnd: (files, taken) => {
       watch?.set(files)
       manager.ready(statusOf(reloader))
-      if (taken !== null) options.onTaken(taken)
+      if (taken === null) return
+      state.configure(taken.config.waf)
+      options.onTaken(taken)
     },
   })
   return reloader

@@ -50,7 +50,7 @@ export function serve(exchange: Exchange, edge: Edge): Plan {
   const inspection = exchange.route?.inspection ?? edge.unrouted
   if (edge.waf === null || inspection.mode === 'off') return onwards(exchange, edge)
   const facts = factsOf(exchange, inspectsBody(request, inspection))
-  exchange.transaction = edge.waf.begin(facts, inspection.mode)
+  exchange.transaction = edge.waf.begin(facts, inspection)
   const verdict = edge.waf.requestHead(exchange.transaction)
   if (verdict.action === 'needs-body') {
     return { kind: 'read-body', maxBytes: heldBytesMax(exchange.route, inspection) }

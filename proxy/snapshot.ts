@@ -1,16 +1,23 @@
 /** A configuration made ready to serve: rules compiled, names resolved, certificates numbered. */
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { compileOnThread } from '../waf/compile/compile-on-thread.ts'
+import { compileRuleset } from '../waf/compile/compile-on-thread.ts'
 import { LogFile } from '../waf/log-file.ts'
+import { plansOf } from '../waf/program.ts'
 import type { Program } from '../waf/program.ts'
+import { dropScanPlan } from '../waf/scanner.ts'
+import { rulesOf } from '../waf/tuning/tuned-program.ts'
+import { noSettings } from '../waf/tuning/tuning.ts'
 import { ConfigError, type Fault } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { fingerprint, siblings } from './fingerprint.ts'
 import type { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
+import type { Logger } from './log.ts'
 import type { UpstreamFiles } from './upstream/upstream-files.ts'
 import type { LoadedCertificate } from './tls/certificates.ts'
 import type { SharedSetup } from './supervisor.ts'
+import { exclusionNotices, judgeLevels, settingsOf, tuningsOf } from './tuning.ts'
 
 /** One generation of everything that decides about exchanges. */
 export interface Snapshot {
@@ -23,6 +30,8 @@ export interface Snapshot {
   readonly setup: SharedSetup
   /** Files that, once changed, ask for a reload. */
   readonly inputs: readonly string[]
+  /** What the rules make of the configuration; wrong with nothing. */
+  readonly notices: readonly string[]
 }
 
 /** A certificate with what the wire calls it. */
@@ -38,17 +47,25 @@ interface CompiledRules {
   readonly seen: string | null
 }
 
+/** What the making of a generation needs of the program. */
+interface ReloadParts {
+  readonly identities: Identities
+  readonly log: Pick<Logger, 'warn'>
+}
+
 /** Does all the work of a generation beside the one that runs; touches nothing of it. */
 export async function prepare(
   loaded: Loaded,
   before: Snapshot | null,
-  identities: Identities,
+  { identities, log }: ReloadParts,
 ): Promise<Snapshot> {
   const { config } = loaded
   checkLogFiles(config)
   const certificates = numbered(loaded.certificates, identities)
   // Last, because a compiled plan has to be given back when something after it fails.
-  const rules = await compileRules(config, before?.rules ?? null)
+  const rules = await compileRules(loaded, before?.rules ?? null, (reason) =>
+    log.warn({ reason, folder: loaded.rulesCache }, 'the compiled rules are not kept'),
+  )
   const generation = (before?.generation ?? 0) + 1
   const { certificateNames } = identities
   return {
@@ -60,6 +77,10 @@ export async function prepare(
     upstreamFiles: loaded.upstreamFiles,
     setup: { generation, config, program: rules.program, certificateNames },
     inputs: [...loaded.files, ...rules.files],
+    notices:
+      rules.program === null
+        ? []
+        : exclusionNotices(config, loaded.origins, rulesOf(rules.program)),
   }
 }
 
@@ -87,29 +108,60 @@ function checkLogFiles({ waf }: EdgeConfig): void {
   if (faults.length > 0) throw new ConfigError(faults)
 }
 
+const unset = JSON.stringify(noSettings)
+
+/** Gives back what a program holds in the addon. */
+export function dropPlans(program: Program): void {
+  for (const plan of plansOf(program)) dropScanPlan(plan)
+}
+
 /** The rules that run already, when nothing that they were made of has changed. */
 async function compileRules(
-  { waf, routes }: EdgeConfig,
+  { config, origins, rulesCache }: Loaded,
   before: CompiledRules | null,
+  onNotKept: (reason: string) => void,
 ): Promise<CompiledRules> {
+  const { waf, routes } = config
   if (waf.mode === 'off' || routes.every((route) => route.waf.mode === 'off')) {
     return { program: null, options: '', files: [], seen: '' }
   }
+  const tunings = tuningsOf(config).all
   const wanted = {
     baseFile: waf.baseFile ?? fileURLToPath(new URL('../waf/base.conf', import.meta.url)),
     crsDirectory: waf.rules,
     paranoia: waf.paranoia,
     setupFiles: waf.setupFiles,
+    geoDatabase: waf.geoDatabase,
+    settings: settingsOf(waf),
     scanBudgetMs: waf.budgetMs,
+    tunings,
+    tunable: tunings.some(({ settings }) => JSON.stringify(settings) !== unset),
   }
   const options = JSON.stringify(wanted)
   if (before?.options === options && before.seen !== null) {
     if (fingerprint(siblings(before.files)).text === before.seen) return before
   }
   const startedMs = Date.now()
-  const program = await compileOnThread(wanted)
-  const files = program.files?.filter((file) => file.startsWith('/')) ?? []
+  const cache = rulesCache === null ? null : { folder: rulesCache, onFailure: onNotKept }
+  const program = await compileRuleset(wanted, cache)
+  try {
+    judgeLevels(config, origins, program)
+  } catch (error) {
+    dropPlans(program)
+    throw error
+  }
+  const files = rulesFiles(program)
   const { text, newestMs } = fingerprint(siblings(files))
   // A file written while it was read has a time after the start of the reading.
   return { program, options, files: siblings(files), seen: newestMs < startedMs ? text : null }
+}
+
+/** What was read, what may yet appear where `Include` looks, and the folders where it looks. */
+function rulesFiles({ files = [], lookups = [] }: Program): string[] {
+  const read = files.filter((file) => file.startsWith('/'))
+  const wanted = lookups.map((pattern) => {
+    const fixed = pattern.split(/[*?[]/, 1)[0] ?? ''
+    return fixed === pattern ? pattern : dirname(`${fixed}x`)
+  })
+  return [...new Set([...read, ...wanted])]
 }

@@ -1,6 +1,6 @@
 /** The main thread's side of the WAF workers: their pool, their reports, their end. */
 import { type PoolEvent, WorkerPool } from '../waf/pool.ts'
-import { Collector } from './admin/collector.ts'
+import { Collector, type EventSink } from './admin/collector.ts'
 import { GenerationUsers } from './generation-users.ts'
 import type { Logger } from './log.ts'
 import type { UpstreamState } from './upstream/endpoint-state.ts'
@@ -39,13 +39,15 @@ export interface SupervisorOptions {
   readonly upstreams: Pick<Upstreams, 'states' | 'failing'>
   readonly wire: Wire
   readonly log: Logger
+  /** Takes what the workers tell of exchanges. */
+  readonly events: EventSink
   /** No worker has an exchange of that generation any more. */
   readonly onRetired: (generation: number) => void
 }
 
 /** Makes the pool; the caller starts it. */
 export function superviseWorkers(options: SupervisorOptions): Supervisor {
-  const { upstreams, wire, log, onRetired } = options
+  const { upstreams, wire, log, events, onRetired } = options
   let { setup } = options
   const users = new GenerationUsers(onRetired)
   const { promise: stuck, resolve: reportStuck } = Promise.withResolvers<'stuck'>()
@@ -91,7 +93,7 @@ export function superviseWorkers(options: SupervisorOptions): Supervisor {
     const slots = pool.broadcast(program === before ? order : { ...order, program })
     users.replaced(generation, slots)
   }
-  const collector = new Collector({ ask: tell })
+  const collector = new Collector({ ask: tell }, events)
   return {
     pool,
     collector,

@@ -3,6 +3,7 @@ import { randomUUIDv7 } from 'node:crypto'
 import type { AccessEntry } from './access-log.ts'
 import { refusalEntry } from './access-entry.ts'
 import { type Received, type WireRefusal, readBatch } from './batch.ts'
+import type { Explain } from './events/recorder.ts'
 import { Exchange } from './exchange.ts'
 import { requestIdOf } from './forwarding.ts'
 import { type Plan, PlanWriter, donePlan } from './plan.ts'
@@ -30,7 +31,8 @@ export interface TurnOptions {
   readonly clock: () => number
   /** Runs before an exchange is served: the place of the test hooks. */
   readonly onHead: (request: RequestHead) => void
-  readonly onEntry: (entry: AccessEntry) => void
+  /** `explain` may be called before it returns: the addon still holds the exchange. */
+  readonly onEntry: (entry: AccessEntry, explain: Explain) => void
   readonly onInspected: (phase: number, milliseconds: number) => void
   /** The last exchange of a snapshot that was replaced is over. */
   readonly onReleased?: (edge: Edge) => void
@@ -151,7 +153,7 @@ export class Turn {
     const { exchange, edge } = pinned
     this.#exchanges.delete(id)
     try {
-      this.#options.onEntry(conclude(exchange, outcome, edge))
+      this.#options.onEntry(conclude(exchange, outcome, edge), explainer(pinned))
     } catch (error) {
       this.#options.onFailure(error, exchange)
     }
@@ -174,8 +176,16 @@ export class Turn {
     const listener = edge.listeners[refusal.listener] ?? ''
     const error = edge.errorCodes[refusal.error] ?? 'INTERNAL'
     const known = { listener, error, requestId: randomUUIDv7() }
-    onEntry(refusalEntry(refusal, known, now()))
+    onEntry(refusalEntry(refusal, known, now()), null)
   }
+}
+
+/** Why the WAF decided as it did; only asked for exchanges that are told about. */
+function explainer({ exchange, edge }: Pinned): Explain {
+  const { transaction } = exchange
+  const { waf } = edge
+  if (waf === null || transaction === null || transaction.matched.length === 0) return null
+  return (isFull) => waf.evidence(transaction, isFull)
 }
 
 /** The WAF phase with which each moment begins. */

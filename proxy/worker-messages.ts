@@ -1,7 +1,7 @@
 /** What the main thread and its workers say to each other. */
 import type { Program } from '../waf/program.ts'
-import type { EdgeEvent } from './admin/events.ts'
 import type { EdgeConfig } from './config/schema.ts'
+import type { StoredEvent } from './events/event.ts'
 import type { Series } from './metrics.ts'
 import type { UpstreamState } from './upstream/endpoint-state.ts'
 
@@ -43,7 +43,7 @@ export type ToWorker =
 export interface WorkerReport {
   readonly kind: 'report'
   readonly series: readonly Series[]
-  readonly events: readonly EdgeEvent[]
+  readonly events: readonly StoredEvent[]
 }
 
 export type ToMain =

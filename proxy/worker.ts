@@ -2,8 +2,8 @@
 import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
-import { type EdgeEvent, eventOf, isEvent } from './admin/events.ts'
 import { Generations } from './edge.ts'
+import { EventRecorder } from './events/recorder.ts'
 import { LogSink, descriptorTarget, logDelayMs } from './log-sink.ts'
 import { operationLog } from './log.ts'
 import { WorkerMetrics } from './metrics.ts'
@@ -17,8 +17,6 @@ import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
 const stdout = 1
 // What a worker counted since its last report is lost with it: keep that little.
 const reportIntervalMs = 250
-// An attack fills the ring of the main thread no faster than this.
-const eventsPerReportMax = 200
 
 function start(): void {
   const main = parentPort
@@ -29,7 +27,7 @@ function start(): void {
   const access = setup.config.log.access
     ? new LogSink(descriptorTarget(stdout), { delayMs: logDelayMs })
     : null
-  let events: EdgeEvent[] = []
+  const recorder = new EventRecorder(setup.config.waf.events, () => performance.now())
   let reportDue = false
 
   const loads = new EndpointLoads()
@@ -38,8 +36,8 @@ function start(): void {
   const report = (): void => {
     if (access !== null) metrics.accessLogDropped(access.dropped)
     metrics.outstanding(loads.all())
-    post({ kind: 'report', series: metrics.report(), events })
-    events = []
+    metrics.eventsLost(recorder.lost)
+    post({ kind: 'report', series: metrics.report(), events: recorder.take() })
     reportDue = false
   }
   const wake = (): void => {
@@ -63,10 +61,10 @@ function start(): void {
     now: () => Date.now(),
     clock: () => performance.now(),
     onHead: setup.config.testHooks ? runTestHook : (_request: RequestHead) => undefined,
-    onEntry: (entry) => {
+    onEntry: (entry, explain) => {
       metrics.exchange(entry)
       access?.add(accessLine(entry))
-      if (isEvent(entry) && events.length < eventsPerReportMax) events.push(eventOf(entry))
+      recorder.record(entry, explain)
     },
     onInspected: (phase, milliseconds) => metrics.inspection(phase, milliseconds),
     onReleased: (edge) => post({ kind: 'released', generation: generations.forget(edge) }),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 
-import { auditRecord } from './audit.ts'
+import { auditRecord, isAuditable } from './audit.ts'
+import { Redaction } from './evidence/redact.ts'
 import { runPhase } from './evaluate.ts'
 import { prepare } from './prepared.ts'
 import { facts, fixture } from './testing/fixture.ts'
@@ -58,7 +59,7 @@ test('the record has ModSecurity v3 shape, our own object, and no secrets', () =
           Host: 'example.org',
           Cookie: '[redacted]',
           Authorization: '[redacted]',
-          'X-Odd': '\\xff\\x22',
+          'X-Odd': '\\xff"',
           'x-two': '1, 2',
         },
       },
@@ -71,7 +72,7 @@ test('the record has ModSecurity v3 shape, our own object, and no secrets', () =
             ruleId: '949110',
             file: 'test.conf',
             lineNumber: '949110',
-            data: 'x\\x00\\xff',
+            data: 'x\u0000\\xff',
             severity: '2',
             tags: ['OWASP_CRS'],
           },
@@ -87,9 +88,67 @@ test('the record has ModSecurity v3 shape, our own object, and no secrets', () =
     },
   })
   expect(line).not.toContain('secret"')
-  expect(line).toMatch(/^[\x20-\x7e]+$/)
+  expect(line).not.toContain('\n')
 })
 
 test('our own block is audited even when its rule says noauditlog', () => {
-  expect(blocked().auditable).toBe(true)
+  expect(isAuditable(blocked(), { status: 403 })).toBe(true)
+})
+
+test('SecAuditLogRelevantStatus adds exchanges that no rule marked', () => {
+  const { program, scanner } = fixture([], {}, { auditLogRelevantStatus: '^(?:5|4(?!04))' })
+  const transaction = new Transaction(prepare(program), scanner, { facts, mode: 'block' })
+  const audited = [200, 404, 403, 502].filter((status) => isAuditable(transaction, { status }))
+  expect(audited).toEqual([403, 502])
+  transaction.auditEngine = 'off'
+  expect(isAuditable(transaction, { status: 502 })).toBe(false)
+})
+
+const bodies: Record<string, string> = {
+  request: 'q=\u00c3\u00a9&password=hunter2&n=\u00ff',
+  response: '<p>'.repeat(50),
+}
+
+function parts(letters: string): { request: object; response: object; transaction: object } {
+  const transaction = blocked()
+  transaction.auditLogParts = letters
+  const witness = {
+    trace: () => null,
+    traceText: () => null,
+    body: (_handle: number, of: { readonly response: boolean; readonly bytesMax: number }) => {
+      const text = bodies[of.response ? 'response' : 'request'] ?? ''
+      return { text: text.slice(0, of.bytesMax), offset: 0, length: text.length }
+    },
+  }
+  const options = { witness, redaction: new Redaction(), bodyBytesMax: 100 }
+  const line = auditRecord(transaction, { status: 403 }, options)
+  const record: { transaction: { request: object; response: object } } = JSON.parse(line)
+  return { ...record.transaction, transaction: record.transaction }
+}
+
+const keys = [
+  ['AZ', 'request', ['method', 'http_version', 'hostname', 'uri']],
+  ['ABZ', 'request', ['method', 'http_version', 'hostname', 'uri', 'headers']],
+  ['ACZ', 'request', ['method', 'http_version', 'hostname', 'uri', 'body']],
+  ['AIZ', 'request', ['method', 'http_version', 'hostname', 'uri', 'body']],
+  ['AFZ', 'response', ['http_code', 'headers']],
+  ['AEZ', 'response', ['body', 'body_bytes', 'http_code']],
+] as const
+
+for (const [letters, part, expected] of keys) {
+  test(`parts ${letters} give the ${part} ${expected.join(', ')}`, () => {
+    expect(Object.keys(parts(letters)[part])).toEqual(expected)
+  })
+}
+
+test('parts H and K give the messages and the rules; without them there are none', () => {
+  const bare = Object.keys(parts('AZ').transaction)
+  expect(bare).not.toContain('messages')
+  const full = parts('AHKZ').transaction
+  expect(full).toMatchObject({ messages: [{}], matched_rules: [{ ruleId: '949110', phase: 2 }] })
+})
+
+test('a body is well-formed UTF-8, without secrets, and cut', () => {
+  expect(parts('ACZ').request).toMatchObject({ body: 'q=\u00e9&password=*******&n=\\xff' })
+  expect(parts('AEZ').response).toMatchObject({ body: '<p>'.repeat(34).slice(0, 100) })
 })

@@ -1,4 +1,5 @@
 /** Runs the rules of one phase over the hits of its scan, in rule order. */
+import { isAction } from './exclusions.ts'
 import { matchLink } from './match-link.ts'
 import type { HitsByLeaf } from './match-link.ts'
 import { operatorName } from './matched-rule.ts'
@@ -33,16 +34,36 @@ export function runPhase(
     while ((fired[scanned] ?? Infinity) < at) scanned += 1
     const index = Math.min(prepared.controls[control] ?? Infinity, fired[scanned] ?? Infinity)
     const rule = prepared.rules[index]
+    if (transaction.matchedVar !== null && failedBetween(transaction, prepared, { at, index })) {
+      transaction.forgetMatches()
+    }
     if (rule === undefined) return null
     const outcome = runRule(transaction, rule, { hits, phase })
     if (outcome === 'over-budget') return outcome
+    if (outcome === 'unmatched') transaction.forgetMatches()
     if (transaction.interruption !== null && phase !== 5) return transaction.interruption
     if (outcome === 'end-of-phase') return null
     at = outcome === 'matched' ? rule.next : index + 1
   }
 }
 
-type RuleOutcome = 'matched' | 'unmatched' | 'end-of-phase' | 'over-budget'
+type RuleOutcome = 'matched' | 'unmatched' | 'removed' | 'end-of-phase' | 'over-budget'
+
+/**
+ * True when a rule that was passed over did not match: ModSecurity v3 forgets MATCHED_VAR and its
+ * like at each rule that fails, and keeps them else, from rule to rule and from phase to phase.
+ */
+function failedBetween(
+  transaction: Transaction,
+  { rules }: PreparedPhase,
+  { at, index }: { readonly at: number; readonly index: number },
+): boolean {
+  for (let passed = at; passed < Math.min(index, rules.length); passed += 1) {
+    const rule = rules[passed]?.rule
+    if (rule !== undefined && !isAction(rule) && !transaction.exclusions.removes(rule)) return true
+  }
+  return false
+}
 
 interface PhaseView {
   readonly hits: HitsByLeaf
@@ -78,10 +99,8 @@ function firedRules(prepared: PreparedPhase, hits: HitsByLeaf): readonly number[
 }
 
 function runRule(transaction: Transaction, prepared: PreparedRule, view: PhaseView): RuleOutcome {
-  if (transaction.exclusions.removes(prepared.rule)) return 'unmatched'
+  if (transaction.exclusions.removes(prepared.rule)) return 'removed'
   transaction.currentRule = prepared.rule
-  transaction.matchedVar = null
-  if (transaction.matchedVars.length > 0) transaction.matchedVars = []
   for (const link of prepared.links) {
     const outcome = matchLink(transaction, prepared, link, view.hits)
     if (outcome !== 'matched') return outcome
@@ -151,13 +170,15 @@ function record(
     tags: prepared.tags.map((tag) => tag.constant ?? tag.expand(transaction)),
     value: matchedValue(transaction, prepared),
     interruption,
+    notes: prepared.notes === null ? null : transaction.noted.settle(prepared),
   })
 }
 
 function matchedValue(transaction: Transaction, prepared: PreparedRule): MatchedValue | null {
   const { matchedVar } = transaction
   const link = prepared.links.at(-1)
-  if (matchedVar === null || link === undefined) return null
+  // A SecAction sees nothing; MATCHED_VAR may still be that of the rule before it.
+  if (matchedVar === null || link === undefined || link.link.targets.length === 0) return null
   return {
     operator: operatorName(link.link.operator),
     parameter: link.argument.expand(transaction),

@@ -5,12 +5,26 @@ import { selector } from './variables.ts'
 import type { Value } from './variables.ts'
 
 type RuleTest = (rule: Rule) => boolean
-type TargetTest = (value: Value) => boolean
+export type TargetTest = (value: Value) => boolean
+
+/** What the route takes out before any rule runs. */
+export interface StandingExclusions {
+  readonly rules: ReadonlySet<Rule>
+  readonly targets: ReadonlyMap<Rule, TargetTest>
+}
+
+/** Takes nothing out. */
+export const noExclusions: StandingExclusions = { rules: new Set(), targets: new Map() }
 
 /** The removals of one transaction. Empty for most of them, so asking must cost next to nothing. */
 export class Exclusions {
+  readonly #standing: StandingExclusions
   readonly #rules: RuleTest[] = []
   readonly #targets: { readonly rule: RuleTest; readonly hidden: TargetTest }[] = []
+
+  constructor(standing: StandingExclusions = noExclusions) {
+    this.#standing = standing
+  }
 
   removeRules(rules: RuleTest): void {
     this.#rules.push(rules)
@@ -22,17 +36,29 @@ export class Exclusions {
 
   /** True when the rule is not to run. */
   removes(rule: Rule): boolean {
+    if (this.#standing.rules.has(rule)) return true
     for (const removed of this.#rules) if (removed(rule)) return true
     return false
   }
 
   /** The test for values the rule must not see; null when it sees all. */
   hides(rule: Rule): TargetTest | null {
-    if (this.#targets.length === 0) return null
+    const standing = this.#standing.targets.get(rule)
+    if (this.#targets.length === 0) return standing ?? null
     const tests = this.#targets.filter((one) => one.rule(rule)).map((one) => one.hidden)
+    if (standing !== undefined) tests.push(standing)
     if (tests.length === 0) return null
     return (value) => tests.some((hidden) => hidden(value))
   }
+}
+
+/**
+ * For `ctl:ruleRemoveById`: rules by id, but no SecAction, which ModSecurity v3 runs all the same
+ * (a removal by tag stops it).
+ */
+export function removableById(text: string): RuleTest {
+  const named = rulesById(text)
+  return (rule) => named(rule) && !isAction(rule)
 }
 
 /** `942100`, `1-999999`, `942100,942110-942120`: rules by id. Throws on anything else. */
@@ -48,6 +74,11 @@ function range(text: string): readonly [number, number] {
   if (found === null) throw new Error(`"${text}" is no rule id or range of ids`)
   const first = Number(found[1])
   return [first, found[2] === undefined ? first : Number(found[2])]
+}
+
+/** True for a SecAction, which has nothing to test. */
+export function isAction(rule: Rule): boolean {
+  return rule.links[0]?.targets.length === 0
 }
 
 /** Rules that carry the tag, compared whole as ModSecurity v3 does. */

@@ -15,6 +15,8 @@ export interface ExchangeFacts {
   readonly method: string
   /** The request target as received. */
   readonly uri: string
+  /** The canonical path, by which it is routed and forwarded; absent: that of `uri`. */
+  readonly path?: string
   /** `1.0`, `1.1`, `2`, `3`. */
   readonly httpVersion: string
   /** Canonical authority; '' when the request named none. */

@@ -7,6 +7,8 @@ import type { ExchangeFacts } from './facts.ts'
 import { matchLink } from './match-link.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedProgram, PreparedRule } from './prepared.ts'
+import { removalsOf } from './removals.ts'
+import type { RuleTest } from './removals.ts'
 import type { Rule } from './rule.ts'
 import type { Scanner } from './scanner.ts'
 import { Transaction } from './transaction.ts'
@@ -19,7 +21,7 @@ export interface Folded {
   readonly rules: ReadonlySet<number>
 }
 
-/** ctl options that touch neither TX nor which rules run. */
+/** ctl options that do not touch TX; what removes rules is looked at where these stand. */
 const harmless = new Set([
   'auditengine',
   'auditlogparts',
@@ -28,20 +30,41 @@ const harmless = new Set([
   'requestbodyaccess',
   'requestbodyprocessor',
   'responsebodyaccess',
+  'ruleremovebyid',
+  'ruleremovebymsg',
+  'ruleremovebytag',
+  'ruleremovetargetbyid',
+  'ruleremovetargetbymsg',
+  'ruleremovetargetbytag',
 ])
 
-/** Runs what can be run without a request. */
-export function fold(program: PreparedProgram): Folded {
+/**
+ * Runs what can be run without a request. `absent` are the rules of phase 1, by index, that do not
+ * run at all, `doubtful` those that an exclusion takes out for some requests only.
+ */
+export function fold(
+  program: PreparedProgram,
+  absent: (index: number) => boolean = () => false,
+  doubtful: RuleTest = () => false,
+): Folded {
   const rules = program.phases[1]?.rules ?? []
   const transaction = requestless(program)
+  const removals = [doubtful]
   const done = new Set<number>()
   let at = 0
   for (let rule = rules[at]; rule !== undefined; rule = rules[at]) {
-    if (!isConstant(rule)) {
-      if (!isAside(rule)) break
+    const { rule: own } = rule
+    if (absent(at)) {
       at += 1
       continue
     }
+    if (!isConstant(rule)) {
+      if (!isAside(rule)) break
+      removals.push(...removalsOf(rule.links.flatMap(({ link }) => link.actions)))
+      at += 1
+      continue
+    }
+    if (removals.some((removes) => removes(own))) break
     const before = new Map(transaction.tx)
     const matched = matches(transaction, rule)
     if (matched && !isQuiet(rule)) {
@@ -91,11 +114,14 @@ function readsOnlyTx({ link, test, txKey }: PreparedLink): boolean {
 }
 
 function writesOnlyTx({ link }: PreparedLink): boolean {
-  return link.actions.every(
-    ({ name, argument }) =>
-      name !== 'setvar' || (/^!?\s*tx[.:]/i.test(argument) && isTxText(argument)),
-  )
+  return link.actions.every(({ name, argument }) => {
+    if (opensCollection.has(name)) return false
+    return name !== 'setvar' || (/^!?\s*tx[.:]/i.test(argument) && isTxText(argument))
+  })
 }
+
+/** Every transaction opens its own. */
+const opensCollection = new Set(['initcol', 'setsid', 'setuid', 'setrsc'])
 
 /** True when every macro of the text reads a member of TX that is no capture. */
 function isTxText(text: string): boolean {
@@ -151,4 +177,5 @@ const noScanner: Scanner = {
   variable: unread,
   setBodyProcessor: unread,
   forceBodyVariable: unread,
+  setBodyAccess: unread,
 }

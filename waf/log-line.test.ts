@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
 
-import { logLine } from './log-line.ts'
+import { logLine, reference } from './log-line.ts'
+import { transformationName } from './matched-rule.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import { printable } from './printable.ts'
+import { loadAddon } from '../native/load.ts'
 import { prepare } from './prepared.ts'
 import { facts, fixture } from './testing/fixture.ts'
 
@@ -31,6 +33,7 @@ const match: MatchedRule = {
   tags: ['OWASP_CRS', 'attack-sqli'],
   value: { operator: 'Rx', parameter: '(?i)x', variable: 'ARGS:id', value: "1' OR '1'='1" },
   interruption: null,
+  notes: null,
 }
 
 const tail =
@@ -85,3 +88,27 @@ for (const [text, expected] of texts) {
     expect(printable(text, 10)).toBe(expected.slice(0, 40))
   })
 }
+
+test('the reference tells each group that has a place, and the transformations', () => {
+  const [head] = ruleOf().links
+  if (head === undefined) throw new Error('the rule has a link')
+  const link = { ...head, transformations: ['urldecodeuni', 'lowercase'] }
+  const captures = ['select', 'sel', null, '', 'elsewhere']
+  const values = [{ variable: 'ARGS', name: 'q', value: 'x select', captures }]
+  const links = [{ link, argument: '', values, valuesLeftOut: 0 }]
+  const notes = { links, names: [], before: [], after: [] }
+  // As libmodsecurity 3.0.9 writes it, without its `v9,10`.
+  expect(reference({ ...match, notes })).toBe('o2,6o2,3t:urlDecodeUni,t:lowercase')
+  expect(reference(match)).toBe('')
+})
+
+test('every transformation that the addon has is spelled as ModSecurity does', () => {
+  const names = loadAddon().transformationNames()
+  expect(names.length).toBeGreaterThan(35)
+  for (const name of names) expect(transformationName(name).toLowerCase()).toBe(name)
+  expect(transformationName('utf8tounicode')).toBe('utf8toUnicode')
+  const oneWord = names.filter((name) => transformationName(name) === name)
+  expect(oneWord.toSorted()).toEqual(
+    ['length', 'lowercase', 'md5', 'none', 'sha1', 'trim', 'uppercase'].toSorted(),
+  )
+})

@@ -1,5 +1,6 @@
 /** The text line that ModSecurity v3 writes for a matched rule: what log readers already know. */
 import type { ExchangeFacts } from './facts.ts'
+import { transformationName } from './matched-rule.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import { printable } from './printable.ts'
 
@@ -14,6 +15,7 @@ const limits = {
   tag: 100,
   tags: 32,
   short: 256,
+  reference: 512,
 }
 
 /** One line without its line feed; always printable ASCII. */
@@ -34,23 +36,50 @@ export function logLine(match: MatchedRule, facts: ExchangeFacts): string {
     field('hostname', facts.hostname === '' ? facts.serverAddress : facts.hostname),
     field('uri', facts.uri.split('?', 1)[0] ?? '', limits.uri),
     field('unique_id', facts.uniqueId),
-    field('ref', ''),
+    field('ref', reference(match), limits.reference),
   ]
   const client = printable(facts.clientAddress, limits.short)
   const event = `${consequence(match)} ${matchText(match)}`
   return `[client ${client}] ModSecurity: ${event} ${fields.join(' ')}`
 }
 
-/** ``Matched "Operator `Rx' with parameter `…' against variable `ARGS:id' (Value: `…' )``. */
-export function matchText(match: MatchedRule): string {
+/**
+ * ``Matched "Operator `Rx' with parameter `…' against variable `ARGS:id' (Value: `…' )``; `show`
+ * makes the untrusted texts fit for where it is written.
+ */
+export function matchText(
+  match: MatchedRule,
+  show: (text: string, max: number) => string = printable,
+): string {
   if (match.value === null) return 'Unconditional match in SecAction.'
-  const parameter = printable(match.value.parameter, limits.parameter)
-  const variable = printable(match.value.variable, limits.variable)
-  const value = printable(match.value.value, limits.value)
+  const parameter = show(match.value.parameter, limits.parameter)
+  const variable = show(match.value.variable, limits.variable)
+  const value = show(match.value.value, limits.value)
   return (
     `Matched "Operator \`${match.value.operator}' with parameter \`${parameter}' ` +
     `against variable \`${variable}' (Value: \`${value}' )`
   )
+}
+
+/**
+ * `o3,6o5,3t:urlDecodeUni,t:lowercase`: where the last link's operator found what it captured,
+ * group by group, and after which transformations. ModSecurity's `v`, the value's place in the raw
+ * request, is not known here.
+ */
+export function reference({ notes }: MatchedRule): string {
+  const noted = notes?.links.at(-1)
+  if (noted === undefined) return ''
+  const value = noted.values.at(-1)
+  const names = noted.link.transformations
+    .filter((name) => name !== 'none')
+    .map((name) => `t:${transformationName(name)}`)
+  const found = (value?.captures ?? []).map((group) => place(group, value?.value ?? ''))
+  return `${found.join('')}${names.join(',')}`
+}
+
+function place(group: string | null, value: string): string {
+  const at = group === null || group === '' ? -1 : value.indexOf(group)
+  return at < 0 ? '' : `o${at},${group?.length}`
 }
 
 function consequence(match: MatchedRule): string {

@@ -14,7 +14,11 @@ export type LinkOutcome = 'matched' | 'unmatched' | 'over-budget'
 
 /** One value that the link's operator accepted. */
 interface Match extends Value {
-  readonly captures: readonly string[]
+  readonly captures: readonly (string | null)[]
+  /** The leaf that matched; absent where none was asked. */
+  readonly leaf?: number
+  /** The text before transformations, when only reasoning knew it. */
+  readonly source?: string
 }
 
 const none: readonly Match[] = []
@@ -27,21 +31,28 @@ export function matchLink(
   link: PreparedLink,
   hits: HitsByLeaf,
 ): LinkOutcome {
-  if (link.test.kind === 'always') return always(transaction, link)
+  if (link.test.kind === 'always') return always(transaction, prepared, link)
   const found =
     link.txKey === null ? collect(transaction, link, hits) : compareTx(transaction, link)
   if (found === 'over-budget') return found
-  const hidden = found.length === 0 ? null : transaction.exclusions.hides(prepared.rule)
+  // As in ModSecurity v3, targets are taken from the link that bears the rule's id: the head.
+  const hides = found.length > 0 && link === prepared.links[0]
+  const hidden = hides ? transaction.exclusions.hides(prepared.rule) : null
   let matched = false
   for (const match of found) {
     if (hidden?.(match) === true) continue
     matched = true
-    accept(transaction, link, match)
+    accept(transaction, prepared, { link, match })
   }
   return matched ? 'matched' : 'unmatched'
 }
 
-function accept(transaction: Transaction, link: PreparedLink, match: Match): void {
+function accept(
+  transaction: Transaction,
+  prepared: PreparedRule,
+  { link, match }: { readonly link: PreparedLink; readonly match: Match },
+): void {
+  if (prepared.notes !== null) transaction.noted.accept(prepared, link, match)
   transaction.matchedVar = match
   transaction.matchedVars.push(match)
   // What a negated operator did not find has no groups.
@@ -50,12 +61,15 @@ function accept(transaction: Transaction, link: PreparedLink, match: Match): voi
 }
 
 /** SecAction has no value to show; `@unconditionalMatch` shows those it can read. */
-function always(transaction: Transaction, link: PreparedLink): LinkOutcome {
+function always(transaction: Transaction, prepared: PreparedRule, link: PreparedLink): LinkOutcome {
   const values = link.readers.flatMap((read) => read(transaction))
   if (values.length === 0) {
+    if (prepared.notes !== null) transaction.noted.accept(prepared, link, null)
     for (const run of link.perValue) run(transaction)
   }
-  for (const value of values) accept(transaction, link, { ...value, captures: noCaptures })
+  for (const value of values) {
+    accept(transaction, prepared, { link, match: { ...value, captures: noCaptures } })
+  }
   return 'matched'
 }
 
@@ -113,8 +127,8 @@ function reason(transaction: Transaction, link: PreparedLink, leaf: number): rea
         continue
       }
       for (const hit of transaction.scanner.matchText(query, value.value)) {
-        const { variable, name } = value
-        matches.push({ variable, name, value: hit.value, captures: hit.captures })
+        const { variable, name, value: source } = value
+        matches.push({ ...hit, variable, name, source })
       }
     }
   }

@@ -6,6 +6,7 @@ import type { Macro } from './macro.ts'
 import { comparisons, toNumber } from './number.ts'
 import type { LinkTest } from './program.ts'
 import type { Link } from './rule.ts'
+import { geoMembers } from './scanner.ts'
 import { compileReader, reasonedVariable } from './variables.ts'
 import type { Reader } from './variables.ts'
 
@@ -52,9 +53,22 @@ export function prepareLink(link: Link, test: LinkTest | undefined): PreparedLin
     readers: readers(link),
     ownTest: own,
     txKey: own === null ? null : onlyTxKey(link),
-    perValue: runners(link, 'value'),
+    perValue: [...locators(link), ...runners(link, 'value')],
     perRule: runners(link, 'rule'),
   }
+}
+
+/** `@geoLookup` fills GEO before the link's own actions run. */
+function locators({ operator, negated, argument }: Link): RunAction[] {
+  if (operator !== 'geolookup' || negated || argument === '') return []
+  return [
+    (transaction) => {
+      const flat = geoMembers(argument, transaction.matchedVar?.value ?? '')
+      transaction.geo = flat.flatMap((name, at) =>
+        at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : [],
+      )
+    },
+  ]
 }
 
 function readers(link: Link): Reader[] {

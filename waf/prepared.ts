@@ -2,6 +2,8 @@
  * A program made ready to run in one worker: macros and actions understood, jumps resolved, and
  * each phase split into the rules that a clean request never reaches and those it must.
  */
+import { notePlan } from './evidence/trail.ts'
+import type { NotePlan } from './evidence/trail.ts'
 import { fold } from './fold.ts'
 import { compileMacro } from './macro.ts'
 import type { Macro } from './macro.ts'
@@ -19,6 +21,8 @@ export interface PreparedRule {
   readonly data: Macro
   readonly tags: readonly Macro[]
   readonly redirect: Macro
+  /** Null when its matches are not kept. */
+  readonly notes: NotePlan | null
   /** Index of the rule to go on with after this one matched: skip and skipAfter resolved. */
   readonly next: number
 }
@@ -38,6 +42,8 @@ export interface PreparedProgram {
   readonly plan: number
   readonly settings: EngineSettings
   readonly components: readonly string[]
+  /** SecAuditLogRelevantStatus; null when none was written. */
+  readonly relevantStatus: RegExp | null
   /** Index 1–5, as in `Program`. */
   readonly phases: readonly PreparedPhase[]
   /** TX as every transaction finds it: what the rules that depend on no request have set. */
@@ -50,15 +56,41 @@ export interface PreparedProgram {
 
 /** Understands all actions and macros; throws an `Error` with file and line where it cannot. */
 export function prepare(program: Program): PreparedProgram {
-  return prune(foldInto(prepareUnfolded(program)))
+  return specialize(prepareUnfolded(program))
 }
 
-function foldInto(plain: PreparedProgram): PreparedProgram {
-  const folded = fold(plain)
-  const phases = plain.phases.map((phase, number) =>
+/** Rules, by id, that a variant of the program does without. */
+export interface Without {
+  /** For every request. */
+  readonly absent: ReadonlySet<number>
+  /** For some requests only, so nothing may rely on their running or not running. */
+  readonly doubtful: ReadonlySet<number>
+}
+
+const nothing: Without = { absent: new Set(), doubtful: new Set() }
+
+/** Folds and prunes; rules are shared with the program that is given. */
+export function specialize(plain: PreparedProgram, without: Without = nothing): PreparedProgram {
+  const { absent, doubtful } = without
+  const isAbsent = ({ rules }: PreparedPhase, index: number): boolean =>
+    absent.has(rules[index]?.rule.id ?? 0)
+  const isDoubtful = ({ id }: Rule): boolean => doubtful.has(id)
+  const present = absent.size === 0 ? plain : withoutAbsent(plain, isAbsent)
+  const [, first] = present.phases
+  const gone = (index: number): boolean => first !== undefined && isAbsent(first, index)
+  const folded = fold(present, gone, isDoubtful)
+  const phases = present.phases.map((phase, number) =>
     number === 1 ? withoutRules(phase, (index) => folded.rules.has(index)) : phase,
   )
-  return { ...plain, phases, initialTx: folded.tx }
+  return prune({ ...present, phases, initialTx: folded.tx }, isDoubtful)
+}
+
+function withoutAbsent(
+  plain: PreparedProgram,
+  isAbsent: (phase: PreparedPhase, index: number) => boolean,
+): PreparedProgram {
+  const phases = plain.phases.map((phase) => withoutRules(phase, (index) => isAbsent(phase, index)))
+  return { ...plain, phases }
 }
 
 /** The same with every rule left to run: the truth that folding is tested against. */
@@ -68,6 +100,7 @@ export function prepareUnfolded(program: Program): PreparedProgram {
     plan,
     settings,
     components,
+    relevantStatus: relevantStatus(settings),
     phases: program.phases.map((items, phase) =>
       preparePhase(items, program.scans[phase] === true),
     ),
@@ -75,6 +108,22 @@ export function prepareUnfolded(program: Program): PreparedProgram {
     readsResponse: true,
     responseMimeTypes: new Set(settings.responseBodyMimeTypes.map((type) => type.toLowerCase())),
   }
+}
+
+function relevantStatus({ auditLogRelevantStatus }: EngineSettings): RegExp | null {
+  return auditLogRelevantStatus === '' ? null : new RegExp(auditLogRelevantStatus)
+}
+
+/** The program with another rule in the place of the one with its id, and of no other effect. */
+export function replaceRule(plain: PreparedProgram, item: ProgramRule): PreparedProgram {
+  const phases = plain.phases.map((phase, number) => {
+    if (number !== item.rule.phase) return phase
+    const rules = phase.rules.map((rule) =>
+      rule.rule.id === item.rule.id ? prepareRule(item, rule.next) : rule,
+    )
+    return { ...phase, rules }
+  })
+  return { ...plain, phases }
 }
 
 function preparePhase(items: readonly (ProgramRule | string)[], scans: boolean): PreparedPhase {
@@ -110,6 +159,7 @@ function prepareRule(item: ProgramRule, next: number): PreparedRule {
     data: compileMacro(data?.argument ?? rule.logdata),
     tags: rule.tags.map(compileMacro),
     redirect: compileMacro(rule.disruptiveArgument),
+    notes: notePlan(rule),
     next,
   }
 }

@@ -4,6 +4,7 @@
  * itself lives in the addon, once for all of them, under `plan`.
  */
 import type { EngineSettings, Rule, SecLangFault } from './rule.ts'
+import type { Exclusion, Levels } from './tuning/tuning.ts'
 
 /** How one link of a rule is decided. `leaf` indexes the scan plan. */
 export type LinkTest =
@@ -39,6 +40,29 @@ export interface ProgramRule {
   readonly tests: readonly LinkTest[]
 }
 
+/** A program with other settings, or without some rules, over what all variants share. */
+export interface ProgramVariant {
+  /** Id of its scan plan in the addon; several variants may share one. */
+  readonly plan: number
+  /** Takes the place of the rule of the same id; null: the program's own stays. */
+  readonly settings: ProgramRule | null
+  /** Ids of rules that never run. */
+  readonly absent: readonly number[]
+  /** Ids of rules that do not run for some requests. */
+  readonly doubtful: readonly number[]
+  /** In place of the program's, where a setting is written into the plan's arguments. */
+  readonly phases?: Program['phases']
+  /** What the levels are once the rules' own start has run. */
+  readonly levels: Levels
+}
+
+/** One `Tuning` of the configuration, compiled. */
+export interface ProgramTuning {
+  /** Index of its variant. */
+  readonly variant: number
+  readonly exclusions: readonly Exclusion[]
+}
+
 export interface Program {
   /** Index 1–5; 0 is empty. Rules in order; a marker keeps its place as its name. */
   readonly phases: readonly (readonly (ProgramRule | string)[])[]
@@ -49,8 +73,30 @@ export interface Program {
   readonly scans: readonly boolean[]
   /** `OWASP_CRS/4.28.0`… from SecComponentSignature. */
   readonly components: readonly string[]
-  /** Every SecLang file that was read. */
+  /** Every file that was read, data files of operators too. */
   readonly files?: readonly string[]
+  /** What `Include` and its like looked for: absolute paths and patterns. */
+  readonly lookups?: readonly string[]
   /** What the rules ask for and does nothing here; to be logged once at start. */
   readonly notices?: readonly SecLangFault[]
+  /** Absent: the program itself is all there is. */
+  readonly variants?: readonly ProgramVariant[]
+  /** In the order of the tunings that were asked for. */
+  readonly tunings?: readonly ProgramTuning[]
+}
+
+/** The program with other names for its scan plans. */
+export function renamePlans(program: Program, rename: (plan: number) => number): Program {
+  const { plan, variants } = program
+  const renamed = (variants ?? []).map((variant) => ({ ...variant, plan: rename(variant.plan) }))
+  return {
+    ...program,
+    plan: rename(plan),
+    ...(variants === undefined ? {} : { variants: renamed }),
+  }
+}
+
+/** Every scan plan that the program and its variants use. */
+export function plansOf({ plan, variants }: Program): readonly number[] {
+  return [...new Set([plan, ...(variants ?? []).map((variant) => variant.plan)])]
 }

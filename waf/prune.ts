@@ -3,34 +3,39 @@
  * more after the start (the CRS's paranoia levels), what such a rule skips, and what reads a
  * response body that nobody hands over.
  */
-import { rulesById, rulesByMsg, rulesByTag } from './exclusions.ts'
 import { isQuiet, matches, requestless } from './fold.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedPhase, PreparedProgram, PreparedRule } from './prepared.ts'
-import type { Action, Rule } from './rule.ts'
+import { removalsOf } from './removals.ts'
+import type { RuleTest } from './removals.ts'
+import type { Action } from './rule.ts'
 import type { Transaction } from './transaction.ts'
-
-type RuleTest = (rule: Rule) => boolean
 
 /** What all rules that are left may do, gathered once. */
 export interface Effects {
   /** True when some rule may set this member of TX. */
   readonly sets: (key: string) => boolean
-  /** One for each `ctl:ruleRemove…`. */
+  /** One for each `ctl:ruleRemove…`, and for the exclusions of routes. */
   readonly removals: readonly RuleTest[]
   readonly responseBody: boolean
   /** TX as it is at the start, for running constant rules. */
   readonly transaction: Transaction
 }
 
-/** The same program with fewer rules to look at. */
-export function prune(program: PreparedProgram): PreparedProgram {
-  const effects = effectsOf(program)
+/**
+ * The same program with fewer rules to look at; `doubtful` are rules that an exclusion takes out
+ * for some requests only.
+ */
+export function prune(program: PreparedProgram, doubtful: RuleTest = () => false): PreparedProgram {
+  const found = effectsOf(program)
+  const effects = { ...found, removals: [...found.removals, doubtful] }
   const phases = program.phases.map((phase) => {
     const gone = unreachable(phase, effects)
     return withoutIdleSkips(withoutRules(phase, (index) => gone.has(index)))
   })
-  const readsResponse = phases.slice(3, 5).some(readsExchange)
+  const logging = phases[5]
+  const readsResponse =
+    phases.slice(3, 5).some(readsExchange) || (logging !== undefined && namesResponse(logging))
   return { ...program, phases, readsResponse }
 }
 
@@ -86,7 +91,7 @@ export function effectsOf(program: PreparedProgram): Effects {
     // Captures are the members 0–9.
     sets: (key) =>
       /^\d$/.test(key) || whole.has(key) || prefixes.some((prefix) => key.startsWith(prefix ?? '')),
-    removals: actions.flatMap(removal),
+    removals: removalsOf(actions),
     responseBody: program.settings.responseBodyAccess || opens,
     transaction: requestless(program),
   }
@@ -96,18 +101,6 @@ export function effectsOf(program: PreparedProgram): Effects {
 function assignedName({ argument }: Action): string {
   const target = argument.replace(/^!\s*/, '').split('=', 1)[0]?.trim().toLowerCase() ?? ''
   return target.replace(/^\w+[.:]/, '')
-}
-
-const selectors: Readonly<Record<string, (text: string) => RuleTest>> = {
-  ruleremovebyid: rulesById,
-  ruleremovebytag: rulesByTag,
-  ruleremovebymsg: rulesByMsg,
-}
-
-function removal({ name, argument }: Action): RuleTest[] {
-  const [option = '', value = ''] = argument.split(/=(.*)/s)
-  const select = name === 'ctl' ? selectors[option.trim().toLowerCase()] : undefined
-  return select === undefined ? [] : [select(value.trim())]
 }
 
 function unreachable(phase: PreparedPhase, effects: Effects): ReadonlySet<number> {
@@ -203,6 +196,18 @@ function readsExchange(phase: PreparedPhase): boolean {
     return rule !== undefined && (rule.links.some(readsBytes) || mentionsResponse(rule))
   })
 }
+
+/** True when a rule that is left names what only a response can give, as phase 5 may. */
+function namesResponse(phase: PreparedPhase): boolean {
+  return liveRules(phase).some((index) => {
+    const rule = phase.rules[index]
+    if (rule === undefined) return false
+    const targets = rule.links.flatMap(({ link }) => link.targets)
+    return mentionsResponse(rule) || targets.some(({ variable }) => ofResponse.test(variable))
+  })
+}
+
+const ofResponse = /^(?:RESPONSE_|STATUS_LINE$|OUTBOUND_)/
 
 /** A macro may read the response where no target does. */
 function mentionsResponse({ rule, links }: PreparedRule): boolean {

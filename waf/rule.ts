@@ -95,8 +95,18 @@ export interface EngineSettings {
   readonly argumentsLimit: number
   readonly argumentSeparator: string
   readonly auditEngine: 'on' | 'off' | 'relevant-only'
+  /** Letters; see `audit-parts.ts`. */
+  readonly auditLogParts: string
+  /** A regular expression over the status; '' when none was written. */
+  readonly auditLogRelevantStatus: string
   readonly componentSignatures: readonly string[]
   readonly collectionTimeoutSeconds: number
+  /** SecUploadFileLimit; null for no limit but the engine's own. */
+  readonly uploadFileLimit: number | null
+  /** SecWebAppId: WEBAPPID, and whose persistent collections these are. */
+  readonly webAppId: string
+  /** `SecGeoLookupDb`: path of a MaxMind database; '' for none. */
+  readonly geoLookupDb: string
 }
 
 /** Everything that one list of SecLang files says: plain data, so that it can cross threads. */
@@ -105,6 +115,8 @@ export interface Ruleset {
   readonly settings: EngineSettings
   /** Every file read, in order, for reports and the cache key. */
   readonly files: readonly string[]
+  /** What `Include` and its like looked for: absolute paths and patterns. */
+  readonly lookups: readonly string[]
   /** What was accepted and has no effect here: for `edge validate` and the start-up log. */
   readonly notices: readonly SecLangFault[]
 }
@@ -117,4 +129,6 @@ export interface SecLangFault {
   readonly column: number
   readonly message: string
   readonly mend: string
+  /** Set on a notice of what loads, but is hardly what was meant. */
+  readonly doubtful?: true
 }

@@ -53,6 +53,12 @@ export interface ScanPlan {
     readonly jsonDepthMax: number
     /** `SecRequestBodyLimit`-like bound on what is parsed. */
     readonly bodyBytesMax: number
+    /** `SecRequestBodyNoFilesLimit`: bytes of a body outside of its files. */
+    readonly noFilesBytesMax: number
+    /** `SecRequestBodyLimitAction`: what becomes of a body beyond `bodyBytesMax`. */
+    readonly bodyOverLimit: 'reject' | 'process-partial'
+    /** `SecUploadFileLimit`; absent when there is none. */
+    readonly uploadFilesMax?: number
   }
   /** `SecArgumentSeparator`, one byte, default '&'. */
   readonly argumentSeparator: string
@@ -60,6 +66,8 @@ export interface ScanPlan {
   readonly requestBodyAccess: boolean
   /** `SecResponseBodyAccess`. */
   readonly responseBodyAccess: boolean
+  /** Every leaf was compiled before, so that idle ones need not be judged. */
+  readonly checked?: boolean
 }
 
 /** One match reported by the scan. Texts are Latin-1: one character per byte. */
@@ -70,6 +78,6 @@ export interface Hit {
   readonly name: string | null
   /** The text that the operator saw, after transformations. */
   readonly value: string
-  /** Groups 0–9 when the leaf captures. */
-  readonly captures: readonly string[]
+  /** Groups 0–9 when the leaf captures; null for one that took no part. */
+  readonly captures: readonly (string | null)[]
 }

@@ -48,6 +48,7 @@ function scannerOf(packed: Uint8Array | -1): { scanner: AddonScanner; calls: str
     result: (out) => answer('result', out),
     setBodyProcessor: (_handle, processor) => void calls.push(processor),
     forceBodyVariable: (_handle, on) => void calls.push(String(on)),
+    bodyAccess: (_handle, on) => void calls.push(`access ${on}`),
   }
   const scanner = new AddonScanner(port, {
     matchText: (...[, , , , out]) => answer('matchText', out),

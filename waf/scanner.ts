@@ -1,5 +1,14 @@
 /** The only file of `waf/` that reaches the addon: it runs leaves and decodes their hits. */
-import type { WorkerPort } from '../native/addon/index.d.ts'
+import type {
+  CollectionStore,
+  MatchTrace,
+  OfflinePort,
+  ReadLimits,
+  ReadRequest,
+  TextExcerpt,
+  TraceAsk,
+  WorkerPort,
+} from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
 import type { Hit } from './scan-plan.ts'
@@ -19,7 +28,20 @@ export interface Scanner {
   variable(handle: number, name: string, selector: string): readonly Hit[]
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
+  setBodyAccess(handle: number, on: boolean): void
 }
+
+/** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
+export interface Witness {
+  /** How a match came about; null when it cannot be told. */
+  trace(handle: number, ask: TraceAsk): MatchTrace | null
+  /** The same for a text that was known only while reasoning. */
+  traceText(ask: TraceAsk, text: string): MatchTrace | null
+  /** The first bytes of the request's or the response's body, in Latin-1. */
+  body(handle: number, of: { readonly response: boolean; readonly bytesMax: number }): TextExcerpt
+}
+
+export type { MatchTrace, TextExcerpt, TraceAsk } from '../native/addon/index.d.ts'
 
 /** Which leaf to run, with what argument. */
 export interface LeafQuery {
@@ -29,22 +51,68 @@ export interface LeafQuery {
 }
 
 /** The addon's part that a worker's port does not carry. */
-export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'>
+export type ScanFunctions = Pick<Addon, 'matchText' | 'variableNames'> &
+  Partial<Pick<Addon, 'traceText'>>
 
 /** The worker port's part that scanning needs. */
 export type ScanPort = Pick<
   WorkerPort,
-  'scan' | 'evaluate' | 'variable' | 'result' | 'setBodyProcessor' | 'forceBodyVariable'
->
+  | 'scan'
+  | 'evaluate'
+  | 'variable'
+  | 'result'
+  | 'setBodyProcessor'
+  | 'forceBodyVariable'
+  | 'bodyAccess'
+> &
+  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
+
+/** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
+export function createOfflinePort(): OfflinePort {
+  const { OfflinePort: AddonPort } = loadAddon()
+  return new AddonPort()
+}
+
+/** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
+export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest {
+  return loadAddon().readRequest(raw, limits)
+}
 
 /** Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id, or throws with the reason. */
 export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)
 }
 
+/** The same beside the thread that asks, on all cores. */
+export function compileScanPlanAside(plan: string): Promise<number> {
+  return loadAddon().compilePlanAside(plan)
+}
+
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
+}
+
+/** The program's store of persistent collections, or one of its own for a test or a tool. */
+export function openCollectionStore(scope: 'shared' | 'own'): CollectionStore {
+  const { CollectionStore: Store } = loadAddon()
+  return new Store(scope === 'shared')
+}
+
+/** The addon's part of `@rbl`: what rules ask, and what they are answered. */
+export type RblPort = Pick<
+  Addon,
+  'rblOnAsked' | 'rblTakeAsked' | 'rblAnswer' | 'rblSetLimits' | 'rblCounts'
+>
+
+/** Where the questions of all workers meet; the main thread answers them. */
+export function rblPort(): RblPort {
+  return loadAddon()
+}
+
+/** The members of GEO for an address that `@geoLookup` found. */
+export function geoMembers(database: string, address: string): readonly string[] {
+  return loadAddon().geoMembers(database, address)
 }
 
 const noHits: readonly Hit[] = []
@@ -54,7 +122,7 @@ const keptBytesMax = 1024 * 1024
 const absent = 0xffff_ffff
 
 /** The scanner of one worker. */
-export class AddonScanner implements Scanner {
+export class AddonScanner implements Scanner, Witness {
   readonly #port: ScanPort
   readonly #addon: ScanFunctions
   readonly #names: readonly string[]
@@ -99,6 +167,23 @@ export class AddonScanner implements Scanner {
     this.#port.forceBodyVariable(handle, on)
   }
 
+  setBodyAccess(handle: number, on: boolean): void {
+    this.#port.bodyAccess(handle, on)
+  }
+
+  trace(handle: number, ask: TraceAsk): MatchTrace | null {
+    return this.#port.trace?.(handle, ask) ?? null
+  }
+
+  traceText(ask: TraceAsk, text: string): MatchTrace | null {
+    return this.#addon.traceText?.(ask, text) ?? null
+  }
+
+  body(handle: number, of: { readonly response: boolean; readonly bytesMax: number }): TextExcerpt {
+    const none = { text: '', offset: 0, length: 0 }
+    return this.#port.bodyExcerpt?.(handle, of.response, of.bytesMax) ?? none
+  }
+
   #fetch(length: number): ScanResult {
     if (length < 0) return 'over-budget'
     if (length === 0) return noHits
@@ -116,8 +201,8 @@ export class AddonScanner implements Scanner {
 
 /**
  * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
- * valueLength, captureCount, captureLength…], then the texts. One decode for all texts: the hits'
- * own texts are slices of it.
+ * valueLength, captureCount, captureLength…] (a length of all ones: absent), then the texts. One
+ * decode for all texts: the hits' own texts are slices of it.
  */
 export function decodeHits(
   buffer: Uint8Array<ArrayBuffer>,
@@ -142,9 +227,10 @@ export function decodeHits(
     const captureCount = words[word + 4] ?? 0
     const name = nameBytes === absent ? null : take(nameBytes)
     const value = take(words[word + 3] ?? 0)
-    const captures: string[] = []
+    const captures: (string | null)[] = []
     for (let group = 0; group < captureCount; group += 1) {
-      captures.push(take(words[word + 5 + group] ?? 0))
+      const bytesOf = words[word + 5 + group] ?? 0
+      captures.push(bytesOf === absent ? null : take(bytesOf))
     }
     const variable = names[words[word + 1] ?? absent] ?? ''
     hits.push({ leaf: words[word] ?? absent, variable, name, value, captures })

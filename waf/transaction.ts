@@ -1,9 +1,14 @@
 /** The state of one exchange under inspection: born with it, owned by it, never used again. */
+import { OpenCollection } from './collections/open-collection.ts'
+import type { CollectionName, CollectionSource } from './collections/open-collection.ts'
+import { Trail } from './evidence/trail.ts'
 import { Exclusions } from './exclusions.ts'
+import type { StandingExclusions } from './exclusions.ts'
 import type { ExchangeFacts, ResponseFacts } from './facts.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import type { PreparedProgram } from './prepared.ts'
 import type { EngineMode, EngineSettings, Rule } from './rule.ts'
+import { openCollectionStore } from './scanner.ts'
 import type { Scanner } from './scanner.ts'
 import { txNumber } from './variables.ts'
 import type { Value } from './variables.ts'
@@ -34,9 +39,7 @@ export class Transaction {
 
   /** TX by lower-case key; the captures of the last match are under 0–9. */
   readonly tx: Map<string, string>
-  /** initcol and its like. They live as long as the transaction: no store outlives it yet. */
-  readonly collections = new Map<string, Map<string, string>>()
-  readonly exclusions = new Exclusions()
+  readonly exclusions: Exclusions
   /** Rules that matched and asked to be logged, in order. */
   readonly matched: MatchedRule[] = []
 
@@ -46,35 +49,82 @@ export class Transaction {
   highestSeverity = noSeverity
   engine: EngineMode
   auditEngine: EngineSettings['auditEngine']
+  /** Letters; see `audit-parts.ts`. */
+  auditLogParts: string
   requestBodyAccess: boolean
   responseBodyAccess: boolean
+  /** What `@geoLookup` found last. */
+  geo: readonly (readonly [string, string])[] = []
   sessionId = ''
   userId = ''
   allowed: AllowScope = 'none'
   interruption: Interruption | null = null
   response: ResponseFacts | null = null
-  #captured = 0
+  #noted: Trail | null = null
+  /** Null until a rule opens a collection: those of most programs never do. */
+  #collections: Map<CollectionName, OpenCollection> | null = null
+  #source: CollectionSource | null
 
   constructor(
     program: PreparedProgram,
     scanner: Scanner,
-    exchange: { readonly facts: ExchangeFacts; readonly mode: WafMode },
+    exchange: {
+      readonly facts: ExchangeFacts
+      readonly mode: WafMode
+      /** What the route takes out; absent: nothing. */
+      readonly exclusions?: StandingExclusions
+      /** Absent: collections that live and end with the transaction. */
+      readonly collections?: CollectionSource | null
+    },
   ) {
     this.program = program
+    this.exclusions = new Exclusions(exchange.exclusions)
     this.scanner = scanner
     this.facts = exchange.facts
     this.mode = exchange.mode
+    this.#source = exchange.collections ?? null
     this.tx = new Map(program.initialTx)
     const { settings } = program
     this.engine = weaker(engineByMode[exchange.mode], settings.ruleEngine)
     this.auditEngine = settings.auditEngine
+    this.auditLogParts = settings.auditLogParts
     this.requestBodyAccess = settings.requestBodyAccess
     this.responseBodyAccess = settings.responseBodyAccess
+  }
+
+  /** The notes on rules that are kept; made when the first one matches. */
+  get noted(): Trail {
+    this.#noted ??= new Trail(this)
+    return this.#noted
+  }
+
+  /**
+   * `initcol`, `setsid` and their like. The last one counts, as in ModSecurity 3. Who has no key
+   * has no collection, or all of those would share one.
+   */
+  openCollection(collection: CollectionName, key: string): void {
+    if (key === '') return
+    const { webAppId, collectionTimeoutSeconds } = this.program.settings
+    const place = { webAppId, collection, key, timeoutMs: collectionTimeoutSeconds * 1_000 }
+    this.#source ??= { store: openCollectionStore('own'), now: () => Date.now() }
+    this.#collections ??= new Map()
+    this.#collections.set(collection, new OpenCollection(this.#source, place))
+  }
+
+  /** Null when no rule has opened it. */
+  collection(collection: CollectionName): OpenCollection | null {
+    return this.#collections?.get(collection) ?? null
   }
 
   /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
   setBodyProcessor(processor: string): void {
     this.scanner.setBodyProcessor(this.facts.handle, processor)
+  }
+
+  /** `ctl:requestBodyAccess`: whether the body is waited for, and read when it is there. */
+  setBodyAccess(on: boolean): void {
+    this.requestBodyAccess = on
+    this.scanner.setBodyAccess(this.facts.handle, on)
   }
 
   /** `ctl:forceRequestBodyVariable`. */
@@ -100,14 +150,21 @@ export class Transaction {
     this.engine = weaker(engineByMode[this.mode], engine)
   }
 
-  /** Groups 0–9 of a match become TX:0–9; groups that an earlier match left are forgotten. */
-  capture(groups: readonly string[]): void {
-    let index = 0
-    for (; index < groups.length && index < 10; index += 1) {
-      this.tx.set(String(index), groups[index] ?? '')
+  /**
+   * Groups 0–9 of a match become TX:0–9. As in ModSecurity v3, what an earlier match left under
+   * the number of a group that this one lacks stays.
+   */
+  capture(groups: readonly (string | null)[]): void {
+    for (let index = 0; index < groups.length && index < 10; index += 1) {
+      const group = groups[index] ?? null
+      if (group !== null) this.tx.set(String(index), group)
     }
-    for (let stale = index; stale < this.#captured; stale += 1) this.tx.delete(String(stale))
-    this.#captured = index
+  }
+
+  /** What a rule that fails does to MATCHED_VAR, MATCHED_VARS and their names. */
+  forgetMatches(): void {
+    this.matchedVar = null
+    if (this.matchedVars.length > 0) this.matchedVars = []
   }
 
   /** The anomaly scores: CRS 4's names, else CRS 3's. */
@@ -128,13 +185,6 @@ export class Transaction {
     const type = response.headers.find(([name]) => name.toLowerCase() === 'content-type')
     const mime = type?.[1].split(';', 1)[0]?.trim().toLowerCase() ?? 'null'
     return this.program.responseMimeTypes.has(mime)
-  }
-
-  /** True when the exchange belongs in the audit log. */
-  get auditable(): boolean {
-    if (this.engine === 'off' || this.auditEngine === 'off') return false
-    if (this.auditEngine === 'on' || this.interruption !== null) return true
-    return this.matched.some((match) => match.rule.auditLog)
   }
 }
 

@@ -1,4 +1,5 @@
 /** The variables that only reasoning knows: TX, MATCHED_VAR, RULE, the persistent collections. */
+import type { CollectionName } from './collections/open-collection.ts'
 import { toNumber } from './number.ts'
 import type { Target } from './scan-plan.ts'
 import type { Transaction } from './transaction.ts'
@@ -12,23 +13,27 @@ export interface Value {
 
 /** Null when the variable has no value at all. */
 type Scalar = (transaction: Transaction) => string | null
-type Members = (transaction: Transaction) => Iterable<readonly [string, string]>
+/** `wanted`: the only member asked for, in lower case; others may be left out then. */
+type Members = (
+  transaction: Transaction,
+  wanted: string | null,
+) => Iterable<readonly [string, string]>
 
 const none: readonly (readonly [string, string])[] = []
 
 const scalars: Readonly<Record<string, Scalar>> = {
-  MATCHED_VAR: (transaction) => transaction.matchedVar?.value ?? null,
-  MATCHED_VAR_NAME: ({ matchedVar }) => (matchedVar === null ? null : fullName(matchedVar)),
+  MATCHED_VAR: (transaction) => transaction.matchedVar?.value ?? '',
+  MATCHED_VAR_NAME: ({ matchedVar }) => (matchedVar === null ? '' : fullName(matchedVar)),
   HIGHEST_SEVERITY: (transaction) => String(transaction.highestSeverity),
   UNIQUE_ID: (transaction) => transaction.facts.uniqueId,
   SESSIONID: (transaction) => transaction.sessionId,
   USERID: (transaction) => transaction.userId,
-  WEBAPPID: () => 'default',
+  WEBAPPID: ({ program }) => program.settings.webAppId,
   USERAGENT_IP: (transaction) => transaction.facts.clientAddress,
   MODSEC_BUILD: () => '030000000',
   MSC_PCRE_ERROR: () => null,
   MSC_PCRE_LIMITS_EXCEEDED: () => null,
-  REMOTE_USER: () => null,
+  REMOTE_USER: ({ facts }) => basicUser(facts.headers),
   WEBSERVER_ERROR_LOG: () => null,
   DURATION: (transaction) => String(Math.max(0, Date.now() - transaction.facts.timeMs)),
   TIME: (transaction) => arrival(transaction).toTimeString().slice(0, 8),
@@ -47,14 +52,14 @@ const collections: Readonly<Record<string, Members>> = {
   MATCHED_VARS: (transaction) => matchedVars(transaction, (value) => value.value),
   MATCHED_VARS_NAMES: (transaction) => matchedVars(transaction, (value) => fullName(value)),
   RULE: (transaction) => ruleFields(transaction),
-  GLOBAL: (transaction) => transaction.collections.get('global') ?? none,
-  IP: (transaction) => transaction.collections.get('ip') ?? none,
-  SESSION: (transaction) => transaction.collections.get('session') ?? none,
-  USER: (transaction) => transaction.collections.get('user') ?? none,
-  RESOURCE: (transaction) => transaction.collections.get('resource') ?? none,
+  GLOBAL: persistent('GLOBAL'),
+  IP: persistent('IP'),
+  SESSION: persistent('SESSION'),
+  USER: persistent('USER'),
+  RESOURCE: persistent('RESOURCE'),
   // Nothing of the process's environment is shown to rules; setenv writes here in vain.
   ENV: () => none,
-  GEO: () => none,
+  GEO: (transaction) => transaction.geo,
 }
 
 /** True for a variable that the addon does not know. Upper-case names. */
@@ -72,7 +77,7 @@ export function readScalar(transaction: Transaction, variable: string, key: stri
   if (variable === 'TX') return transaction.tx.get(key) ?? ''
   const scalar = scalars[variable]
   if (scalar !== undefined) return scalar(transaction) ?? ''
-  for (const [name, value] of collections[variable]?.(transaction) ?? none) {
+  for (const [name, value] of collections[variable]?.(transaction, key) ?? none) {
     if (name.toLowerCase() === key) return value
   }
   return ''
@@ -87,6 +92,7 @@ export interface Reader {
 export function compileReader(target: Target, excludes: readonly Target[]): Reader {
   const { variable } = target
   const selects = selector(target)
+  const wanted = target.name?.toLowerCase() ?? null
   const excluded = excludes.filter((one) => one.variable === variable).map(selector)
   const keeps = (name: string | null): boolean =>
     selects(name) && !excluded.some((excludesName) => excludesName(name))
@@ -98,7 +104,7 @@ export function compileReader(target: Target, excludes: readonly Target[]): Read
       if (value !== null && keeps(null)) values.push({ variable, name: null, value })
       return values
     }
-    for (const [name, value] of collections[variable]?.(transaction) ?? none) {
+    for (const [name, value] of collections[variable]?.(transaction, wanted) ?? none) {
       if (keeps(name)) values.push({ variable, name, value })
     }
     return values
@@ -122,6 +128,16 @@ export function selector(
   }
   const wanted = target.name?.toLowerCase() ?? null
   return (name) => wanted === null || name?.toLowerCase() === wanted
+}
+
+function persistent(collection: CollectionName): Members {
+  return (transaction, wanted) => {
+    const opened = transaction.collection(collection)
+    if (opened === null) return none
+    if (wanted === null) return opened.members()
+    const value = opened.read(wanted)
+    return value === null ? none : [[wanted, value] as const]
+  }
 }
 
 function matchedVars(
@@ -154,4 +170,13 @@ function twoDigits(value: number): string {
 /** What TX holds under `key` as a number. */
 export function txNumber(transaction: Transaction, key: string): number {
   return toNumber(transaction.tx.get(key) ?? '')
+}
+
+/** The user of `Authorization: Basic …`, as it claims to be; null without one. */
+function basicUser(headers: readonly (readonly [string, string])[]): string | null {
+  const authorization = headers.find(([name]) => name.toLowerCase() === 'authorization')?.[1]
+  const encoded = /^\s*basic\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1]
+  if (encoded === undefined) return null
+  // RFC 7617 §2: the first colon ends the user's name.
+  return Buffer.from(encoded, 'base64').toString('latin1').split(':', 1)[0] ?? null
 }

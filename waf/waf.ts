@@ -2,16 +2,20 @@
  * The WAF as `proxy/serve.ts` sees it: one method for each moment of an exchange, a verdict from
  * each. A transaction pins the program it began with, so a new `Waf` may take over at any time.
  */
-import { auditRecord } from './audit.ts'
+import { auditRecord, isAuditable } from './audit.ts'
+import type { CollectionSource } from './collections/open-collection.ts'
 import { runPhase } from './evaluate.ts'
+import { defaultEvidenceLimits } from './evidence/evidence.ts'
+import type { EvidenceLimits, WafEvidence } from './evidence/evidence.ts'
+import { gather, outline } from './evidence/gather.ts'
+import { Redaction } from './evidence/redact.ts'
 import type { ExchangeFacts, OutcomeFacts, ResponseFacts } from './facts.ts'
 import type { LineSink } from './log-file.ts'
 import { logLine } from './log-line.ts'
-import { prepare } from './prepared.ts'
-import type { PreparedProgram } from './prepared.ts'
 import type { Program } from './program.ts'
-import type { Scanner } from './scanner.ts'
+import type { Scanner, Witness } from './scanner.ts'
 import { Transaction } from './transaction.ts'
+import { TunedProgram } from './tuning/tuned-program.ts'
 import { needsBody, overBudget, pass } from './verdict.ts'
 import type { Verdict, WafMode } from './verdict.ts'
 
@@ -23,6 +27,24 @@ export interface WafOptions {
   readonly log: LineSink | null
   /** One JSON line per transaction worth auditing. */
   readonly audit: LineSink | null
+  /** Where persistent collections are kept; null: they end with their transaction. */
+  readonly collections?: CollectionSource | null
+  /** Absent: no evidence but ids, and no bodies in audit records. */
+  readonly witness?: Witness
+  /** Absent: the default names are secret. */
+  readonly redaction?: Redaction
+  readonly evidenceLimits?: EvidenceLimits
+  /** Most bytes of a body that an audit record shows. */
+  readonly auditBodyBytesMax?: number
+}
+
+const defaultAuditBodyBytesMax = 65_536
+
+/** How a route wants an exchange inspected. */
+export interface RouteInspection {
+  readonly mode: WafMode
+  /** Index into the program's tunings; absent: the first. */
+  readonly tuning?: number
 }
 
 /** What the proxy must fetch of the response for phases 3 and 4. */
@@ -30,21 +52,39 @@ export type ResponseNeed = 'none' | 'head' | 'body'
 
 /** One compiled ruleset at work in one worker. */
 export class Waf {
-  readonly #program: PreparedProgram
+  readonly #program: TunedProgram
   readonly #scanner: Scanner
   readonly #log: LineSink | null
   readonly #audit: LineSink | null
+  readonly #witness: Witness | null
+  readonly #redaction: Redaction
+  readonly #evidenceLimits: EvidenceLimits
+  readonly #auditBodyBytesMax: number
+  readonly #collections: CollectionSource | null
 
   constructor(options: WafOptions) {
-    this.#program = prepare(options.program)
+    this.#program = new TunedProgram(options.program)
     this.#scanner = options.scanner
     this.#log = options.log
     this.#audit = options.audit
+    this.#witness = options.witness ?? null
+    this.#redaction = options.redaction ?? new Redaction()
+    this.#evidenceLimits = options.evidenceLimits ?? defaultEvidenceLimits
+    this.#auditBodyBytesMax = options.auditBodyBytesMax ?? defaultAuditBodyBytesMax
+    this.#collections = options.collections ?? null
   }
 
   /** A fresh transaction; nothing is inspected yet. */
-  begin(facts: ExchangeFacts, mode: WafMode): Transaction {
-    return new Transaction(this.#program, this.#scanner, { facts, mode })
+  begin(facts: ExchangeFacts, { mode, tuning = 0 }: RouteInspection): Transaction {
+    const path = facts.path ?? facts.uri.split('?', 1)[0] ?? ''
+    const request = { method: facts.method, path }
+    const { program, exclusions } = this.#program.begin(tuning, request)
+    return new Transaction(program, this.#scanner, {
+      facts,
+      mode,
+      exclusions,
+      collections: this.#collections,
+    })
   }
 
   /**
@@ -91,8 +131,21 @@ export class Waf {
   /** Phase 5 and the audit record: once per exchange, on its outcome. Decides nothing. */
   logging(transaction: Transaction, outcome: OutcomeFacts): void {
     this.#run(transaction, 5)
-    if (this.#audit === null || !transaction.auditable) return
-    this.#audit.write([auditRecord(transaction, outcome)])
+    if (this.#audit === null || !isAuditable(transaction, outcome)) return
+    const witness = this.#witness
+    const redaction = this.#redaction
+    const bodyBytesMax = this.#auditBodyBytesMax
+    this.#audit.write([auditRecord(transaction, outcome, { witness, redaction, bodyBytesMax })])
+  }
+
+  /** Why, in full or in outline; while the addon still holds the exchange. */
+  evidence(transaction: Transaction, isFull: boolean): WafEvidence {
+    if (this.#witness === null || !isFull) return outline(transaction)
+    return gather(transaction, {
+      witness: this.#witness,
+      redaction: this.#redaction,
+      limits: this.#evidenceLimits,
+    })
   }
 
   #run(transaction: Transaction, phase: number): Verdict {

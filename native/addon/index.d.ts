@@ -51,15 +51,131 @@ export class WorkerPort {
   result(out: Uint8Array): number
   /** `ctl:requestBodyProcessor`: 'URLENCODED' | 'MULTIPART' | 'JSON' | 'XML' | ''. Before the phase 2 scan. */
   setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
   /** `ctl:forceRequestBodyVariable`. */
   forceBodyVariable(handle: number, on: boolean): void
+  /** How a match of the exchange came about, computed anew; null when it cannot be told (too large, or not there any more). */
+  trace(handle: number, ask: TraceAsk): MatchTrace | null
+  /** The first bytes of the request's or the response's body, as far as it is held: for the audit log. */
+  bodyExcerpt(handle: number, response: boolean, bytesMax: number): TextExcerpt
+}
+
+/** A request that no connection carried. Texts are Latin-1, one character per byte. */
+export interface OfflineRequest {
+  method: string
+  target: string
+  /** `HTTP/1.1`, `HTTP/2.0`… */
+  protocol: string
+  /** Name and value, in wire order. */
+  headers: [string, string][]
+  body?: Uint8Array
+  /** False when there is more of the body than is given; default true. */
+  bodyComplete?: boolean
+  peer: string
+  peerPort: number
+  local: string
+  localPort: number
+}
+
+/** The response to one. */
+export interface OfflineResponse {
+  status: number
+  headers: [string, string][]
+  body?: Uint8Array
+}
+
+/** Inspection without a server: the same code as behind a `WorkerPort`, fed by hand. */
+export class OfflinePort {
+  constructor()
+  /** Takes a request in; its handle, until `end`. */
+  begin(request: OfflineRequest): number
+  /** Takes the response in; its head counts once, and so does its body. */
+  response(handle: number, response: OfflineResponse): void
+  end(handle: number): void
+  scan(handle: number, plan: number, phase: number, out: Uint8Array): number
+  evaluate(handle: number, plan: number, leaf: number, argument: string, out: Uint8Array): number
+  variable(handle: number, name: string, selector: string, out: Uint8Array): number
+  result(out: Uint8Array): number
+  setBodyProcessor(handle: number, processor: string): void
+  /** `ctl:requestBodyAccess`. */
+  bodyAccess(handle: number, on: boolean): void
+  forceBodyVariable(handle: number, on: boolean): void
+}
+
+/** Limits on the head of a request that is read from bytes. */
+export interface ReadLimits {
+  headBytesMax: number
+  lineBytesMax: number
+  headerCountMax: number
+}
+
+/** Why bytes are no request: an error code (`errorNames`) and the rule that they break. */
+export interface ReadRefusal {
+  code: string
+  reason: string
+}
+
+/** What `readRequest` read; with a `refusal` nothing else counts. */
+export interface ReadRequest {
+  refusal?: ReadRefusal
+  method: string
+  target: string
+  protocol: string
+  /** Canonical `host[:port]`, '' when there is none. */
+  authority: string
+  headers: [string, string][]
+  hasBody: boolean
+  /** Without chunk framing. */
+  body: Uint8Array
+  bodyComplete: boolean
+  bodyRefusal?: ReadRefusal
+  /** Content doubts: bits as in the head record (proxy/request.ts). */
+  doubts: number
+}
+
+/** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
+export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest
+
+/** Which match is to be told: of the matches with this leaf, variable, name and value the `nth`. Texts are Latin-1. */
+export interface TraceAsk {
+  plan: number
+  leaf: number
+  argument: string
+  variable: string
+  name?: string
+  value: string
+  nth: number
+  excerptBytesMax: number
+}
+
+/** A part of a text, in Latin-1: where it begins, and how long the whole text is. */
+export interface TextExcerpt {
+  text: string
+  offset: number
+  length: number
+}
+
+/** The value as it came, what each transformation of the leaf made of it (null where nothing changed), and what the operator found in the last text. */
+export interface MatchTrace {
+  before: TextExcerpt
+  steps: (TextExcerpt | null)[]
+  spanStart?: number
+  spanLength?: number
+  captures: TextExcerpt[]
+  /** Bytes that were transformed for it; at most 256 KiB, as for one that could not be told. */
+  workBytes: number
 }
 
 /** Compiles a scan plan (JSON of `ScanPlan`, waf/scan-plan.ts) for all threads; its id. Throws with the leaf's `source` and the reason. */
 export function compilePlan(plan: string): number
+/** The same on threads of its own. */
+export function compilePlanAside(plan: string): Promise<number>
 export function dropPlan(plan: number): void
 /** Runs a leaf's transformations and operator on a text known only while reasoning (TX, MATCHED_VAR). Result as `scan`, at most one hit per multiMatch step. `argument` '' takes the leaf's own. */
 export function matchText(plan: number, leaf: number, text: string, argument: string, out: Uint8Array): number
+/** As `WorkerPort.trace`, for a text that was known only while reasoning. */
+export function traceText(ask: TraceAsk, text: string): MatchTrace | null
 /** Names by index, as used in hits. */
 export function variableNames(): string[]
 /** Names of operators and transformations that exist, lower-case, for `edge waf lint` and load errors. */
@@ -73,3 +189,101 @@ export function knownHeaders(): string[]
 export function notify(socket: string, message: string): void
 /** Test hook: makes the calling thread panic inside native code; proves that a panic is caught. */
 export function panicForTest(): void
+
+/** How much a store of collections may hold. */
+export interface CollectionLimits {
+  entriesMax: number
+  memoryBytesMax: number
+  /** Of one value, and of one member's name. */
+  valueBytesMax: number
+  membersMax: number
+}
+/** What a store holds and what it had to do, counted since the start. */
+export interface CollectionStats {
+  entries: number
+  bytes: number
+  expired: number
+  /** Removed because the store was full. */
+  evicted: number
+  valuesRefused: number
+  membersRefused: number
+}
+/** What a collection knows of itself. */
+export interface CollectionFacts {
+  createdMs: number
+  updatedMs: number
+  timeoutMs: number
+  updates: number
+}
+/** One collection for the file; without a record it is gone. */
+export interface CollectionRecord {
+  key: string
+  record?: string
+  updatedMs: number
+  expiresMs: number
+}
+/** Who changes what, when. */
+export interface CollectionWrite {
+  key: string
+  /** Lower-case. */
+  name: string
+  /** How long a collection lives that this write begins. */
+  timeoutMs: number
+  nowMs: number
+  /** The transaction's first change of the collection. */
+  first: boolean
+}
+/** The persistent collections. Every call is one step that no other thread divides. Texts are well-formed strings; times are milliseconds since the epoch. */
+export class CollectionStore {
+  /** `shared`: the program's own, one for all threads; else a new one. */
+  constructor(shared: boolean)
+  setLimits(limits: CollectionLimits): void
+  /** Null when nothing was ever written there. */
+  facts(key: string, nowMs: number): CollectionFacts | null
+  read(key: string, name: string, nowMs: number): string | null
+  /** Name, value, name, value… by name. */
+  readAll(key: string, nowMs: number): string[]
+  /** True when it was carried out: not beyond a limit, and not idle. So do the others. */
+  set(write: CollectionWrite, value: string): boolean
+  add(write: CollectionWrite, amount: number): boolean
+  remove(write: CollectionWrite): boolean
+  expire(write: CollectionWrite, endMs: number): boolean
+  /** Takes `amount` away for every interval since `seenMs`, never below 0. */
+  decay(write: CollectionWrite, amount: number, intervalMs: number, seenMs: number): boolean
+  /** Removes at most `max` collections that are over; how many it removed. */
+  sweep(nowMs: number, max: number): number
+  /** From now on changes are kept for `takeChanges`; what is there counts as changed. */
+  keepChanges(): void
+  takeChanges(max: number): CollectionRecord[]
+  /** Puts a collection back; false when the record is none, or over. */
+  load(key: string, record: string, nowMs: number): boolean
+  stats(): CollectionStats
+}
+
+/** How many answers of `@rbl` may be known, and how many names may wait for one. */
+export interface RblLimits {
+  cacheMax: number
+  pendingMax: number
+}
+/** What `@rbl` was asked; `known` and `pending` are of now, the others counted since the start. */
+export interface RblCounts {
+  known: number
+  pending: number
+  /** Questions whose answer was known. */
+  hits: number
+  misses: number
+  /** Names that nobody looks up because too many wait. */
+  dropped: number
+  /** Answers forgotten before their time because the cache was full. */
+  evicted: number
+}
+/** `wake` is called when there are names to take; the last one set counts. */
+export function rblOnAsked(wake: () => void): void
+/** Names to look up; each must be answered. */
+export function rblTakeAsked(): string[]
+/** The answer to a name that was taken, and how long it holds. */
+export function rblAnswer(name: string, listed: boolean, keepMs: number): void
+export function rblSetLimits(limits: RblLimits): void
+export function rblCounts(): RblCounts
+/** The members of GEO for an address, in a database that a plan has open: name, value, name, value… */
+export function geoMembers(database: string, address: string): string[]

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { AccessEntry } from '../access-log.ts'
 import { WorkerMetrics } from '../metrics.ts'
 import { Collector } from './collector.ts'
-import { EventRing, eventOf, isEvent } from './events.ts'
+import type { EventQuery } from '../events/event.ts'
 import { expose } from './exposition.ts'
 import { samplesOf } from './samples.ts'
 import { type AdminSource, adminServer, statusServer } from './server.ts'
@@ -73,6 +73,7 @@ test("the wire's and the program's numbers are exposed", async () => {
       certificateFailures: 1,
       last: { ok: false, timeMs: 0 },
     },
+    events: { count: 7, bytes: 8, lost: 9 },
     certificates: [{ san: 'example.org', notAfterMs: 1_000 }],
   }
   const lines = (await expose([], samplesOf(stats, state))).split('\n')
@@ -88,6 +89,8 @@ test("the wire's and the program's numbers are exposed", async () => {
     'edge_config_reloads_total{result="refused"} 1',
     'edge_config_generation 3',
     'edge_certificate_reload_failures_total 1',
+    'edge_events_held 7',
+    'edge_events_unwritten_total 9',
     'edge_tls_certificate_not_after_timestamp_seconds{san="example.org"} 1',
   ]) {
     expect(lines).toContain(line)
@@ -95,12 +98,11 @@ test("the wire's and the program's numbers are exposed", async () => {
 })
 
 test('what a worker that is gone had counted stays counted', async () => {
-  const collector: Collector = new Collector({
-    ask: () => {
-      queueMicrotask(() => collector.reported(1, report))
-      return 1
-    },
-  })
+  const ask = (): number => {
+    queueMicrotask(() => collector.reported(1, report))
+    return 1
+  }
+  const collector: Collector = new Collector({ ask }, { add: () => undefined })
   const report = { kind: 'report', series: metrics().report(), events: [] } as const
   collector.reported(0, report)
   collector.ended(0)
@@ -109,25 +111,21 @@ test('what a worker that is gone had counted stays counted', async () => {
 })
 
 test('a worker that does not answer does not hold up a scrape', async () => {
-  const collector = new Collector({ ask: () => 1 }, 5)
+  const collector = new Collector({ ask: () => 1 }, { add: () => undefined }, 5)
   collector.reported(0, { kind: 'report', series: metrics().report(), events: [] })
   expect(await collector.reports()).toHaveLength(2)
 })
 
-test('the ring keeps the newest events, without secrets', () => {
-  const ring = new EventRing(2)
-  const events = ['a', 'b', 'c', 'd', 'e'].map((requestId) => eventOf({ ...entry, requestId }))
-  for (const event of events) ring.add([event])
-  expect(ring.newest(5).map(({ requestId }) => requestId)).toEqual(['e', 'd'])
-  expect(ring.newest(1)[0]?.query).toBe('token=REDACTED')
-  expect(isEvent(entry)).toBe(true)
-  expect(isEvent({ ...entry, waf: null })).toBe(false)
-})
-
+const asked: EventQuery[] = []
 const source: AdminSource = {
   config: () => ({ waf: 'block' }),
   reloads: () => ({ generation: 3 }),
-  events: async (limit) => [entry].slice(0, limit),
+  events: async (query) => {
+    asked.push(query)
+    return { events: ['{"request.id":"r"}'], next: 7 }
+  },
+  event: async (requestId) => (requestId === 'r/1' ? '{"request.id":"r/1"}' : null),
+  routes: () => [],
   metrics: async () => 'm 1\n',
   upstreams: async () => [{ name: 'u' }],
   ready: () => [
@@ -158,8 +156,32 @@ test('the admin API shows configuration and events, up to a limit', async () => 
   expect((await server.inject('/config')).json()).toEqual({ waf: 'block' })
   expect((await server.inject('/upstreams')).json()).toEqual({ upstreams: [{ name: 'u' }] })
   expect((await server.inject('/reloads')).json()).toEqual({ generation: 3 })
-  const { events } = (await server.inject('/events')).json<{ events: unknown[] }>()
-  expect(events).toHaveLength(1)
-  expect((await server.inject('/events?limit=0')).statusCode).toBe(400)
-  expect((await server.inject('/events?limit=x')).statusCode).toBe(400)
+  expect((await server.inject('/events')).json()).toEqual({
+    events: [{ 'request.id': 'r' }],
+    next: 7,
+  })
+  const filters = 'limit=5&rule=942100&path=/a&since=2026-11-21T00:00:00Z&blocked=true&cursor=9'
+  expect((await server.inject(`/events?${filters}`)).statusCode).toBe(200)
+  expect(asked).toEqual([
+    { limit: 100, rule: null, path: null, sinceMs: null, blocked: null, before: null },
+    {
+      limit: 5,
+      rule: 942_100,
+      path: '/a',
+      sinceMs: Date.UTC(2026, 10, 21),
+      blocked: true,
+      before: 9,
+    },
+  ])
+  for (const wrong of ['limit=0', 'limit=x', 'since=never', 'blocked=maybe', 'cursor=-1']) {
+    expect((await server.inject(`/events?${wrong}`)).statusCode).toBe(400)
+  }
+})
+
+test('one event is served by its request id, and an unknown id is 404', async () => {
+  const server = adminServer(source)
+  const found = await server.inject('/events/r%2F1')
+  expect([found.statusCode, found.json()]).toEqual([200, { 'request.id': 'r/1' }])
+  const missing = await server.inject('/events/none')
+  expect([missing.statusCode, missing.json()]).toEqual([404, { error: 'no event of request none' }])
 })

@@ -1,7 +1,7 @@
 /** Gathers what the workers count and remember. Lives in the main thread. */
+import type { StoredEvent } from '../events/event.ts'
 import { isGauge, type Series } from '../metrics.ts'
 import type { ReportRequest, WorkerReport } from '../worker-messages.ts'
-import { EventRing } from './events.ts'
 import { addSeries } from './exposition.ts'
 
 /** The pool as far as reports go. */
@@ -10,16 +10,22 @@ export interface ReportSource {
   ask(request: ReportRequest): number
 }
 
+/** Where the events of reports go. */
+export interface EventSink {
+  add(events: readonly StoredEvent[]): void
+}
+
 /** Keeps the last report of each worker, and the sums of those that are gone. */
 export class Collector {
-  readonly events = new EventRing()
+  readonly #events: EventSink
   readonly #source: ReportSource
   readonly #deadlineMs: number
   readonly #live = new Map<number, readonly Series[]>()
   readonly #gone = new Map<string, Series>()
   #waiting: { missing: number; readonly resolve: () => void }[] = []
 
-  constructor(source: ReportSource, deadlineMs = 500) {
+  constructor(source: ReportSource, events: EventSink, deadlineMs = 500) {
+    this.#events = events
     this.#source = source
     this.#deadlineMs = deadlineMs
   }
@@ -27,7 +33,7 @@ export class Collector {
   /** A report of the worker in `slot` arrived. */
   reported(slot: number, report: WorkerReport): void {
     this.#live.set(slot, report.series)
-    this.events.add(report.events)
+    if (report.events.length > 0) this.#events.add(report.events)
     for (const wait of this.#waiting) {
       wait.missing -= 1
       if (wait.missing <= 0) wait.resolve()

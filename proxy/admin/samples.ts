@@ -20,6 +20,7 @@ export interface ProgramState {
   readonly startTimeMs: number
   readonly workerRestarts: number
   readonly reloads: ReloadCounts
+  readonly events: { readonly count: number; readonly bytes: number; readonly lost: number }
   readonly certificates: readonly { readonly san: string; readonly notAfterMs: number }[]
 }
 
@@ -86,6 +87,13 @@ function programSamples(state: ProgramState): Sample[] {
     sample('edge_start_time_seconds', 'Start, as a Unix time.', state.startTimeMs / 1_000),
     sample('edge_waf_worker_restarts_total', 'WAF workers replaced.', state.workerRestarts),
     ...reloadSamples(state.reloads),
+    sample('edge_events_held', 'Events in memory.', state.events.count),
+    sample('edge_events_held_bytes', 'Memory that they take, about.', state.events.bytes),
+    sample(
+      'edge_events_unwritten_total',
+      'Events that their file did not take.',
+      state.events.lost,
+    ),
     {
       name: 'edge_tls_certificate_not_after_timestamp_seconds',
       help: 'When a certificate ends, as a Unix time.',

@@ -1,8 +1,9 @@
 /** The two HTTP servers for operators. Neither sees a client's bytes. */
 import { rename, unlink } from 'node:fs/promises'
 import { type FastifyInstance, fastify } from 'fastify'
-import type { EdgeEvent } from './events.ts'
+import type { EventPage, EventQuery } from '../events/event.ts'
 import { expositionType } from './exposition.ts'
+import { eventRoutes } from './event-routes.ts'
 
 /** One thing that must hold before the program is ready. */
 export interface Check {
@@ -16,16 +17,17 @@ export interface AdminSource {
   config(): unknown
   /** How reloads went, with the faults of the newest one. */
   reloads(): unknown
-  events(limit: number): Promise<readonly EdgeEvent[]>
+  events(query: EventQuery): Promise<EventPage>
+  /** The event of a request as JSON; null when there is none (any more). */
+  event(requestId: string): Promise<string | null>
   metrics(): Promise<string>
+  /** Every route and how it is inspected. */
+  routes(): unknown
   /** Every endpoint and whether it is used. */
   upstreams(): Promise<unknown>
   ready(): readonly Check[]
   started(): readonly Check[]
 }
-
-const eventsMax = 1_000
-const eventsDefault = 100
 
 /** The admin API: everything of the status server, and what an outsider must not see. */
 export function adminServer(source: AdminSource): FastifyInstance {
@@ -33,11 +35,8 @@ export function adminServer(source: AdminSource): FastifyInstance {
   server.get('/config', () => source.config())
   server.get('/upstreams', () => source.upstreams().then((upstreams) => ({ upstreams })))
   server.get('/reloads', () => source.reloads())
-  server.get<{ Querystring: { limit: number } }>(
-    '/events',
-    { schema: { querystring: limitSchema } },
-    (request) => source.events(request.query.limit).then((events) => ({ events })),
-  )
+  eventRoutes(server, source)
+  server.get('/routes', () => ({ routes: source.routes() }))
   return server
 }
 
@@ -92,13 +91,6 @@ export async function listenOn(
   const options = { host, port: Number(address.slice(colon + 1)), reusePort: shared }
   return server.listen(options)
 }
-
-const limitSchema = {
-  type: 'object',
-  properties: {
-    limit: { type: 'integer', minimum: 1, maximum: eventsMax, default: eventsDefault },
-  },
-} as const
 
 function report(checks: readonly Check[], ok: boolean): string {
   const lines = checks.map((check) => `[${check.ok ? '+' : '-'}]${check.name}`)

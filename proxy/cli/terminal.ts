@@ -6,4 +6,6 @@ export interface Terminal {
   readonly env: Environment
   readonly print: (line: string) => void
   readonly error: (line: string) => void
+  /** Whether `print` goes to a person, so that colours help. */
+  readonly colors?: boolean
 }

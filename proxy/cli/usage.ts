@@ -8,6 +8,12 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge rules      shows the installed rules
   edge rules install [--from DIR] [--to DIR]
                   installs the OWASP CRS: the release, else Debian's package, or a local copy
+  edge waf lint [--rules DIR] [FILES…] [--json]
+                  what is wrong or doubtful in SecLang files, without a server
+  edge explain REQUEST-ID [--admin ADDR:PORT|unix:PATH] [--file FILE] [--json]
+                  [--as secrule|yaml|helm]
+                  tells what stopped a request and why, and the narrowest exclusion; FILE is
+                  that of waf.events.file or waf.auditLogFile
   edge help       this text
   edge --version  the version
 

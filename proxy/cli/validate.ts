@@ -4,6 +4,8 @@ import { loadCertificates } from '../tls/certificates.ts'
 import { loadTicketKeys } from '../tls/ticket-keys.ts'
 import { readUpstreamFiles } from '../upstream/upstream-files.ts'
 import { rulesetOptions } from '../rules.ts'
+import { exclusionNotices } from '../tuning.ts'
+import type { Rule } from '../../waf/rule.ts'
 import { SecLangError } from '../../waf/seclang/faults.ts'
 import { loadRuleset } from '../../waf/seclang/load.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -15,8 +17,11 @@ export async function validate(args: readonly string[], terminal: Terminal): Pro
   const loaded = loadConfig(args, terminal.env)
   const certificates = await certificateFaults(loaded, terminal)
   const named = [...certificates, ...fileFaults(loaded)]
-  const faults = [...named, ...ruleFaults(loaded)]
-  for (const notice of loaded.notices) terminal.error(`notice: ${notice}`)
+  const judged = judgeRules(loaded.config)
+  const faults = [...named, ...judged.faults]
+  const unmatched =
+    judged.faults.length > 0 ? [] : exclusionNotices(loaded.config, loaded.origins, judged.rules)
+  for (const notice of [...loaded.notices, ...unmatched]) terminal.error(`notice: ${notice}`)
   if (faults.length > 0) throw new ConfigError(faults)
   terminal.print('configuration is valid')
   return exitCodes.fine
@@ -53,15 +58,23 @@ function fileFaults({ config, origins }: LoadedConfig): Fault[] {
 
 /** Every fault of the rules that the configuration names. */
 export function ruleFaults({ config }: Pick<LoadedConfig, 'config'>): readonly Fault[] {
+  return judgeRules(config).faults
+}
+
+function judgeRules(config: LoadedConfig['config']): {
+  readonly rules: readonly Rule[]
+  readonly faults: readonly Fault[]
+} {
   try {
-    loadRuleset(rulesetOptions(config))
-    return []
+    const { items } = loadRuleset(rulesetOptions(config))
+    return { rules: items.filter((item) => item.kind === 'rule'), faults: [] }
   } catch (error) {
     if (!(error instanceof SecLangError)) throw error
-    return error.faults.map(({ file, line, message, mend }) => ({
+    const faults = error.faults.map(({ file, line, message, mend }) => ({
       where: `${file}:${line}`,
       message,
       mend,
     }))
+    return { rules: [], faults }
   }
 }

@@ -15,6 +15,7 @@ export function crossFaults(config: ParsedFile, origins: Origins): Fault[] {
   checkUpstreams(config, report)
   checkListeners(config, report)
   checkTimes(config, report)
+  checkTuning(config, report)
   return faults
 }
 
@@ -145,4 +146,26 @@ function checkTimes({ waf, limits, routes }: ParsedFile, report: Report): void {
     const message = `inspectMax of route "${route.name}" is more than limits.inspectedBodiesMax`
     report(['routes', index, 'inspectMax'], message, 'lower it, or raise limits.inspectedBodiesMax')
   })
+}
+
+/** The CRS refuses every request when it detects less than it blocks. */
+function checkTuning({ waf, routes }: ParsedFile, report: Report): void {
+  const places: [Path, ParsedFile['routes'][number]['waf'] | ParsedFile['waf']][] = [
+    [['waf'], waf],
+    ...routes.map((route, index): [Path, (typeof route)['waf']] => [
+      ['routes', index, 'waf'],
+      route.waf,
+    ]),
+  ]
+  for (const [path, { paranoia, detectionParanoia, exclusions }] of places) {
+    if (paranoia !== null && detectionParanoia !== null && detectionParanoia < paranoia) {
+      const message = `detectionParanoia ${detectionParanoia} is less than paranoia ${paranoia}`
+      report([...path, 'detectionParanoia'], message, `write ${paranoia} to 4, or remove it`)
+    }
+    exclusions.forEach(({ rules, tags }, index) => {
+      if (rules.length > 0 || tags.length > 0) return
+      const message = 'the exclusion names no rules'
+      report([...path, 'exclusions', index], message, 'add rules: or tags:')
+    })
+  }
 }

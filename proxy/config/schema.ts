@@ -1,5 +1,6 @@
 /** The one truth about the configuration: every key of `edge.yaml` with its meaning and default. */
 import { z } from 'zod'
+import { events } from './events-schema.ts'
 import {
   address,
   adminAddress,
@@ -15,6 +16,8 @@ import {
   size,
   threads,
 } from './fields.ts'
+import { collections, rbl } from './state-schema.ts'
+import { tuningKeys } from './tuning-schema.ts'
 import { upstream } from './upstream-schema.ts'
 
 /** What the WAF does with a request that reaches the threshold. */
@@ -66,6 +69,11 @@ const route = z
     waf: z
       .strictObject({
         mode: mode().nullable().prefault(null).describe('null: that of waf.mode'),
+        paranoia: count(1, 4)
+          .nullable()
+          .prefault(null)
+          .describe('Blocking paranoia level; null: that of waf.paranoia and the setup files'),
+        ...tuningKeys,
       })
       .prefault({}),
     inspectMax: size().prefault('10MiB').describe('Longest request body that the WAF reads'),
@@ -94,10 +102,20 @@ const waf = z
     mode: mode().prefault('block').describe('Block, only log, or do not inspect'),
     rules: path().nullable().prefault(null).describe('CRS folder; null: that of `edge rules`'),
     paranoia: count(1, 4).nullable().prefault(null).describe('Blocking paranoia level'),
+    ...tuningKeys,
+    cache: flag().prefault(true).describe('Keep compiled rules on disk, for a quick start'),
+    cacheDir: path()
+      .nullable()
+      .prefault(null)
+      .describe('Folder for them; null: that of systemd, else of the user (XDG)'),
     setupFiles: z.array(path()).prefault([]).describe('SecLang files before the rules; they win'),
     baseFile: path().nullable().prefault(null).describe('Replaces waf/base.conf'),
     logFile: path().nullable().prefault(null).describe('One text line per matched rule'),
     auditLogFile: path().nullable().prefault(null).describe('One JSON line per blocked exchange'),
+    auditBodyMax: size()
+      .prefault('64KiB')
+      .describe('Most bytes of a body in an audit record; SecAuditLogParts C, E, I ask for them'),
+    events: events.prefault({}).describe('Exchanges that `edge explain` can tell about'),
     onFailure: choice(['deny', 'pass'])
       .prefault('deny')
       .describe('What happens to a request that cannot be inspected'),
@@ -106,9 +124,13 @@ const waf = z
     workerSilence: duration()
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
+    collections: collections.prefault({}).describe('What rules remember beyond one request'),
+    rbl: rbl.prefault({}).describe('Lookups for @rbl; a request never waits for one'),
+    geoDatabase: path().nullable().prefault(null).describe('MaxMind database of @geoLookup'),
   })
-  .transform(({ budget, workerSilence, ...rest }) => ({
+  .transform(({ budget, workerSilence, auditBodyMax, ...rest }) => ({
     ...rest,
+    auditBodyBytesMax: auditBodyMax,
     budgetMs: budget,
     workerSilenceMs: workerSilence,
   }))
@@ -311,7 +333,10 @@ export function resolve(parsed: ParsedFile, machine: Machine) {
     listen: { ...listen, redirect: listen.redirect && listen.https !== null },
     wireThreads: threads(parsed.wireThreads),
     waf: { ...waf, workers: threads(waf.workers) },
-    routes: routes.map((route) => ({ ...route, waf: { mode: route.waf.mode ?? waf.mode } })),
+    routes: routes.map((route) => ({
+      ...route,
+      waf: { ...route.waf, mode: route.waf.mode ?? waf.mode },
+    })),
     testHooks: machine.testHooks,
   }
 }

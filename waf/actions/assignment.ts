@@ -1,7 +1,6 @@
 /** The syntax that setvar and expirevar share: `collection.name=value`, macros in both. */
 import { compileMacro } from '../macro.ts'
 import type { Macro } from '../macro.ts'
-import type { Transaction } from '../transaction.ts'
 
 /** `collection.name=value`, taken apart. */
 export interface Assignment {
@@ -35,12 +34,4 @@ function separator(text: string): number {
     else if (text[at] === '=' && !inMacro) return at
   }
   return -1
-}
-
-/** The map behind a collection's name: TX, or one that initcol opened; undefined when none did. */
-export function collectionOf(
-  transaction: Transaction,
-  collection: string,
-): Map<string, string> | undefined {
-  return collection === 'tx' ? transaction.tx : transaction.collections.get(collection)
 }

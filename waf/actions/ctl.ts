@@ -1,5 +1,6 @@
 /** `ctl:option=value`: changes the engine for the rest of this transaction. */
-import { rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
+import { withParts } from '../audit-parts.ts'
+import { removableById, rulesById, rulesByMsg, rulesByTag, targets } from '../exclusions.ts'
 import type { EngineMode, EngineSettings } from '../rule.ts'
 import type { ActionFactory, RunAction } from './action.ts'
 
@@ -27,9 +28,12 @@ const options: Readonly<Record<string, ActionFactory>> = {
     const audit = choose(audits, value)
     return (transaction) => void (transaction.auditEngine = audit)
   },
+  auditlogparts: (value) => (transaction) => {
+    transaction.auditLogParts = withParts(transaction.auditLogParts, value)
+  },
   requestbodyaccess: (value) => {
     const on = choose(switches, value)
-    return (transaction) => void (transaction.requestBodyAccess = on)
+    return (transaction) => transaction.setBodyAccess(on)
   },
   responsebodyaccess: (value) => {
     const on = choose(switches, value)
@@ -46,13 +50,12 @@ const options: Readonly<Record<string, ActionFactory>> = {
     }
     return (transaction) => transaction.setBodyProcessor(processor)
   },
-  ruleremovebyid: (value) => removeRules(rulesById(value)),
+  ruleremovebyid: (value) => removeRules(removableById(value)),
   ruleremovebytag: (value) => removeRules(rulesByTag(value)),
   ruleremovebymsg: (value) => removeRules(rulesByMsg(value)),
   ruleremovetargetbyid: (value) => removeTarget(value, rulesById),
   ruleremovetargetbytag: (value) => removeTarget(value, rulesByTag),
   ruleremovetargetbymsg: (value) => removeTarget(value, rulesByMsg),
-  auditlogparts: withoutEffect,
   debugloglevel: withoutEffect,
   requestbodylimit: withoutEffect,
   responsebodylimit: withoutEffect,

@@ -1,6 +1,6 @@
 /** Every action that does something while rules run, one line each. */
 import type { ActionFactory } from './action.ts'
-import { expirevar, initcol, setsid, setuid } from './collections.ts'
+import { deprecatevar, expirevar, initcol, setrsc, setsid, setuid } from './collections.ts'
 import { ctl } from './ctl.ts'
 import { setvar } from './setvar.ts'
 
@@ -20,13 +20,14 @@ export const actions: Readonly<Record<string, ActionKind>> = {
   // ModSecurity v3: setvar runs for every matching value, even in a chain that fails further on.
   setvar: { when: 'value', make: setvar },
   ctl: { when: 'rule', make: ctl },
-  initcol: { when: 'rule', make: initcol },
-  setsid: { when: 'rule', make: setsid },
-  setuid: { when: 'rule', make: setuid },
+  // In the order written, with setvar: `initcol:ip=…,setvar:ip.n=+1` counts in what it opened.
+  initcol: { when: 'value', make: initcol },
+  setsid: { when: 'value', make: setsid },
+  setuid: { when: 'value', make: setuid },
+  setrsc: { when: 'value', make: setrsc },
   expirevar: { when: 'rule', make: expirevar },
-  deprecatevar: { when: 'rule', make: withoutEffect },
+  deprecatevar: { when: 'rule', make: deprecatevar },
   setenv: { when: 'rule', make: withoutEffect },
-  setrsc: { when: 'rule', make: withoutEffect },
   sanitisearg: { when: 'rule', make: withoutEffect },
   sanitisematched: { when: 'rule', make: withoutEffect },
   sanitisematchedbytes: { when: 'rule', make: withoutEffect },

@@ -1,43 +1,41 @@
 /** `setvar:tx.score=+%{tx.critical}`, `setvar:tx.seen`, `setvar:!tx.seen`. */
 import { compileMacro } from '../macro.ts'
+import type { Macro } from '../macro.ts'
 import { toNumber } from '../number.ts'
 import type { ActionFactory, RunAction } from './action.ts'
-import { collectionOf, parseAssignment } from './assignment.ts'
+import { parseAssignment } from './assignment.ts'
+import { setMember } from './collections.ts'
 
-/** Sets, counts up or down, or removes. A collection that was never opened is left alone. */
+/** Sets, counts up or down, or removes: a member of TX here, one that persists in the store. */
 export const setvar: ActionFactory = (argument) => {
   const removes = argument.startsWith('!')
-  const { collection, name, value } = parseAssignment(removes ? argument.slice(1).trim() : argument)
+  const assignment = parseAssignment(removes ? argument.slice(1).trim() : argument)
+  const { collection, name, value } = assignment
+  if (collection !== 'tx') return setMember(assignment, removes)
   const change = (apply: (members: Map<string, string>, key: string) => void): RunAction => {
     const key = name.constant?.toLowerCase() ?? null
     return (transaction) => {
-      const members = collectionOf(transaction, collection)
-      if (members === undefined) return
-      apply(members, key ?? name.expand(transaction).toLowerCase())
+      apply(transaction.tx, key ?? name.expand(transaction).toLowerCase())
     }
   }
   if (removes) return change((members, key) => void members.delete(key))
   const sign = value?.[0]
-  if (value !== null && (sign === '+' || sign === '-')) return count(argument, value)
+  if (value !== null && (sign === '+' || sign === '-')) return count(name, value)
   const text = compileMacro(value ?? '1')
   if (text.constant !== null) {
     const { constant } = text
     return change((members, key) => void members.set(key, constant))
   }
   return (transaction) => {
-    const members = collectionOf(transaction, collection)
-    if (members === undefined) return
-    members.set(name.expand(transaction).toLowerCase(), text.expand(transaction))
+    transaction.tx.set(name.expand(transaction).toLowerCase(), text.expand(transaction))
   }
 }
 
-function count(argument: string, value: string): RunAction {
-  const { collection, name } = parseAssignment(argument)
+function count(name: Macro, value: string): RunAction {
   const amount = compileMacro(value.slice(1))
   const sign = value.startsWith('-') ? -1 : 1
   return (transaction) => {
-    const members = collectionOf(transaction, collection)
-    if (members === undefined) return
+    const members = transaction.tx
     const key = name.expand(transaction).toLowerCase()
     const next = toNumber(members.get(key) ?? '') + sign * toNumber(amount.expand(transaction))
     members.set(key, String(next))

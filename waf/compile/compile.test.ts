@@ -142,7 +142,14 @@ test('the plan carries the settings', () => {
     SecResponseBodyAccess On`)
   expect(plan).toEqual({
     leaves: [],
-    limits: { scanBudgetMs: 250, argumentsMax: 5, jsonDepthMax: 6, bodyBytesMax: 7 },
+    limits: {
+      scanBudgetMs: 250,
+      argumentsMax: 5,
+      jsonDepthMax: 6,
+      bodyBytesMax: 7,
+      bodyOverLimit: 'reject',
+      noFilesBytesMax: 1_048_576,
+    },
     argumentSeparator: ';',
     requestBodyAccess: false,
     responseBodyAccess: true,

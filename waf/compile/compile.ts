@@ -1,11 +1,11 @@
 /** Ruleset → scan plan (into the addon) and program (for the workers). */
-import { prepare } from '../prepared.ts'
-import { liveLeaves } from '../prune.ts'
+import { dirname, resolve } from 'node:path'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
 import type { Leaf, ScanPlan } from '../scan-plan.ts'
-import { settledArguments, settleLeaves, settleTests } from '../settle.ts'
 import { reasonOf, SecLangError } from '../seclang/faults.ts'
+import type { Tuning } from '../tuning/tuning.ts'
+import { compileVariants } from './compile-variants.ts'
 import { LeafTable, testOf } from './leaves.ts'
 
 /** Gives the plan's JSON to the addon; the plan's id. Throws with a leaf's source and why. */
@@ -27,6 +27,7 @@ export function compile(
   ruleset: Ruleset,
   compilePlan: CompilePlan,
   limits: CompileLimits = defaultCompileLimits,
+  tunings: readonly Tuning[] = [],
 ): Program {
   const table = new LeafTable()
   const rules = new Map<Rule, ProgramRule>()
@@ -40,32 +41,53 @@ export function compile(
     plan: 0,
     scans: scansOf(table.leaves),
     components: ruleset.settings.componentSignatures,
-    files: ruleset.files,
+    files: [...new Set([...ruleset.files, ...dataFiles(ruleset)])],
+    lookups: ruleset.lookups,
     notices: ruleset.notices,
   }
-  return planned(program, table.leaves, (leaves) =>
-    validateCompiled(scanPlan(ruleset, leaves, limits), compilePlan),
-  )
+  const compiler = new LeavesCompiler(ruleset, { limits, compilePlan })
+  const compiled = compileVariants(program, table.leaves, {
+    tunings,
+    compileLeaves: (leaves) => compiler.compile(leaves),
+  })
+  const { variants } = compiled
+  const scans = scansOf(compiler.first)
+  return { ...compiled.program, ...compiled, plan: variants[0]?.plan ?? 0, scans }
 }
 
-/** What the start of every transaction makes certain goes into the plan before it is compiled. */
-function planned(
-  program: Program,
-  leaves: readonly Leaf[],
-  compileLeaves: (leaves: readonly Leaf[]) => number,
-): Program {
-  const settled = settledArguments(prepare(program))
-  const certain = settleLeaves(leaves, settled)
-  const settledProgram = { ...settleTests(program, settled), scans: scansOf(certain) }
-  return { ...settledProgram, plan: compileLeaves(markIdle(certain, settledProgram)) }
+/** Files of phrases and addresses, which stand beside the rules that name them. */
+function dataFiles({ items }: Ruleset): string[] {
+  const links = items.flatMap((item) => (item.kind === 'rule' ? item.links : []))
+  const fromFile = links.filter(({ operator }) => operator.endsWith('fromfile'))
+  return fromFile.map(({ source, argument }) => resolve(dirname(source.file), argument))
 }
 
-/** Leaves of rules that no request reaches (other paranoia levels) stay, but are not scanned. */
-function markIdle(leaves: readonly Leaf[], program: Program): Leaf[] {
-  const live = liveLeaves(prepare(program))
-  return leaves.map((leaf, index) =>
-    live.has(index) || leaf.textOnly || leaf.dynamic ? leaf : { ...leaf, idle: true },
-  )
+/** Compiles the leaves of one variant after the other. */
+class LeavesCompiler {
+  readonly #ruleset: Ruleset
+  readonly #options: { readonly limits: CompileLimits; readonly compilePlan: CompilePlan }
+  #first: readonly Leaf[] | null = null
+
+  constructor(
+    ruleset: Ruleset,
+    options: { readonly limits: CompileLimits; readonly compilePlan: CompilePlan },
+  ) {
+    this.#ruleset = ruleset
+    this.#options = options
+  }
+
+  /** The leaves that were compiled first. */
+  get first(): readonly Leaf[] {
+    return this.#first ?? []
+  }
+
+  compile(leaves: readonly Leaf[]): number {
+    const { limits, compilePlan } = this.#options
+    // The first plan has judged every leaf; those after it need not judge the idle ones again.
+    const checked = this.#first !== null
+    this.#first ??= leaves
+    return validateCompiled(scanPlan(this.#ruleset, { leaves, limits, checked }), compilePlan)
+  }
 }
 
 /** By phase: whether there is a leaf to scan. */
@@ -92,15 +114,29 @@ function phaseItems(
   return items
 }
 
-function scanPlan(ruleset: Ruleset, leaves: readonly Leaf[], limits: CompileLimits): ScanPlan {
-  const { settings } = ruleset
+function scanPlan(
+  { settings }: Ruleset,
+  {
+    leaves,
+    limits,
+    checked,
+  }: {
+    readonly leaves: readonly Leaf[]
+    readonly limits: CompileLimits
+    readonly checked: boolean
+  },
+): ScanPlan {
   return {
     leaves,
+    ...(checked ? { checked } : {}),
     limits: {
       scanBudgetMs: limits.scanBudgetMs,
       argumentsMax: settings.argumentsLimit,
       jsonDepthMax: settings.requestBodyJsonDepthLimit,
       bodyBytesMax: settings.requestBodyLimitBytes,
+      noFilesBytesMax: settings.requestBodyNoFilesLimitBytes,
+      bodyOverLimit: settings.requestBodyLimitAction,
+      ...(settings.uploadFileLimit === null ? {} : { uploadFilesMax: settings.uploadFileLimit }),
     },
     argumentSeparator: settings.argumentSeparator,
     requestBodyAccess: settings.requestBodyAccess,

@@ -2,7 +2,7 @@
 import type { Link } from '../rule.ts'
 import type { Leaf, Target } from '../scan-plan.ts'
 import type { LinkTest } from '../program.ts'
-import { hasMacros, neverMatching } from '../seclang/operators.ts'
+import { hasMacros, neverMatches } from '../seclang/operators.ts'
 import { variables } from '../seclang/variables.ts'
 
 /** The leaves found so far, each with its index. */
@@ -34,7 +34,10 @@ export function testOf(link: Link, phase: number, table: LeafTable): LinkTest {
   const reasoned = side(link.targets, true)
   const scanned = side(link.targets, false)
   const macros = hasMacros(link.operator, link.argument)
-  const late = scanned.some((target) => setWhileReasoning.has(target.variable))
+  // An answer of @rbl changes with time: it is asked for only when the rule is reached, and outside
+  // of the scan, whose memo would keep it.
+  const late =
+    link.operator === 'rbl' || scanned.some((target) => setWhileReasoning.has(target.variable))
   const dynamic = macros || late
   const scannedLeaf =
     scanned.length === 0 ? -1 : table.add(leafOf(link, { phase, targets: scanned, dynamic }))
@@ -64,7 +67,7 @@ function leafOf(link: Link, at: Pick<Leaf, 'phase' | 'targets' | 'dynamic'>): Le
   return {
     ...at,
     transformations: link.transformations,
-    operator: neverMatching.has(link.operator) ? 'nomatch' : link.operator,
+    operator: neverMatches(link) ? 'nomatch' : link.operator,
     negated: link.negated,
     argument: link.argument,
     entries: link.entries,

@@ -4,7 +4,13 @@ import { checkCtl } from './ctl.ts'
 import { placed, type Report } from './faults.ts'
 import { readQuoted } from './lexer.ts'
 import { phaseOf, severityOf } from './phases.ts'
-import { checkExpirevar, checkInitcol, checkSetenv, checkSetvar } from './setvar.ts'
+import {
+  checkDeprecatevar,
+  checkExpirevar,
+  checkInitcol,
+  checkSetenv,
+  checkSetvar,
+} from './setvar.ts'
 import { transformationName } from './transformations.ts'
 
 type Check = (argument: string, report: Report) => void
@@ -34,7 +40,7 @@ const kinds: ReadonlyMap<string, ActionKind> = new Map<string, ActionKind>([
   ['chain', flag],
   ['ctl', { ...run, check: checkCtl }],
   ['deny', stop],
-  ['deprecatevar', run],
+  ['deprecatevar', { ...run, check: checkDeprecatevar }],
   ['drop', stop],
   ['expirevar', { ...run, check: checkExpirevar }],
   ['id', { ...about, check: checkId }],

@@ -20,7 +20,10 @@ const removals = [
   ['SecRuleRemoveById 1,2', [10]],
   ['SecRuleRemoveByTag attack-xss', [1]],
   ['SecRuleRemoveByTag "^attack-(?:sqli|xss)$"', []],
-  ['SecRuleRemoveByMsg "SQL Inj"', [2, 10]],
+  ['SecRuleRemoveByTag attack', [1, 2, 10]],
+  ['SecRuleRemoveByMsg "SQL Injection"', [2, 10]],
+  ['SecRuleRemoveByMsg "SQL Inj"', [1, 2, 10]],
+  ['SecRuleRemoveByMsg "SQL (Inj"', [1, 2, 10]],
 ] as const
 
 for (const [directive, left] of removals)
@@ -65,7 +68,7 @@ for (const [directive, id, expected] of actions)
 
 const faulty = [
   ['SecRuleRemoveById x', /no list of ids/],
-  ['SecRuleRemoveByTag "("', /no regular expression/],
+  ['SecRuleRemoveByTag ""', /tag is empty/],
   ['SecRuleUpdateTargetById 1 "FOO"', /unknown variable/],
   ['SecRuleUpdateActionById 1 "id:5"', /id cannot be updated/],
 ] as const

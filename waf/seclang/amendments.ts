@@ -2,11 +2,11 @@
  * `SecRuleRemove*` and `SecRuleUpdate*`: they change rules written elsewhere. As in ModSecurity 3
  * they hold for all rules whatever the order, so that a setup file can amend rules loaded later.
  */
-import type { Source } from '../rule.ts'
+import type { Action, Source } from '../rule.ts'
 import type { Target } from '../scan-plan.ts'
 import { parseActions } from './actions.ts'
 import type { LinkDraft, RuleDraft } from './draft.ts'
-import { reasonOf, type Report } from './faults.ts'
+import type { Report } from './faults.ts'
 import type { Place } from './reading.ts'
 import { parseTargets, sameTarget } from './targets.ts'
 
@@ -91,16 +91,28 @@ function selectByMsg(text: string, report: Report): Selects | null {
   return selectByArgument('msg', text, report)
 }
 
-/** The manual: a case-sensitive regular expression, found anywhere in the tag or message. */
+/**
+ * ModSecurity v3 compares the tag or message whole; its manual promises a regular expression found
+ * anywhere in it. Both hold here: a text that cannot be but a pattern is one as well, so that a
+ * plain `attack` takes no more away than it does in ModSecurity.
+ */
 function selectByArgument(name: string, text: string, report: Report): Selects | null {
+  if (text === '') {
+    report(`the ${name} is empty`, `write the ${name} of the rules that are meant`)
+    return null
+  }
+  const pattern = patternIn(text)
+  const meant = ({ name: own, argument }: Action): boolean =>
+    own === name && (argument === text || pattern?.test(argument) === true)
+  return (rule) => rule.links.some((link) => link.actions.some(meant))
+}
+
+/** Null for a plain text; for a text such as `Attack (/../` too, which is no valid pattern. */
+function patternIn(text: string): RegExp | null {
+  if (!/[\\^$*+?[\]|{}()]/.test(text)) return null
   try {
-    const pattern = new RegExp(text)
-    return (rule) =>
-      rule.links.some((link) =>
-        link.actions.some((action) => action.name === name && pattern.test(action.argument)),
-      )
-  } catch (error) {
-    report(`"${text}" is no regular expression: ${reasonOf(error)}`, 'escape it with \\')
+    return new RegExp(text)
+  } catch {
     return null
   }
 }

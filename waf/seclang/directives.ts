@@ -24,15 +24,15 @@ const MANY = 1_000
 
 /** Settings of ModSecurity that mean nothing here: they load, and a notice says so. */
 const withoutEffect = `SecAuditLog SecAuditLog2 SecAuditLogDirMode SecAuditLogFileMode
-  SecAuditLogFormat SecAuditLogParts SecAuditLogPrefix SecAuditLogRelevantStatus
-  SecAuditLogStorageDir SecAuditLogType SecCacheTransformations SecChrootDir SecConnEngine
-  SecConnReadStateLimit SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog
-  SecDebugLogLevel SecDisableBackendCompression SecGuardianLog SecInterceptOnError
-  SecPcreMatchLimit SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit
-  SecRuleInheritance SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine
-  SecStreamInBodyInspection SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles
-  SecUnicodeCodePage SecUnicodeMap SecUnicodeMapFile SecUploadDir SecUploadFileLimit
-  SecUploadFileMode SecUploadKeepFiles SecWebAppId SecWriteStateLimit`
+  SecAuditLogFormat SecAuditLogPrefix SecAuditLogStorageDir SecAuditLogType
+  SecCacheTransformations SecChrootDir SecConnEngine SecConnReadStateLimit
+  SecConnWriteStateLimit SecContentInjection SecDataDir SecDebugLog SecDebugLogLevel
+  SecDisableBackendCompression SecGuardianLog SecInterceptOnError SecPcreMatchLimit
+  SecPcreMatchLimitRecursion SecReadStateLimit SecRequestBodyInMemoryLimit SecRuleInheritance
+  SecRulePerfTime SecSensorId SecServerSignature SecStatusEngine SecStreamInBodyInspection
+  SecStreamOutBodyInspection SecTmpDir SecTmpSaveUploadedFiles SecCookieV0Separator
+  SecRemoteTimeout SecRxPreFilter SecUnicodeCodePage SecUnicodeMap SecUnicodeMapFile
+  SecUploadDir SecUploadFileMode SecUploadKeepFiles SecWriteStateLimit`
 
 /** By lower-case name: directives are read without case, as Apache does. */
 export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, DirectiveKind>([
@@ -43,11 +43,16 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
   ['secargumentseparator', words(1, 1, settings.argumentSeparator)],
   ['secargumentslimit', words(1, 1, settings.count('argumentsLimit'))],
   ['secauditengine', words(1, 1, settings.auditEngine)],
+  ['secauditlogparts', words(1, 1, settings.auditLogParts)],
+  ['secauditlogrelevantstatus', words(1, 1, settings.auditLogRelevantStatus)],
   ['seccollectiontimeout', words(1, 1, settings.count('collectionTimeoutSeconds'))],
   ['seccomponentsignature', words(1, 1, settings.componentSignature)],
   ['seccookieformat', words(1, 1, settings.mustBe('0'))],
   ['secdefaultaction', words(1, 1, secDefaultAction)],
+  ['secgeolookupdb', words(1, 1, settings.geoLookupDb)],
   ['secmarker', words(1, 1, secMarker)],
+  ['sechashengine', words(1, 1, settings.mustBe('Off'))],
+  ['secignorerulecompilationerrors', words(1, 1, settings.mustBe('Off'))],
   ['secparsexmlintoargs', words(1, 1, settings.mustBe('Off'))],
   ['secrequestbodyaccess', words(1, 1, requestBodyAccess())],
   ['secrequestbodyjsondepthlimit', words(1, 1, settings.count('requestBodyJsonDepthLimit'))],
@@ -68,14 +73,14 @@ export const directives: ReadonlyMap<string, DirectiveKind> = new Map<string, Di
   ['secruleupdatetargetbyid', words(2, 3, updateTargetById)],
   ['secruleupdatetargetbymsg', words(2, 3, updateTargetByMsg)],
   ['secruleupdatetargetbytag', words(2, 3, updateTargetByTag)],
+  ['secuploadfilelimit', words(1, 1, settings.uploadFileLimit)],
+  ['secwebappid', words(1, 1, settings.webAppId)],
   ['secxmlexternalentity', words(1, 1, settings.mustBe('Off'))],
 ])
 
 /** Directives of ModSecurity that would ask for what this engine never does, and what to do. */
 export const refusedDirectives: ReadonlyMap<string, string> = new Map([
-  ['secgeolookupdb', 'remove it; there is no database of places'],
   ['secgsblookupdb', 'remove it'],
-  ['sechashengine', 'remove the SecHash directives'],
   ['sechashkey', 'remove the SecHash directives'],
   ['sechashmethodpm', 'remove the SecHash directives'],
   ['sechashmethodrx', 'remove the SecHash directives'],

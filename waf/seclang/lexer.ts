@@ -76,10 +76,12 @@ export function offsetOf(word: Word, at: number): number {
 
 /** The line without its final backslash, or null when the statement ends here. */
 function continuation(line: string): string | null {
-  const tail = /(\\+)[ \t]*$/.exec(line)
-  const slashes = tail?.[1]?.length ?? 0
+  let end = line.length
+  while (end > 0 && (line[end - 1] === ' ' || line[end - 1] === '\t')) end -= 1
+  let begin = end
+  while (begin > 0 && line[begin - 1] === '\\') begin -= 1
   // `\\` at the end is a backslash that is meant, as in Apache's reader.
-  return slashes % 2 === 1 && tail !== null ? line.slice(0, tail.index + slashes - 1) : null
+  return (end - begin) % 2 === 1 ? line.slice(0, end - 1) : null
 }
 
 /** Splits a statement into its directive and arguments; null after a report. */

@@ -3,6 +3,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ruleset, SecLangFault } from '../rule.ts'
 import { reasonOf } from './faults.ts'
+import { noSettings, routeSettings, settingsAction } from '../tuning/tuning.ts'
+import type { TuningSettings } from '../tuning/tuning.ts'
 import { parseSecLang, type SecLangInput } from './parser.ts'
 
 /** What to load. */
@@ -15,8 +17,14 @@ export interface RulesetOptions {
   readonly paranoia: number | null
   /** Read after CRS's setup file, so they win over it. */
   readonly setupFiles: readonly string[]
+  /** The database of `@geoLookup` unless the rules name one. */
+  readonly geoDatabase?: string | null
   /** Read after the rules. */
   readonly ruleFiles?: readonly string[]
+  /** What the configuration says beside the paranoia level, at the same place. */
+  readonly settings?: Omit<TuningSettings, 'paranoia'>
+  /** Keeps a place after all setup files for what routes say. */
+  readonly tunable?: boolean
 }
 
 /** Ids 990000–990099 are ours; `base.conf` uses those below. */
@@ -24,17 +32,36 @@ const PARANOIA_RULE_ID = 990_090
 
 /** Loads everything. Throws one `SecLangError` with all faults. */
 export function loadRuleset(options: RulesetOptions): Ruleset {
+  const { inputs, faults } = rulesetInputs(options)
+  return parseSecLang(inputs, faults)
+}
+
+/** What is read for these options, in order, and what is missing of it. */
+export function rulesetInputs(options: RulesetOptions): {
+  readonly inputs: readonly SecLangInput[]
+  readonly faults: readonly SecLangFault[]
+} {
   const faults: SecLangFault[] = []
+  return { inputs: inputsOf(options, faults), faults }
+}
+
+/** The files that are read first, in order; what they include is not among them. */
+export function rulesetFiles(options: RulesetOptions): string[] {
+  return inputsOf(options, []).map(({ file }) => file)
+}
+
+function inputsOf(options: RulesetOptions, faults: SecLangFault[]): SecLangInput[] {
   const crs = crsFiles(options.crsDirectory, faults)
-  const inputs: SecLangInput[] = [
+  return [
+    ...geoInput(options.geoDatabase ?? null),
     { file: options.baseFile },
     ...crs.setup,
-    ...paranoiaInput(options.paranoia),
+    ...settingsInput(options),
     ...options.setupFiles.map((file) => ({ file })),
+    ...(options.tunable === true ? [routeInput] : []),
     ...crs.rules,
     ...(options.ruleFiles ?? []).map((file) => ({ file })),
   ]
-  return parseSecLang(inputs, faults)
 }
 
 interface CrsFiles {
@@ -74,11 +101,20 @@ function ruleFiles(folder: string, faults: SecLangFault[], mend: string): SecLan
   }
 }
 
-/** CRS 4 reads the first two names, CRS 3 the last. */
-function paranoiaInput(level: number | null): SecLangInput[] {
-  if (level === null) return []
-  const names = ['blocking_paranoia_level', 'detection_paranoia_level', 'paranoia_level']
-  const sets = names.map((name) => `setvar:tx.${name}=${level}`).join(',')
-  const text = `SecAction "id:${PARANOIA_RULE_ID},phase:1,pass,nolog,t:none,${sets}"`
-  return [{ file: '--paranoia', text }]
+/** Read before the users' setup files, so that these win. */
+function settingsInput({ paranoia, settings }: RulesetOptions): SecLangInput[] {
+  const all: TuningSettings = { ...noSettings, ...settings, paranoia }
+  if (Object.values(all).every((value) => value === null)) return []
+  return [{ file: '--paranoia', text: settingsAction(all, PARANOIA_RULE_ID) }]
+}
+
+const routeInput: SecLangInput = {
+  file: routeSettings.file,
+  text: settingsAction(noSettings, routeSettings.id),
+}
+
+function geoInput(path: string | null): SecLangInput[] {
+  if (path === null) return []
+  const quoted = path.replaceAll(/["\\]/g, (character) => `\\${character}`)
+  return [{ file: 'waf.geoDatabase', text: `SecGeoLookupDb "${quoted}"` }]
 }

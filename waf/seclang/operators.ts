@@ -49,6 +49,7 @@ const operators: ReadonlyMap<string, OperatorKind> = new Map<string, OperatorKin
   ['pmfromfile', { ...list, entries: 'file' }],
   ['rbl', list],
   ['rx', { argument: 'required', macros: true }],
+  ['rxglobal', { argument: 'required', macros: true }],
   ['streq', plain],
   ['strmatch', plain],
   ['unconditionalmatch', bare],
@@ -56,6 +57,9 @@ const operators: ReadonlyMap<string, OperatorKind> = new Map<string, OperatorKin
   ['validateurlencoding', bare],
   ['validateutf8encoding', bare],
   ['verifycc', list],
+  ['verifycpf', list],
+  ['verifyssn', list],
+  ['verifysvnr', list],
   ['within', plain],
 ])
 
@@ -66,24 +70,19 @@ const aliases: ReadonlyMap<string, string> = new Map([
 
 /** SecLang has these; this engine does not. */
 const refused: ReadonlyMap<string, string> = new Map([
-  ['fuzzyhash', 'remove the rule'],
-  ['gsblookup', 'remove the rule'],
+  ['fuzzyhash', 'remove the rule; compare uploads behind the proxy'],
+  ['gsblookup', 'remove the rule; ModSecurity 3 does nothing for it either'],
   ['inspectfile', 'remove the rule; no program is run for a request'],
   ['rsub', 'remove the rule; bodies are never rewritten'],
-  ['rxglobal', 'use @rx'],
-  ['validatedtd', 'remove the rule'],
-  ['validatehash', 'remove the rule'],
-  ['validateschema', 'remove the rule'],
-  ['verifycpf', 'use @rx'],
-  ['verifyssn', 'use @rx'],
-  ['verifysvnr', 'use @rx'],
+  ['validatedtd', 'remove the rule; no DTD is read, validate XML behind the proxy'],
+  ['validatehash', 'remove the rule; ModSecurity 3 does nothing for it either'],
+  ['validateschema', 'remove the rule; validate XML behind the proxy'],
 ])
 
-/** Operators that never match here, and why: rules with them load, and a notice says so. */
-export const neverMatching: ReadonlyMap<string, string> = new Map([
-  ['geolookup', 'there is no database of places'],
-  ['rbl', 'no name server is asked while a request waits'],
-])
+/** True for `@geoLookup` without a database, whose path is its argument. */
+export function neverMatches({ operator, argument }: Pick<OperatorUse, 'operator' | 'argument'>) {
+  return operator === 'geolookup' && argument === ''
+}
 
 /** Reads the operator argument of `SecRule` in `file`; null after a report. */
 export function parseOperator(written: string, file: string, report: Report): OperatorUse | null {
@@ -104,8 +103,17 @@ export function parseOperator(written: string, file: string, report: Report): Op
     report(`@${spelled} has no argument`, `write "@${spelled} …"`)
     return null
   }
+  if (operator === 'rbl' && !isZone(argument)) {
+    report(`@rbl ${argument}: no name of a list`, 'write one such as @rbl zen.spamhaus.org')
+    return null
+  }
   const entries = readEntries({ kind, argument, file, spelled }, report)
   return entries === null ? null : { operator, negated: parts?.[1] === '!', argument, entries }
+}
+
+/** Short enough for the digits of an IPv6 address before it. */
+function isZone(text: string): boolean {
+  return text.length <= 180 && /^(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?$/.test(text)
 }
 
 /** `@streq` and its like compare with the empty text too, and an empty pattern matches always. */

@@ -100,6 +100,8 @@ test('settings are read', () => {
     SecRequestBodyLimitAction ProcessPartial
     SecArgumentSeparator ;
     SecAuditEngine Off
+    SecAuditLogParts abijdefhz
+    SecAuditLogRelevantStatus "^5"
     SecComponentSignature "A/1"
     SecComponentSignature "B/2"`)
   expect(settings).toMatchObject({
@@ -111,6 +113,8 @@ test('settings are read', () => {
     requestBodyLimitAction: 'process-partial',
     argumentSeparator: ';',
     auditEngine: 'off',
+    auditLogParts: 'ABDEFHIJZ',
+    auditLogRelevantStatus: '^5',
     componentSignatures: ['A/1', 'B/2'],
   })
 })
@@ -120,7 +124,7 @@ const faulty = [
   ['SecAction "id:1"\n\nSecAction "id:1"', ['3 id 1 is taken by test.conf:1']],
   ['SecFoo On', ['1 unknown directive "SecFoo"']],
   ['SecRuleScript a.lua', ['1 SecRuleScript is not supported']],
-  ['SecHashEngine On', ['1 SecHashEngine is not supported']],
+  ['SecHashEngine On', ['1 SecHashEngine On is not supported']],
   ['SecRuleEngine', ['1 SecRuleEngine takes 1 arguments, not 0']],
   ['SecRuleEngine Maybe', ['1 "Maybe" is no value']],
   ['SecRequestBodyLimit 0', ['1 "0" is not a number from 1']],
@@ -190,11 +194,11 @@ test('include reads files in name order, and a circle is a fault', () => {
 
 test('what has no effect is noted', () => {
   const { notices } = parse(`SecUploadDir /tmp
-    SecRule REMOTE_ADDR "@rbl a.example" "id:1"
+    SecRule REMOTE_ADDR "@geoLookup" "id:1"
     SecRuleRemoveById 5`)
   expect(notices.map(({ line, message }) => `${line} ${message}`)).toEqual([
     '1 SecUploadDir has no effect',
-    '2 @rbl never matches: no name server is asked while a request waits',
     '3 SecRuleRemoveById selects no rule',
+    '2 @geolookup never matches: there is no database of places',
   ])
 })

@@ -6,6 +6,7 @@ import { directives, refusedDirectives } from './directives.ts'
 import { finishRule } from './draft.ts'
 import { reasonOf, reportAt, SecLangError } from './faults.ts'
 import { offsetOf, positionOf, statements, words, type Statement, type Word } from './lexer.ts'
+import { withPlaces } from './places.ts'
 import { newReading, type Place, type Reading } from './reading.ts'
 
 /** A file to read, or a text that stands for one (then `file` only names it in faults). */
@@ -21,13 +22,22 @@ export function parseSecLang(
   inputs: readonly SecLangInput[],
   known: readonly SecLangFault[] = [],
 ): Ruleset {
+  const { ruleset, faults } = readSecLang(inputs, known)
+  if (faults.length > 0) throw new SecLangError(faults)
+  return ruleset
+}
+
+/** The same for who wants to know all: with faults the ruleset is what could be understood. */
+export function readSecLang(
+  inputs: readonly SecLangInput[],
+  known: readonly SecLangFault[] = [],
+): { readonly ruleset: Ruleset; readonly faults: readonly SecLangFault[] } {
   const reading = newReading()
   reading.faults.push(...known)
   for (const input of inputs) readInput(reading, input, [])
   const items = finish(reading)
-  if (reading.faults.length > 0) throw new SecLangError(reading.faults)
-  const { settings, files, notices } = reading
-  return { items, settings, files, notices }
+  const { settings, files, lookups, notices, faults } = reading
+  return { ruleset: { items, settings, files, lookups, notices }, faults }
 }
 
 function readInput(reading: Reading, input: SecLangInput, stack: readonly string[]): void {
@@ -80,7 +90,7 @@ function readStatement(reading: Reading, statement: Statement, stack: readonly s
     report,
     reportIn: (index) =>
       reportInside(reading.faults, statement, source.file, read.words[index] ?? null),
-    notice: reportAt(reading.notices, source),
+    notice: reportInside(reading.notices, statement, source.file),
     include: (files) => includeFiles(reading, files, { report, stack }),
   })
 }
@@ -120,12 +130,17 @@ function closeChain(reading: Reading): void {
 
 function finish(reading: Reading): (Rule | Marker)[] {
   const amended = applyAmendments(reading.items, reading.amendments, (amendment) => {
-    const notice = reportAt(reading.notices, amendment.source)
-    notice(`${amendment.directive} selects no rule`, 'check the id, tag or message')
+    reading.notices.push({
+      ...amendment.source,
+      column: 1,
+      message: `${amendment.directive} selects no rule`,
+      mend: 'check the id, tag or message',
+      doubtful: true,
+    })
   })
   const items = amended.map((item) => (item.kind === 'marker' ? item : finishRule(item)))
   checkSkips(items, reading.faults)
-  return items
+  return withPlaces(items, reading)
 }
 
 /** Without its marker, `skipAfter` would skip the rest of the phase: a typo disarms the WAF. */

@@ -14,6 +14,8 @@ export interface Reading {
   /** What is accepted and does nothing here. */
   readonly notices: SecLangFault[]
   readonly files: string[]
+  /** Absolute paths and patterns that were looked for, found or not. */
+  readonly lookups: string[]
   readonly items: (RuleDraft | Marker)[]
   readonly amendments: Amendment[]
   readonly ids: Map<number, Source>
@@ -53,12 +55,19 @@ export function newReading(): Reading {
       argumentsLimit: 1_000,
       argumentSeparator: '&',
       auditEngine: 'relevant-only',
+      // Bodies hold what no log should: the operator has to ask for them.
+      auditLogParts: 'ABFHZ',
+      auditLogRelevantStatus: '',
       componentSignatures: [],
       collectionTimeoutSeconds: 3_600,
+      uploadFileLimit: null,
+      webAppId: '',
+      geoLookupDb: '',
     },
     faults: [],
     notices: [],
     files: [],
+    lookups: [],
     items: [],
     amendments: [],
     ids: new Map(),

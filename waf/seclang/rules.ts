@@ -3,7 +3,7 @@ import type { Action } from '../rule.ts'
 import type { Target } from '../scan-plan.ts'
 import { groupOf, parseActions } from './actions.ts'
 import { disruptiveOf, lastArgument, type LinkDraft, type RuleDraft } from './draft.ts'
-import { neverMatching, parseOperator, type OperatorUse } from './operators.ts'
+import { parseOperator, type OperatorUse } from './operators.ts'
 import { phaseOf } from './phases.ts'
 import type { Place } from './reading.ts'
 import { parseTargets } from './targets.ts'
@@ -19,10 +19,6 @@ const unconditional: OperatorUse = {
 export function secRule(words: readonly string[], place: Place): void {
   const targets = parseTargets(words[0] ?? '', place.reportIn(0))
   const use = parseOperator(words[1] ?? '', place.source.file, place.reportIn(1))
-  const why = use === null ? undefined : neverMatching.get(use.operator)
-  if (use !== null && why !== undefined) {
-    place.notice(`@${use.operator} never matches: ${why}`, 'remove the rule if that is a surprise')
-  }
   addLink(targets, use ?? unconditional, actionsIn(words, 2, place), place)
 }
 

@@ -1,4 +1,8 @@
 /** The directives that set one value of the engine. */
+import { existsSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { withParts } from '../audit-parts.ts'
+import { reasonOf } from './faults.ts'
 import type { Place, SettingsDraft } from './reading.ts'
 
 type Read = (words: readonly string[], place: Place) => void
@@ -36,11 +40,36 @@ export function count(name: NamesOf<number>): Read {
   }
 }
 
+/** `SecUploadFileLimit 100`. */
+export const uploadFileLimit: Read = (words, place) => {
+  if (/^[1-9]\d{0,8}$/.test(words[0] ?? '')) {
+    place.reading.settings.uploadFileLimit = Number(words[0])
+  } else place.report(`"${words[0]}" is not a number from 1`, 'write a whole number')
+}
+
+/** `SecWebAppId shop`. */
+export const webAppId: Read = (words, place) => {
+  if (/^[\w.-]+$/.test(words[0] ?? '')) place.reading.settings.webAppId = words[0] ?? ''
+  else place.report(`"${words[0]}" is no name`, 'write letters, digits, ".", "_" and "-"')
+}
+
 /** `SecArgumentSeparator ;`. */
 export const argumentSeparator: Read = (words, place) => {
   const separator = words[0] ?? ''
   if (separator.length === 1) place.reading.settings.argumentSeparator = separator
   else place.report(`"${separator}" is not one character`, 'write & or ;')
+}
+
+/** `SecGeoLookupDb GeoLite2-Country.mmdb`: beside the rule file, unless it has a whole path. */
+export const geoLookupDb: Read = (words, place) => {
+  const path = resolve(dirname(place.source.file), words[0] ?? '')
+  if (!existsSync(path)) {
+    place.report(`${path} is not there`, 'name a MaxMind database (.mmdb)')
+    return
+  }
+  place.reading.settings.geoLookupDb = path
+  // A new database is taken like a new rule: by a reload.
+  place.reading.files.push(path)
 }
 
 /** `SecComponentSignature "OWASP_CRS/4.28.0"`. */
@@ -86,6 +115,25 @@ export const auditEngine = choice(
     settings.auditEngine = value
   },
 )
+
+/** `SecAuditLogParts ABIJDEFHZ`. */
+export const auditLogParts: Read = (words, place) => {
+  const parts = (words[0] ?? '').toUpperCase()
+  if (/^A[A-KZ]*Z$/.test(parts)) place.reading.settings.auditLogParts = withParts('', parts)
+  else
+    place.report(`"${words[0]}" is no list of parts`, 'write A, the parts B to K, and Z at the end')
+}
+
+/** `SecAuditLogRelevantStatus "^(?:5|4(?!04))"`. */
+export const auditLogRelevantStatus: Read = (words, place) => {
+  const pattern = words[0] ?? ''
+  try {
+    void new RegExp(pattern)
+    place.reading.settings.auditLogRelevantStatus = pattern
+  } catch (error) {
+    place.report(`bad pattern: ${reasonOf(error)}`, 'mend the regular expression')
+  }
+}
 
 /** Only what is safe may be said; the other value would ask for what this engine never does. */
 export function mustBe(value: string): Read {

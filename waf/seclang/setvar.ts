@@ -21,6 +21,13 @@ export function checkExpirevar(argument: string, report: Report): void {
   report(`expirevar:${argument}: not understood`, 'write expirevar:ip.name=seconds')
 }
 
+/** `session.score=60/300`: an amount and the seconds after which it is taken away each time. */
+export function checkDeprecatevar(argument: string, report: Report): void {
+  const form = /^(?:ip|global|session|user|resource)\.[^=]+=\d+\/[1-9]\d*$/is
+  if (form.test(argument)) return
+  report(`deprecatevar:${argument}: not understood`, 'write deprecatevar:ip.name=amount/seconds')
+}
+
 /** `NAME=value`, `!NAME`. */
 export function checkSetenv(argument: string, report: Report): void {
   if (/^!?[^=\s]+(?:=.*)?$/s.test(argument)) return

@@ -36,8 +36,13 @@ export const settings: EngineSettings = {
   argumentsLimit: 100,
   argumentSeparator: '&',
   auditEngine: 'relevant-only',
+  auditLogParts: 'ABFHZ',
+  auditLogRelevantStatus: '',
   componentSignatures: [],
-  collectionTimeoutSeconds: 0,
+  collectionTimeoutSeconds: 3_600,
+  uploadFileLimit: null,
+  webAppId: '',
+  geoLookupDb: '',
 }
 
 /** A plain GET without a body. */
@@ -226,6 +231,10 @@ export class FakeScanner implements Scanner {
 
   forceBodyVariable(_handle: number, on: boolean): void {
     this.told.push(`force ${on}`)
+  }
+
+  setBodyAccess(_handle: number, on: boolean): void {
+    this.told.push(`body access ${on}`)
   }
 
   #run(leaf: number, link: Link, argument: string): Hit[] {

@@ -3,6 +3,11 @@
 #![cfg_attr(test, allow(dead_code))] // the exports are registered only in the addon itself
 
 mod allocator;
+mod collections;
 mod error;
+mod geo;
+mod offline;
+mod rbl;
+mod trace;
 mod waf;
 mod wire;

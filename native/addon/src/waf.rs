@@ -9,7 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use edge_http_policy::{Framing, Version};
 use edge_waf::{Effort, EvaluateError, Hits, Inspection, Memo, Plan, RequestFacts};
 use edge_wire::Exchange;
-use napi::bindgen_prelude::Uint8ArraySlice;
+use napi::bindgen_prelude::{AsyncTask, Uint8ArraySlice};
+use napi::{Env, Task};
 use napi_derive::napi;
 
 use crate::wire::WorkerPort;
@@ -29,7 +30,7 @@ pub struct Inspections {
     kept: Kept,
 }
 
-struct Kept {
+pub(crate) struct Kept {
     /// The last result.
     result: Vec<u8>,
     memo: Memo,
@@ -110,14 +111,14 @@ fn is_complete(exchange: &Exchange, held: usize) -> bool {
 }
 
 /// Time and a counter: unique within this process's life, and hard to meet by accident elsewhere.
-fn unique_id() -> String {
+pub(crate) fn unique_id() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = now.unwrap_or_default().as_micros();
     let count = NEXT_UNIQUE_ID.fetch_add(1, Ordering::Relaxed);
     format!("{micros:016x}{count:08x}")
 }
 
-fn plan(id: u32) -> napi::Result<Arc<Plan>> {
+pub(crate) fn plan(id: u32) -> napi::Result<Arc<Plan>> {
     let plans = PLANS.read().unwrap_or_else(PoisonError::into_inner);
     let plan = plans.get(&id).cloned();
     plan.ok_or_else(|| napi::Error::from_reason(format!("no scan plan {id}")))
@@ -142,25 +143,87 @@ fn evaluate_error(error: EvaluateError) -> napi::Result<i32> {
 }
 
 /// A panic becomes a JavaScript error.
-fn guarded<T>(run: impl FnOnce() -> napi::Result<T>) -> napi::Result<T> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> napi::Result<T>) -> napi::Result<T> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(napi::Error::from_reason("the scan panicked")))
+}
+
+/// What a scan runs on: an inspection, and what its port keeps from one call to the next. The port
+/// of a worker and that of the engine without a server differ only in where the inspection is from.
+pub(crate) struct Scanned<'a> {
+    pub(crate) inspection: &'a mut Inspection,
+    pub(crate) kept: &'a mut Kept,
+}
+
+impl Scanned<'_> {
+    pub(crate) fn scan(
+        self,
+        (plan_id, phase): (u32, u32),
+        out: &mut Uint8ArraySlice,
+    ) -> napi::Result<i32> {
+        let plan = plan(plan_id)?;
+        let phase = u8::try_from(phase).unwrap_or(0);
+        let deadline = Instant::now() + plan.scan_budget();
+        let memo = &mut self.kept.memo;
+        match self
+            .inspection
+            .scan(&plan, phase, Effort { deadline, memo })
+        {
+            Ok(hits) => hits.write(&mut self.kept.result),
+            Err(_) => return Ok(OVER_BUDGET),
+        }
+        Ok(self.kept.hand_over(out))
+    }
+
+    pub(crate) fn evaluate(
+        self,
+        (plan_id, leaf, argument): (u32, u32, &str),
+        out: &mut Uint8ArraySlice,
+    ) -> napi::Result<i32> {
+        let plan = plan(plan_id)?;
+        let deadline = Instant::now() + plan.scan_budget();
+        match self.inspection.evaluate(&plan, (leaf, argument), deadline) {
+            Ok(hits) => hits.write(&mut self.kept.result),
+            Err(error) => return evaluate_error(error),
+        }
+        Ok(self.kept.hand_over(out))
+    }
+
+    pub(crate) fn variable(
+        self,
+        (name, selector): (&str, &str),
+        out: &mut Uint8ArraySlice,
+    ) -> napi::Result<i32> {
+        let hits = self.inspection.variable(name, selector);
+        hits.write(&mut self.kept.result);
+        Ok(self.kept.hand_over(out))
+    }
+}
+
+impl Kept {
+    /// The last result, as far as it fits; its length in any case.
+    pub(crate) fn hand_over(&self, out: &mut Uint8ArraySlice) -> i32 {
+        hand_over(&self.result, out)
+    }
 }
 
 impl WorkerPort {
     /// Runs `run` on the exchange's inspection. After a panic the inspection is dropped: it may be
     /// half changed, and the exchange is lost anyway.
-    fn inspected<T>(
+    pub(crate) fn inspected<T>(
         &mut self,
         handle: u32,
-        run: impl FnOnce(&mut Inspection, &mut Kept) -> napi::Result<T>,
+        run: impl FnOnce(Scanned<'_>) -> napi::Result<T>,
     ) -> napi::Result<T> {
         let exchange = self.exchange(handle);
         let Some(exchange) = exchange else {
             return Err(napi::Error::from_reason(format!("no exchange {handle}")));
         };
         let Inspections { by_handle, kept } = &mut self.inspections;
-        let outcome = guarded(|| Ok(run(current(by_handle, handle, &exchange), kept)));
+        let outcome = guarded(|| {
+            let inspection = current(by_handle, handle, &exchange);
+            Ok(run(Scanned { inspection, kept }))
+        });
         if outcome.is_err() {
             by_handle.remove(&handle);
         }
@@ -179,17 +242,7 @@ impl WorkerPort {
         phase: u32,
         mut out: Uint8ArraySlice,
     ) -> napi::Result<i32> {
-        let plan = plan(plan_id)?;
-        let phase = u8::try_from(phase).unwrap_or(0);
-        let deadline = Instant::now() + plan.scan_budget();
-        self.inspected(handle, |inspection, kept| {
-            let memo = &mut kept.memo;
-            match inspection.scan(&plan, phase, Effort { deadline, memo }) {
-                Ok(hits) => hits.write(&mut kept.result),
-                Err(_) => return Ok(OVER_BUDGET),
-            }
-            Ok(hand_over(&kept.result, &mut out))
-        })
+        self.inspected(handle, |scanned| scanned.scan((plan_id, phase), &mut out))
     }
 
     /// Runs one leaf now with its macro-expanded argument (Latin-1). Result as `scan`.
@@ -202,15 +255,8 @@ impl WorkerPort {
         argument: String,
         mut out: Uint8ArraySlice,
     ) -> napi::Result<i32> {
-        let plan = plan(plan_id)?;
-        let deadline = Instant::now() + plan.scan_budget();
-        self.inspected(handle, |inspection, kept| {
-            match inspection.evaluate(&plan, (leaf, &argument), deadline) {
-                Ok(hits) => hits.write(&mut kept.result),
-                Err(error) => return evaluate_error(error),
-            }
-            Ok(hand_over(&kept.result, &mut out))
-        })
+        let query = (plan_id, leaf, argument.as_str());
+        self.inspected(handle, |scanned| scanned.evaluate(query, &mut out))
     }
 
     /// Every value of one variable, as hits of leaf 0xffffffff without captures.
@@ -222,25 +268,31 @@ impl WorkerPort {
         selector: String,
         mut out: Uint8ArraySlice,
     ) -> napi::Result<i32> {
-        self.inspected(handle, |inspection, kept| {
-            inspection
-                .variable(&name, &selector)
-                .write(&mut kept.result);
-            Ok(hand_over(&kept.result, &mut out))
+        self.inspected(handle, |scanned| {
+            scanned.variable((&name, &selector), &mut out)
         })
     }
 
     /// The last result again, when it did not fit.
     #[napi]
     pub fn result(&self, mut out: Uint8ArraySlice) -> i32 {
-        hand_over(&self.inspections.kept.result, &mut out)
+        self.inspections.kept.hand_over(&mut out)
     }
 
     /// `ctl:requestBodyProcessor`, before the phase 2 scan.
     #[napi]
     pub fn set_body_processor(&mut self, handle: u32, processor: String) -> napi::Result<()> {
-        self.inspected(handle, |inspection, _| {
-            inspection.set_body_processor(&processor);
+        self.inspected(handle, |scanned| {
+            scanned.inspection.set_body_processor(&processor);
+            Ok(())
+        })
+    }
+
+    /// `ctl:requestBodyAccess`.
+    #[napi]
+    pub fn body_access(&mut self, handle: u32, on: bool) -> napi::Result<()> {
+        self.inspected(handle, |scanned| {
+            scanned.inspection.set_body_access(on);
             Ok(())
         })
     }
@@ -248,8 +300,8 @@ impl WorkerPort {
     /// `ctl:forceRequestBodyVariable`.
     #[napi]
     pub fn force_body_variable(&mut self, handle: u32, on: bool) -> napi::Result<()> {
-        self.inspected(handle, |inspection, _| {
-            inspection.force_body_variable(on);
+        self.inspected(handle, |scanned| {
+            scanned.inspection.force_body_variable(on);
             Ok(())
         })
     }
@@ -258,9 +310,35 @@ impl WorkerPort {
 /// Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id.
 #[napi]
 pub fn compile_plan(plan: String) -> napi::Result<u32> {
+    compile(&plan)
+}
+
+/// Compiles a scan plan while the thread that asked for it goes on.
+pub struct CompileTask(String);
+
+impl Task for CompileTask {
+    type Output = u32;
+    type JsValue = u32;
+
+    fn compute(&mut self) -> napi::Result<u32> {
+        compile(&self.0)
+    }
+
+    fn resolve(&mut self, _env: Env, id: u32) -> napi::Result<u32> {
+        Ok(id)
+    }
+}
+
+/// `compile_plan` on threads of its own.
+#[napi]
+pub fn compile_plan_aside(plan: String) -> AsyncTask<CompileTask> {
+    AsyncTask::new(CompileTask(plan))
+}
+
+fn compile(plan: &str) -> napi::Result<u32> {
     guarded(|| {
         let plan =
-            Plan::compile(&plan).map_err(|error| napi::Error::from_reason(error.to_string()))?;
+            Plan::compile(plan).map_err(|error| napi::Error::from_reason(error.to_string()))?;
         let id = NEXT_PLAN.fetch_add(1, Ordering::Relaxed);
         let mut plans = PLANS.write().unwrap_or_else(PoisonError::into_inner);
         plans.insert(id, Arc::new(plan));

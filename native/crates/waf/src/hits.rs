@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 /// of rules match must not multiply in memory.
 const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Length to which they are cut then.
-const CUT_TEXT_BYTES: usize = 4096;
+pub const CUT_TEXT_BYTES: usize = 4096;
 
 /// One match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,11 @@ impl Hits {
             hit.value.truncate(CUT_TEXT_BYTES);
             hit.captures
                 .iter_mut()
+                .flatten()
                 .for_each(|capture| capture.truncate(CUT_TEXT_BYTES));
         }
-        self.text_bytes += hit.value.len() + hit.captures.iter().map(Vec::len).sum::<usize>();
+        self.text_bytes +=
+            hit.value.len() + hit.captures.iter().flatten().map(Vec::len).sum::<usize>();
         self.list.push(hit);
     }
 
@@ -64,8 +66,8 @@ impl Hits {
     }
 
     /// The bytes for TypeScript: u32 hits, u32 text bytes; per hit the words leaf, variable, length
-    /// of the name (all ones: none), of the value, number of captures, their lengths; then all
-    /// texts in that order. Nothing at all when there is no hit.
+    /// of the name (all ones: none), of the value, number of captures, their lengths (all ones:
+    /// none); then all texts in that order. Nothing at all when there is no hit.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.clear();
         if self.list.is_empty() {
@@ -83,7 +85,7 @@ impl Hits {
             put(out, hit.value.len());
             put(out, hit.captures.len());
             for capture in &hit.captures {
-                put(out, capture.len());
+                put(out, capture.as_ref().map_or(NONE as usize, Vec::len));
             }
         }
         for text in texts {
@@ -95,7 +97,7 @@ impl Hits {
 impl Hit {
     fn texts(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let name = self.name.as_deref().into_iter();
-        let captures = self.captures.iter().map(Vec::as_slice);
+        let captures = self.captures.iter().flatten().map(Vec::as_slice);
         name.chain(std::iter::once(self.value.as_slice()))
             .chain(captures)
     }

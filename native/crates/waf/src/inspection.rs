@@ -12,6 +12,7 @@ use crate::request::{self, RequestFacts};
 use crate::response;
 use crate::scan::{Budget, Effort, Origin, OverBudget, Scan};
 use crate::store::{Store, Text};
+use crate::trace::{self, Place, Trace, TraceQuery};
 use crate::variable::{Slot, Variable};
 
 /// Room for a usual head: its bytes twice, names and values.
@@ -46,6 +47,8 @@ pub struct Inspection {
     query_read: bool,
     processor: Option<BodyProcessor>,
     force_body_variable: bool,
+    /// `ctl:requestBodyAccess`, over what the plan says.
+    body_access: Option<bool>,
     body: Option<HeldBody>,
     body_read: bool,
     response_body_held: bool,
@@ -68,6 +71,7 @@ impl Inspection {
             query_read: false,
             processor: None,
             force_body_variable: false,
+            body_access: None,
             body: None,
             body_read: false,
             response_body_held: false,
@@ -86,6 +90,11 @@ impl Inspection {
     /// `ctl:forceRequestBodyVariable`.
     pub fn force_body_variable(&mut self, on: bool) {
         self.force_body_variable = on;
+    }
+
+    /// `ctl:requestBodyAccess`: whether phase 2 reads the body. Before its scan.
+    pub fn set_body_access(&mut self, on: bool) {
+        self.body_access = Some(on);
     }
 
     /// Takes the request body in, once; it is parsed by the first scan after phase 1.
@@ -195,6 +204,29 @@ impl Inspection {
         &self.hits
     }
 
+    /// How a value became the text that a leaf's operator saw; none when there is no such value.
+    pub fn trace(
+        &self,
+        plan: &Plan,
+        query: &TraceQuery<'_>,
+        place: &Place<'_>,
+    ) -> Result<Option<Trace>, EvaluateError> {
+        trace::trace((plan, &self.store), query, place)
+    }
+
+    /// The request body as it was held for inspection; empty when there is none.
+    pub fn request_body(&self) -> &[u8] {
+        self.body
+            .as_ref()
+            .map(|body| body.bytes.as_ref())
+            .unwrap_or_default()
+    }
+
+    /// The response body as far as it was inspected.
+    pub fn response_body(&self) -> &[u8] {
+        self.store.response_body()
+    }
+
     /// The result of the last scan, evaluation or variable.
     pub fn hits(&self) -> &Hits {
         &self.hits
@@ -263,8 +295,12 @@ impl Inspection {
         }
     }
 
+    fn reads_body(&self, limits: &ParseLimits) -> bool {
+        self.body_access.unwrap_or(limits.request_body_access)
+    }
+
     fn read_body(&mut self, limits: &ParseLimits) {
-        let held = self.body.as_ref().filter(|_| limits.request_body_access);
+        let held = self.body.as_ref().filter(|_| self.reads_body(limits));
         let complete =
             held.is_none_or(|body| body.complete && body.bytes.len() <= limits.body_bytes_max);
         let bytes = held.map(|body| {
@@ -310,7 +346,7 @@ impl Inspection {
     }
 
     fn parse_body(&mut self, body: Body<'_>, limits: &ParseLimits) -> Result<(), String> {
-        let Some(processor) = self.processor.filter(|_| limits.request_body_access) else {
+        let Some(processor) = self.processor.filter(|_| self.reads_body(limits)) else {
             return Ok(());
         };
         let (store, arguments) = (&mut self.store, &mut self.arguments);

@@ -5,18 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+pub mod geo;
 mod hits;
 mod inspection;
 mod latin1;
 mod memo;
 mod operators;
 mod plan;
+pub mod rbl;
 mod request;
 mod response;
 mod scan;
 mod sieve;
 mod store;
 mod texts;
+mod trace;
 mod transformations;
 mod variable;
 
@@ -30,6 +33,7 @@ pub use memo::Memo;
 pub use plan::{Plan, PlanError};
 pub use request::RequestFacts;
 pub use scan::{Effort, OverBudget};
+pub use trace::{Excerpt, Place, Trace, TraceQuery, trace_text};
 pub use variable::names as variable_names;
 
 /// Every lower-case operator name that a plan may use.

@@ -51,7 +51,14 @@ pub fn fill(store: &mut Store, facts: &RequestFacts<'_>) -> Text {
     );
     let target = split_target(facts.target);
     let relative = raw.part(facts.target.len() - target.relative.len(), raw.len());
-    store.add(Slot::RequestUri, relative);
+    // ModSecurity v3: REQUEST_URI has its escapes decoded once, REQUEST_URI_RAW and QUERY_STRING
+    // are as received.
+    let mut shown = relative;
+    if memchr::memchr(b'%', target.relative).is_some() {
+        let decoded = urlencoded::decode(target.relative, false, &mut false);
+        shown = store.copy(&decoded);
+    }
+    store.add(Slot::RequestUri, shown);
     let query = raw.part(raw.len() - target.query.len(), raw.len());
     store.add(Slot::QueryString, query);
     fill_filename(store, relative.part(0, target.path.len()), target.path);

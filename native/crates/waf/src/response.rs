@@ -23,7 +23,9 @@ pub fn fill<'a>(
         let value_text = store.copy(value);
         store.push(Slot::ResponseHeaders, name_text, value_text);
         if name.eq_ignore_ascii_case(b"content-type") {
-            store.set_text(Slot::ResponseContentType, value_text);
+            // Without its parameters, as in ModSecurity v3.
+            let end = memchr::memchr(b';', value).unwrap_or(value.len());
+            store.set_text(Slot::ResponseContentType, value_text.part(0, end));
         } else if name.eq_ignore_ascii_case(b"content-length") {
             store.set_text(Slot::ResponseContentLength, value_text);
         }

@@ -83,7 +83,9 @@ impl<'a> Scan<'a> {
     /// Every leaf of the phase over every value there is.
     pub fn phase(&mut self, phase: &'a PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
         let mut buffers = Buffers::default();
+        let mut present = 0u64;
         for entry in self.store.entries() {
+            present |= entry.slot.bit();
             for side in [Side::Value, Side::Name] {
                 let Some(programs) = phase.view(entry.slot, side) else {
                     continue;
@@ -91,6 +93,15 @@ impl<'a> Scan<'a> {
                 let program = programs.program(self.store.bytes(entry.name));
                 buffers.sieve = Some(&phase.sieve);
                 self.remembering(memo, program, (entry, side), &mut buffers)?;
+            }
+        }
+        for slot in phase
+            .scalars
+            .iter()
+            .filter(|slot| present & slot.bit() == 0)
+        {
+            if let Some(programs) = phase.view(*slot, Side::Value) {
+                self.value(&programs.other, (&Entry::empty(*slot), b""), &mut buffers)?;
             }
         }
         for count in &phase.counts {
@@ -251,7 +262,7 @@ impl<'a> Scan<'a> {
                 leaf: leaf_index,
                 target,
                 variable,
-                name: None,
+                name: leaf.named(target),
             };
             let text = text.clone();
             self.text(leaf, operator, (&text, origin))?;
@@ -276,12 +287,15 @@ impl<'a> Scan<'a> {
                     leaf: index,
                     target: position,
                     variable,
-                    name: None,
+                    name: leaf.named(position),
                 };
                 self.text(leaf, operator, (&store.count(leaf, position), origin))?;
                 continue;
             }
-            for (entry, side) in store.visible(target.variable) {
+            let mut seen = store.visible(target.variable).peekable();
+            let absent = target.variable.scalar().map(Entry::empty);
+            let absent = absent.filter(|_| seen.peek().is_none());
+            for (entry, side) in seen.chain(absent.iter().map(|entry| (entry, Side::Value))) {
                 let name = store.bytes(entry.name);
                 if !target.members.has(name) || leaf.excludes(target.variable, name) {
                     continue;
@@ -368,6 +382,9 @@ impl Store {
         let Some(target) = leaf.targets.get(usize::from(target)) else {
             return b"0".to_vec();
         };
+        if target.variable.scalar().is_some() {
+            return b"1".to_vec();
+        }
         let all = self.visible(target.variable);
         let members = all.filter(|(entry, _)| target.members.has(self.bytes(entry.name)));
         members.count().to_string().into_bytes()

@@ -48,6 +48,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What a variable that is no collection shows while it has no value.
+    pub fn empty(slot: Slot) -> Self {
+        Self {
+            slot,
+            name: Text::default(),
+            value: Text::default(),
+        }
+    }
+
     /// The text that a variable with this side shows.
     pub fn side(&self, side: Side) -> Text {
         match side {
@@ -115,8 +124,8 @@ impl Store {
         self.entries.push(Entry { slot, name, value });
     }
 
-    /// Sets a variable that is no collection, copying its text. As in ModSecurity, an empty text
-    /// means that the variable has no value at all.
+    /// Sets a variable that is no collection, copying its text. An empty text is not kept: every
+    /// such variable shows one while it has no other, as in ModSecurity.
     pub fn set(&mut self, slot: Slot, bytes: &[u8]) {
         let text = self.copy(bytes);
         self.set_text(slot, text);
@@ -162,6 +171,11 @@ impl Store {
             start: 0,
             len,
         }
+    }
+
+    /// The response body that was taken in; empty when there is none.
+    pub fn response_body(&self) -> &[u8] {
+        &self.response_body
     }
 
     /// The entries that one view shows.

@@ -24,6 +24,11 @@ pub enum Slot {
 }
 
 impl Slot {
+    /// Its place in a set of slots.
+    pub fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
     /// Whether entries of this slot have names.
     pub fn is_collection(self) -> bool {
         matches!(
@@ -48,6 +53,8 @@ impl Slot {
 
 /// Slots in all: one more than the last.
 pub const SLOTS: usize = Slot::ResponseContentType as usize + 1;
+
+const _: () = assert!(SLOTS <= 64, "a set of slots is one word");
 
 /// Which text of a named entry a variable shows: `ARGS` the values, `ARGS_NAMES` the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +92,14 @@ impl Variable {
         TABLE
             .get(usize::from(self.0))
             .map_or(&[], |(_, views)| views)
+    }
+
+    /// The slot of a variable that is no collection and shows what the request or response holds.
+    pub fn scalar(self) -> Option<Slot> {
+        match self.views() {
+            [(slot, Value)] if !slot.is_collection() => Some(*slot),
+            _ => None,
+        }
     }
 
     /// Whether it shows the whole request, which is put together only on demand.

@@ -21,7 +21,7 @@ impl Matcher for Detection {
             Ok(None) => false,
             Ok(Some(evidence)) => {
                 if let Some(captures) = captures {
-                    captures.push(evidence);
+                    captures.push(Some(evidence));
                 }
                 true
             }

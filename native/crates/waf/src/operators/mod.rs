@@ -9,25 +9,27 @@ use crate::latin1::latin1;
 mod byte_sets;
 mod factors;
 mod gate;
+mod geo_lookup;
 mod injection;
 mod ip_match;
 mod numbers;
 mod pcre;
 mod pm;
+mod rbl;
 mod rx;
 mod sqli_words;
 mod strings;
 mod unsupported;
 mod validate;
-mod verify_cc;
+mod verify;
 
 #[cfg(test)]
 pub use factors::seen;
 pub use factors::{FACTOR_BYTES_MIN, Factor, Factors, View, frequency, is_code};
 pub use gate::{ByteSet, Gate, Presence, meet, set_of, set_where, union};
 
-/// What was matched: group 0 first, at most ten groups, an unset one empty.
-pub type Captures = Vec<Vec<u8>>;
+/// What was matched: group 0 first, at most ten groups; none for a group that took no part.
+pub type Captures = Vec<Option<Vec<u8>>>;
 
 /// A compiled operator; the leaf's negation is the caller's.
 pub struct Operator {
@@ -85,6 +87,7 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("endswith", strings::ends_with),
     ("eq", numbers::eq),
     ("ge", numbers::ge),
+    ("geolookup", geo_lookup::geo_lookup),
     ("gt", numbers::gt),
     ("ipmatch", ip_match::ip_match),
     ("ipmatchf", ip_match::ip_match),
@@ -95,14 +98,19 @@ const OPERATORS: &[(&str, Factory)] = &[
     ("pm", pm::pm),
     ("pmf", pm::pm_from_file),
     ("pmfromfile", pm::pm_from_file),
+    ("rbl", rbl::rbl),
     ("rx", rx::rx),
+    ("rxglobal", rx::rx_global),
     ("streq", strings::streq),
     ("strmatch", strings::contains),
     ("unconditionalmatch", strings::unconditional_match),
     ("validatebyterange", validate::byte_range),
     ("validateurlencoding", validate::url_encoding),
     ("validateutf8encoding", validate::utf8_encoding),
-    ("verifycc", verify_cc::verify_cc),
+    ("verifycc", verify::verify_cc),
+    ("verifycpf", verify::verify_cpf),
+    ("verifyssn", verify::verify_ssn),
+    ("verifysvnr", verify::verify_svnr),
     ("within", strings::within),
 ];
 

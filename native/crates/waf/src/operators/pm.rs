@@ -50,7 +50,7 @@ impl Matcher for Phrases {
         let Some(found) = self.automaton.find(text) else {
             return false;
         };
-        captures.extend(self.phrases.get(found.pattern().as_usize()).cloned());
+        captures.push(self.phrases.get(found.pattern().as_usize()).cloned());
         true
     }
 

@@ -16,6 +16,30 @@ pub(super) fn rx(argument: &[u8], _entries: &[Vec<u8>]) -> Compiled {
     Ok(Box::new(Pattern::compile(argument)?))
 }
 
+/// `@rxGlobal (\w)=`: as `@rx`, but TX:0–9 take the groups of all finds, one find after the other.
+pub(super) fn rx_global(argument: &[u8], _entries: &[Vec<u8>]) -> Compiled {
+    Ok(Box::new(Global(Pattern::compile(argument)?)))
+}
+
+struct Global(Pattern);
+
+impl Matcher for Global {
+    fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool {
+        let Self(pattern) = self;
+        match captures {
+            Some(captures) if pattern.matches(text, None) => {
+                pattern.all_groups(text, captures);
+                true
+            }
+            _ => pattern.matches(text, None),
+        }
+    }
+
+    fn gate(&self) -> Gate {
+        self.0.gate()
+    }
+}
+
 /// A pattern with its engine and its gate.
 pub(super) struct Pattern {
     engine: Engine,
@@ -81,6 +105,42 @@ impl Pattern {
 }
 
 impl Pattern {
+    /// The groups of find after find. As in ModSecurity, a find begins behind as many groups as
+    /// were set so far, so those of a find with unset groups are partly written over.
+    fn all_groups(&self, text: &[u8], captures: &mut Captures) {
+        let mut set = 0;
+        let mut add = |groups: &mut dyn Iterator<Item = Option<&[u8]>>| {
+            let first = set;
+            for (at, group) in groups.enumerate() {
+                let Some(group) = group else { continue };
+                set += 1;
+                if first + at < GROUPS_MAX {
+                    captures.resize(captures.len().max(first + at + 1), None);
+                    if let Some(place) = captures.get_mut(first + at) {
+                        *place = Some(group.to_vec());
+                    }
+                }
+            }
+            set < GROUPS_MAX
+        };
+        match &self.engine {
+            Engine::Linear(regex) => {
+                let mut finds = regex.captures_iter(text);
+                while finds.next().is_some_and(|groups| {
+                    add(&mut groups.iter().map(|group| group.map(|one| one.as_bytes())))
+                }) {}
+            }
+            Engine::Backtracking(regex) => {
+                let mut finds = regex.captures_iter(text);
+                while let Some(Ok(groups)) = finds.next() {
+                    if !add(&mut groups.iter().map(|group| group.map(|one| one.as_bytes()))) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// PCRE's `^` does not hold after a newline that ends the text, the regex crate's does: whether
     /// the only match is such a one.
     fn matches_only_after_the_end(&self, text: &[u8], regex: &regex::bytes::Regex) -> bool {
@@ -145,6 +205,6 @@ fn given_up_is_match(outcome: fancy_regex::Result<bool>) -> bool {
     outcome.unwrap_or(true)
 }
 
-fn owned(group: Option<&[u8]>) -> Vec<u8> {
-    group.unwrap_or_default().to_vec()
+fn owned(group: Option<&[u8]>) -> Option<Vec<u8>> {
+    group.map(<[u8]>::to_vec)
 }

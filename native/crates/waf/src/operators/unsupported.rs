@@ -3,16 +3,12 @@
 /// Why this operator does not compile.
 pub(super) fn reason(name: &str) -> String {
     let mend = match name {
-        "geolookup" => "match REMOTE_ADDR with @ipMatchFromFile and a list of the networks",
-        "rbl" => "a lookup per request blocks it; match REMOTE_ADDR with @ipMatchFromFile",
         "fuzzyhash" => "compare uploads outside of the request; remove the rule",
         "inspectfile" => "no program runs per request; scan uploads at the upstream",
         "rsub" => "bodies are not rewritten; deny with @rx, or rewrite at the upstream",
         "gsblookup" => "remove the rule: ModSecurity 3 does not implement it either",
         "validatedtd" | "validateschema" => "validate XML at the upstream",
         "validatehash" => "remove the rule: ModSecurity 3 does not implement it either",
-        "rxglobal" => "use @rx: it captures the first match",
-        "verifycpf" | "verifyssn" | "verifysvnr" => "use @rx for the number's form",
         _ => return format!("@{name} is no operator: check its spelling"),
     };
     format!("@{name} is not supported: {mend}")

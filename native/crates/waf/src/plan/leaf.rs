@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::PlanError;
+use super::operators::Definition;
 use super::schema::{LeafSchema, TargetSchema};
 use crate::latin1::latin1;
 use crate::operators::{self, Operator};
@@ -44,9 +45,10 @@ pub struct Leaf {
     pub transformations: Vec<Transformation>,
     /// Index into the plan's operators; none when the argument is only known while reasoning.
     pub operator: Option<usize>,
-    pub operator_name: String,
-    pub argument: String,
-    pub entries: Vec<String>,
+    /// What the operator is compiled from; the argument of a dynamic leaf has macros.
+    pub definition: Arc<Definition>,
+    /// Compiled when it is reached, never by `scan`.
+    pub dynamic: bool,
     pub negated: bool,
     pub multi_match: bool,
     pub capture: bool,
@@ -61,6 +63,14 @@ impl Leaf {
         self.targets
             .iter()
             .any(|target| target.exclude && target.variable == variable && target.members.has(name))
+    }
+
+    /// The name of the one member that a target means.
+    pub fn named(&self, target: u16) -> Option<&[u8]> {
+        match &self.targets.get(usize::from(target))?.members {
+            Members::Named(name) => Some(name),
+            Members::All | Members::Matching(_) => None,
+        }
     }
 
     /// Reads everything but the operator.
@@ -89,9 +99,12 @@ impl Leaf {
             targets,
             transformations,
             operator: None,
-            operator_name: schema.operator,
-            argument: schema.argument,
-            entries: schema.entries,
+            definition: Arc::new(Definition {
+                name: schema.operator,
+                argument: schema.argument,
+                entries: schema.entries,
+            }),
+            dynamic: schema.dynamic,
             negated: schema.negated,
             multi_match: schema.multi_match,
             capture: schema.capture,

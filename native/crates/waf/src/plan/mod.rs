@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod leaf;
+mod operators;
 mod program;
 mod schema;
 
@@ -14,9 +15,10 @@ pub use program::{Program, Test, ViewPrograms};
 
 use crate::bodies::ParseLimits;
 use crate::latin1::latin1;
-use crate::operators::{self, Gate, Operator, Presence};
+use crate::operators::{Gate, Operator, Presence, names};
 use crate::sieve::Sieve;
 use crate::variable::{SLOTS, Side, Slot, Variable};
+use operators::{Definition, Wanted};
 use schema::PlanSchema;
 
 /// Operators compiled while reasoning that are kept; their arguments may come from requests.
@@ -97,6 +99,8 @@ pub struct PhasePlan {
     /// By slot and side: `slot * 2 + side`.
     views: Vec<Option<ViewPrograms>>,
     pub counts: Vec<Count>,
+    /// Slots without names that some leaf of the phase looks at: each has a text, if an empty one.
+    pub scalars: Vec<Slot>,
     /// The literals of the phase's operators.
     pub sieve: Sieve,
 }
@@ -107,9 +111,10 @@ impl PhasePlan {
         self.views.get(slot as usize * 2 + side as usize)?.as_ref()
     }
 
-    fn build(leaves: &[(u32, &Leaf)], operators: &[Operator]) -> Self {
+    fn build(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Self {
         let mut views: Vec<Option<ViewPrograms>> = (0..SLOTS * 2).map(|_| None).collect();
         let mut counts: Vec<(String, Count)> = Vec::new();
+        let mut scalars = Vec::new();
         for (index, leaf) in leaves {
             for (position, target) in leaf.targets.iter().enumerate().filter(|(_, t)| !t.exclude) {
                 if target.count {
@@ -120,6 +125,9 @@ impl PhasePlan {
                     let place = views.get_mut(view.0 as usize * 2 + view.1 as usize);
                     if let Some(place @ None) = place {
                         *place = ViewPrograms::build(*view, leaves);
+                        if !view.0.is_collection() {
+                            scalars.push(view.0);
+                        }
                     }
                 }
             }
@@ -127,13 +135,14 @@ impl PhasePlan {
         Self {
             views,
             counts: counts.into_iter().map(|(_, count)| count).collect(),
+            scalars,
             sieve: sieve(leaves, operators),
         }
     }
 }
 
 /// Of the operators that no leaf of the phase has, none is sought.
-fn sieve(leaves: &[(u32, &Leaf)], operators: &[Operator]) -> Sieve {
+fn sieve(leaves: &[(u32, &Leaf)], operators: &[Arc<Operator>]) -> Sieve {
     let used: HashSet<usize> = leaves
         .iter()
         .filter_map(|(_, leaf)| leaf.operator)
@@ -175,7 +184,7 @@ fn add_count(counts: &mut Vec<(String, Count)>, (leaf, position): (u32, usize), 
 /// A compiled scan plan.
 pub struct Plan {
     leaves: Vec<Leaf>,
-    operators: Vec<Operator>,
+    operators: Vec<Arc<Operator>>,
     gates: Vec<PackedGate>,
     phases: Vec<PhasePlan>,
     limits: ParseLimits,
@@ -204,30 +213,29 @@ impl Plan {
         let budget_ms = schema.limits.scan_budget_ms;
         let scan_budget = Duration::try_from_secs_f64(budget_ms / 1000.0)
             .map_err(|error| PlanError::new("scan plan", format!("scanBudgetMs: {error}")))?;
-        let mut compiled = Operators::default();
+        let mut wanted = Operators::default();
         let mut leaves = Vec::with_capacity(schema.leaves.len());
         for leaf in schema.leaves {
-            let (source, dynamic) = (leaf.source.clone(), leaf.dynamic);
+            let source = leaf.source.clone();
             let mut leaf = Leaf::read(leaf)?;
-            if dynamic {
+            if leaf.dynamic {
                 check_name(&leaf, &source)?;
-            } else {
-                leaf.operator = Some(compiled.index(&leaf, &source)?);
+            } else if !leaf.idle || !schema.checked {
+                leaf.operator = Some(wanted.index(&leaf, source));
             }
             leaves.push(leaf);
         }
+        let operators = wanted.compile(&mut leaves)?;
         let phases = (0..=5)
-            .map(|phase| PhasePlan::build(&scanned(&leaves, phase), &compiled.list))
+            .map(|phase| PhasePlan::build(&scanned(&leaves, phase), &operators))
             .collect();
         let mut targets = leaves.iter().flat_map(|leaf| &leaf.targets);
         let wants_full_request = targets.any(|target| target.variable.is_full_request());
-        let gates = compiled
-            .list
+        let gates = operators
             .iter()
             .map(|operator| PackedGate::new(operator.gate()))
             .collect();
         let dynamic = Mutex::default();
-        let operators = compiled.list;
         Ok(Self {
             leaves,
             operators,
@@ -247,7 +255,7 @@ impl Plan {
 
     /// The operator of this index.
     pub fn operator(&self, index: u32) -> Option<&Operator> {
-        self.operators.get(index as usize)
+        self.operators.get(index as usize).map(Arc::as_ref)
     }
 
     /// The gate of this operator.
@@ -287,8 +295,7 @@ impl Plan {
         {
             return Ok(Arc::clone(operator));
         }
-        let operator = operators::compile(&known.operator_name, argument, &known.entries)?;
-        let operator = Arc::new(operator);
+        let operator = Arc::new(known.definition.compile_with(argument)?);
         if let Ok(mut cache) = self.dynamic.lock() {
             if cache.len() >= DYNAMIC_OPERATORS_MAX {
                 cache.clear();
@@ -311,36 +318,52 @@ fn scanned(leaves: &[Leaf], phase: u8) -> Vec<(u32, &Leaf)> {
 }
 
 fn check_name(leaf: &Leaf, source: &str) -> Result<(), PlanError> {
-    if operators::names().contains(&leaf.operator_name.as_str()) {
+    let name = &leaf.definition.name;
+    if names().contains(&name.as_str()) {
         return Ok(());
     }
-    Err(PlanError::new(
-        source,
-        format!("unknown operator @{}", leaf.operator_name),
-    ))
+    Err(PlanError::new(source, format!("unknown operator @{name}")))
 }
 
-/// Compiled operators; equal ones once.
+/// The operators that the leaves of one plan ask for; equal ones once.
 #[derive(Default)]
 struct Operators {
-    list: Vec<Operator>,
-    known: HashMap<(String, String, Vec<String>), usize>,
+    list: Vec<Wanted>,
+    known: HashMap<Arc<Definition>, usize>,
 }
 
 impl Operators {
-    fn index(&mut self, leaf: &Leaf, source: &str) -> Result<usize, PlanError> {
-        let key = (
-            leaf.operator_name.clone(),
-            leaf.argument.clone(),
-            leaf.entries.clone(),
-        );
-        if let Some(index) = self.known.get(&key) {
-            return Ok(*index);
+    fn index(&mut self, leaf: &Leaf, source: String) -> usize {
+        let definition = Arc::clone(&leaf.definition);
+        let next = self.list.len();
+        let index = *self.known.entry(Arc::clone(&definition)).or_insert(next);
+        if index == next {
+            self.list.push(Wanted { definition, source });
         }
-        let operator = operators::compile(&leaf.operator_name, &leaf.argument, &leaf.entries)
-            .map_err(|reason| PlanError::new(source, format!("@{}: {reason}", key.0)))?;
-        self.list.push(operator);
-        self.known.insert(key, self.list.len() - 1);
-        Ok(self.list.len() - 1)
+        index
+    }
+
+    /// Compiles all, and lets go what only idle leaves asked for: it was compiled to be judged.
+    fn compile(self, leaves: &mut [Leaf]) -> Result<Vec<Arc<Operator>>, PlanError> {
+        let compiled = operators::compile_all(&self.list)?;
+        let mut places: Vec<Option<usize>> = vec![None; compiled.len()];
+        let mut kept = Vec::with_capacity(compiled.len());
+        for leaf in leaves.iter_mut() {
+            let Some(place) = leaf.operator.and_then(|index| places.get_mut(index)) else {
+                continue;
+            };
+            if leaf.idle {
+                continue;
+            }
+            if place.is_none() {
+                kept.extend(leaf.operator.and_then(|index| compiled.get(index)).cloned());
+                *place = Some(kept.len() - 1);
+            }
+        }
+        for leaf in leaves {
+            leaf.operator = leaf.operator.and_then(|index| *places.get(index)?);
+            leaf.definition = operators::shared(Arc::clone(&leaf.definition));
+        }
+        Ok(kept)
     }
 }

@@ -10,6 +10,9 @@ pub struct PlanSchema {
     pub argument_separator: String,
     pub request_body_access: bool,
     pub response_body_access: bool,
+    /// Every leaf has compiled before: idle ones need not be judged again.
+    #[serde(default)]
+    pub checked: bool,
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 mod phases;
 mod plans;
 mod targets;
+mod trace;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -132,7 +133,11 @@ fn shown(hit: &Hit) -> String {
         .name
         .as_ref()
         .map_or(String::new(), |name| format!(":{}", latin1(name)));
-    let captures: Vec<String> = hit.captures.iter().map(|capture| latin1(capture)).collect();
+    let captures: Vec<String> = hit
+        .captures
+        .iter()
+        .map(|capture| latin1(capture.as_deref().unwrap_or_default()))
+        .collect();
     let captures = if captures.is_empty() {
         String::new()
     } else {

@@ -33,7 +33,7 @@ fn leaves_hit_what_their_targets_name() {
             &["0 ARGS_NAMES:x=x", "0 ARGS_NAMES:x=x"],
         ),
         ("&ARGS ;  ; @eq 3 ; ", get, &["0 ARGS=3"]),
-        ("&ARGS:x ;  ; @eq 2 ; ", get, &["0 ARGS=2"]),
+        ("&ARGS:x ;  ; @eq 2 ; ", get, &["0 ARGS:x=2"]),
         ("&ARGS:none ;  ; @eq 0 ; ", get, &["0 ARGS=0"]),
         (
             "&REQUEST_HEADERS:host ;  ; !@eq 0 ; ",
@@ -119,7 +119,11 @@ fn leaves_hit_what_their_targets_name() {
             get,
             &["0 QUERY_STRING=x=1&y=%3Cb%3E&x=2"],
         ),
-        ("QUERY_STRING ;  ; !@rx x ; ", "GET / HTTP/1.1", &[]),
+        (
+            "QUERY_STRING ;  ; !@rx x ; ",
+            "GET / HTTP/1.1",
+            &["0 QUERY_STRING="],
+        ),
         (
             "REQUEST_LINE ;  ; @rx ^GET\\x20.*HTTP/1.1$ ; ",
             "GET /a HTTP/1.1",
