@@ -140,8 +140,9 @@ impl Parser<'_> {
                     self.finish(part.take(), start)?;
                     if last {
                         self.flags.data_after = start + end < bytes.len();
+                        // A form without fields, as browsers send it: the last boundary alone.
                         return match boundaries {
-                            1 => Err("No parts".to_owned()),
+                            1 if !line.ends_with(b"\n") => Err("No parts".to_owned()),
                             _ => Ok(()),
                         };
                     }

@@ -55,6 +55,7 @@ fn forms_give_arguments_and_files() {
         (format!("{bare}--xx--\r\n"), "a=\r\n"),
         (format!("{empty}--xx--\r\n"), "f="),
         (String::new(), ""),
+        ("--xx--\r\n".to_owned(), ""),
     ];
     for (body, expected) in cases {
         let seen = read_form(FORM, body.as_bytes());
