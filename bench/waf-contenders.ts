@@ -102,22 +102,24 @@ export async function startWafField(names: readonly string[], crs: string): Prom
     'edge rules twice': () => startOurs(ground, 'edge rules twice', { rules: twice(ground) }),
     'edge WAF off': () => startOurs(ground, 'edge WAF off', { mode: 'off' }),
   }
-  for (const name of names) {
-    const start = starters[name]
-    if (start === undefined) throw new Error(`there is no contender ${name}`)
-    const started = await start()
-    if ('mend' in started) missing.push(started)
-    else contenders.push(started)
+  const stop = (): void => {
+    for (const contender of contenders) contender.stop()
+    origin.kill()
+    rmSync(directory, { recursive: true, force: true })
   }
-  return {
-    contenders,
-    missing,
-    stop: () => {
-      for (const contender of contenders) contender.stop()
-      origin.kill()
-      rmSync(directory, { recursive: true, force: true })
-    },
+  try {
+    for (const name of names) {
+      const start = starters[name]
+      if (start === undefined) throw new Error(`there is no contender ${name}`)
+      const started = await start()
+      if ('mend' in started) missing.push(started)
+      else contenders.push(started)
+    }
+  } catch (error) {
+    stop()
+    throw error
   }
+  return { contenders, missing, stop }
 }
 
 /** nginx with what goes before and into its `http` block. */

@@ -39,7 +39,7 @@ const words =
   during early earth enough every example family farm father feet figure final first follow found
   friend garden general given good great green group grow half hand happen hard hear heavy
   help high home horse hour house hundred idea important island kitchen knew land language large
-  later learn leave letter light line listen little long machine make many measure might mile
+  later learn leave letter light line listen little long machine many measure might mile
   money morning mother mountain move music nearby need never night north notice number ocean often
   open order paper part pattern people perhaps picture place plain plant point power present
   problem product provide question quick quite rain reach ready really remember rest river road
@@ -47,7 +47,7 @@ const words =
   simple slow small snow sometimes song south space special spell spring stand start state
   station still story street strong study summer sure surface table talk teach thing think those
   thought thousand through together toward town travel tree true turn under until usual
-  valley village voice walk want warm watch water weather week weight west while whole window
+  valley village voice walk want warm water weather week weight west while whole window
   winter without wonder word work world write year young it's don't we're that's can't`.split(/\s+/)
 
 const pick = <One>(draw: Draw, list: readonly [One, ...One[]]): One =>
@@ -69,7 +69,6 @@ function prose(draw: Draw, length: number): string {
       const mark = draw()
       if (mark < 0.08) return `${next},`
       if (mark < 0.1) return `${next} -`
-      if (mark < 0.11) return `(${next})`
       return mark < 0.13 ? String(integer(draw, 2_000)) : next
     })
     text += `${parts.join(' ')}${pick(draw, ['.', '.', '.', '!', '?'])} `

@@ -36,6 +36,8 @@ type report struct {
 	Statuses map[string]int64 `json:"statuses"`
 	Errors   int64            `json:"errors"`
 	Error    string           `json:"error"`
+	// Places in the file of requests that had another status than expected.
+	Others []int64 `json:"others"`
 }
 
 func runLoad(args []string) error {
@@ -46,6 +48,7 @@ func runLoad(args []string) error {
 	count := flags.Int64("count", 1000, "requests to send")
 	first := flags.Int64("first", 0, "which of the requests to begin with")
 	parallel := flags.Int("parallel", 8, "requests at a time")
+	expect := flags.Int("expect", 0, "status whose exceptions are listed; 0: none")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -60,6 +63,8 @@ func runLoad(args []string) error {
 	var next, errors atomic.Int64
 	var statuses [600]atomic.Int64
 	var reason atomic.Value
+	var others []int64
+	var lock sync.Mutex
 	var group sync.WaitGroup
 	for range *parallel {
 		group.Go(func() {
@@ -76,11 +81,16 @@ func runLoad(args []string) error {
 					continue
 				}
 				statuses[min(status, len(statuses)-1)].Add(1)
+				if *expect != 0 && status != *expect {
+					lock.Lock()
+					others = append(others, (*first+turn)%int64(len(requests)))
+					lock.Unlock()
+				}
 			}
 		})
 	}
 	group.Wait()
-	result := report{Statuses: map[string]int64{}, Errors: errors.Load()}
+	result := report{Statuses: map[string]int64{}, Errors: errors.Load(), Others: others}
 	result.Error, _ = reason.Load().(string)
 	for status := range statuses {
 		if n := statuses[status].Load(); n > 0 {

@@ -5,7 +5,7 @@ import { closeSync, existsSync, openSync, readSync, writeFileSync } from 'node:f
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { transport, type Transport } from '../conformance/crs/transports.ts'
+import { h1Transport, type Transport } from '../../proxy/regression/transports.ts'
 import { startBackend } from '../harness/backend.ts'
 import { freePort, startEdge } from '../harness/edge.ts'
 import { OracleMissing } from '../oracle/oracle.ts'
@@ -86,7 +86,7 @@ class Front implements Contender {
   #read = 0
 
   constructor(port: number, log: string, stop: () => Promise<unknown>) {
-    this.#way = transport('h1', port, 0)
+    this.#way = h1Transport({ host: '127.0.0.1', port, tls: false })
     this.#log = log
     this.#stop = stop
   }

@@ -1,6 +1,6 @@
 /** What requests are made of: harmless words, attacks of our own, and those of the CRS's cases. */
 import { join } from 'node:path'
-import { readCases, type RegressionCase } from '../conformance/crs/cases.ts'
+import { readCases, type RegressionCase } from '../../proxy/regression/cases.ts'
 
 /** The stuff of all generated requests; texts are Latin-1. */
 export interface Material {
@@ -76,7 +76,7 @@ function latin1(text: string): string {
 
 /** Our own and, from the CRS's folder, the texts of its regression cases. Read, never kept. */
 export function readMaterial(crsDirectory: string): Material {
-  const cases = readCases(join(crsDirectory, 'tests'))
+  const cases = readCases([join(crsDirectory, 'tests')])
   const found = new Set(cases.flatMap(textsOf).filter((text) => text !== '' && text.length < 1_500))
   return { attacks: [...attacks, ...[...found].toSorted()], benign: benign.map(latin1) }
 }

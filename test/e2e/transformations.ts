@@ -19,8 +19,8 @@ const names = `base64Decode base64DecodeExt base64Encode cmdLine compressWhitesp
 
 /** Where we do not follow ModSecurity 3.0.9: the manual does not say what it does there. */
 const decided: Readonly<Record<string, (text: string) => boolean>> = {
-  // It ends every text at its first NUL, which would hide the rest.
-  cssDecode: (text) => text.includes('\0'),
+  // It ends every text at its first NUL, decoded or not, which would hide the rest.
+  cssDecode: (text) => text.includes('\0') || text.includes('\\0'),
   // It loses the last byte of every text.
   sqlHexDecode: () => true,
   // It copies the byte behind a comment, even one behind the text's end.

@@ -197,7 +197,7 @@ const GROWTH: usize = 4;
 const GROWTH_BYTES: usize = 24;
 
 /// Twice is the same as once.
-const IDEMPOTENT: [&str; 14] = [
+const IDEMPOTENT: [&str; 12] = [
     "none",
     "lowercase",
     "uppercase",
@@ -208,8 +208,6 @@ const IDEMPOTENT: [&str; 14] = [
     "trim",
     "trimleft",
     "trimright",
-    "parityeven7bit",
-    "parityodd7bit",
     "parityzero7bit",
     "replacecomments",
 ];

@@ -82,7 +82,10 @@ struct Buffers<'a> {
 impl<'a> Scan<'a> {
     /// Every leaf of the phase over every value there is.
     pub fn phase(&mut self, phase: &'a PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers {
+            sieve: Some(&phase.sieve),
+            ..Buffers::default()
+        };
         let mut present = 0u64;
         for entry in self.store.entries() {
             present |= entry.slot.bit();
@@ -91,7 +94,6 @@ impl<'a> Scan<'a> {
                     continue;
                 };
                 let program = programs.program(self.store.bytes(entry.name));
-                buffers.sieve = Some(&phase.sieve);
                 self.remembering(memo, program, (entry, side), &mut buffers)?;
             }
         }

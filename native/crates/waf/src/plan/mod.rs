@@ -234,7 +234,7 @@ impl Plan {
             }
             leaves.push(leaf);
         }
-        let operators = wanted.compile(&mut leaves)?;
+        let operators = wanted.compile(&mut leaves, schema.checked)?;
         let phases = (0..=5)
             .map(|phase| PhasePlan::build(&scanned(&leaves, phase), &operators))
             .collect();
@@ -353,8 +353,8 @@ impl Operators {
     }
 
     /// Compiles all, and lets go what only idle leaves asked for: it was compiled to be judged.
-    fn compile(self, leaves: &mut [Leaf]) -> Result<Vec<Arc<Operator>>, PlanError> {
-        let compiled = operators::compile_all(&self.list)?;
+    fn compile(self, leaves: &mut [Leaf], checked: bool) -> Result<Vec<Arc<Operator>>, PlanError> {
+        let compiled = operators::compile_all(&self.list, checked)?;
         let mut places: Vec<Option<usize>> = vec![None; compiled.len()];
         let mut kept = Vec::with_capacity(compiled.len());
         for leaf in leaves.iter_mut() {

@@ -18,7 +18,7 @@ const REFERENCES: [(&str, Reference); 27] = [
     ("none", |text| text.to_vec()),
     ("lowercase", |text| text.iter().map(u8::to_ascii_lowercase).collect()),
     ("uppercase", |text| text.iter().map(u8::to_ascii_uppercase).collect()),
-    ("length", |text| text.iter().count().to_string().into()),
+    ("length", |text| text.len().to_string().into()),
     ("removenulls", |text| all(text, r"\x00", |_| vec![])),
     ("replacenulls", |text| all(text, r"\x00", |_| b" ".into())),
     ("removewhitespace", |text| all(text, &format!(r"{SPACE}|[\xa0\xc2]"), |_| vec![])),

@@ -15,6 +15,8 @@ const RATIO_MAX: u32 = 7;
 const MEASURED_MIN: Duration = Duration::from_millis(40);
 
 type Parse = fn(&[u8]);
+/// A body of a length.
+type Of = Box<dyn Fn(usize) -> String>;
 
 fn read_json(body: &[u8]) {
     let (mut store, bytes, text) = held(body);
@@ -93,7 +95,7 @@ fn grows_faster(parse: Parse, short: &str, long: &str) -> bool {
 fn the_work_grows_as_the_body_does() {
     let numbered =
         |count: usize, text: fn(usize) -> String| -> String { (0..count).map(text).collect() };
-    let cases: [(&str, Parse, Box<dyn Fn(usize) -> String>); 12] = [
+    let cases: [(&str, Parse, Of); 12] = [
         ("arrays", read_json, Box::new(|n| "[".repeat(n))),
         ("objects", read_json, Box::new(|n| "{\"a\":".repeat(n))),
         (
