@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,11 @@ func send(transport http.RoundTripper, to string, one prepared) (int, error) {
 	}
 	request.Host = "shop.example.com"
 	response, err := transport.RoundTrip(request)
+	if err != nil && body != nil && strings.Contains(err.Error(), "closed idle connection") {
+		// A server may close after it answered a body early; Go sends no POST again by itself.
+		request.Body = io.NopCloser(bytes.NewReader([]byte(one.Body)))
+		response, err = transport.RoundTrip(request)
+	}
 	if err != nil {
 		return 0, err
 	}

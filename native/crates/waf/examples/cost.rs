@@ -1,7 +1,7 @@
 //! What the scan alone costs: `cost PLAN.json REQUESTS.jsonl… [--memo]`. The plan is written by
 //! bench/waf-plan.ts, the requests are those of bench/waf.ts. Each request is inspected several
 //! times in small groups and the fastest time of each group counts, since machines are shared.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 

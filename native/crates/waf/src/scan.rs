@@ -70,21 +70,23 @@ pub struct Origin<'a> {
 }
 
 /// Buffers of one scan, kept from value to value.
-#[derive(Default)]
 struct Buffers<'a> {
     texts: Texts<'a>,
     /// The text of each node of the program, and how many texts there were after it.
     nodes: Vec<(usize, usize)>,
     captures: Captures,
-    sieve: Option<&'a Sieve>,
+    /// That of the phase.
+    sieve: &'a Sieve,
 }
 
 impl<'a> Scan<'a> {
     /// Every leaf of the phase over every value there is.
     pub fn phase(&mut self, phase: &'a PhasePlan, memo: &mut Memo) -> Result<(), OverBudget> {
         let mut buffers = Buffers {
-            sieve: Some(&phase.sieve),
-            ..Buffers::default()
+            texts: Texts::default(),
+            nodes: Vec::new(),
+            captures: Captures::new(),
+            sieve: &phase.sieve,
         };
         let mut present = 0u64;
         for entry in self.store.entries() {
@@ -152,14 +154,11 @@ impl<'a> Scan<'a> {
         self.budget.spend(value.len())?;
         buffers.texts.begin(value);
         buffers.nodes.clear();
-        let Some(sieve) = buffers.sieve else {
-            return Ok(());
-        };
         let plan = self.plan;
         let operators = &program.operators;
         let sifter = Sifter {
             plan,
-            sieve,
+            sieve: buffers.sieve,
             operators,
         };
         let stays = !meet(&buffers.texts.presence(0).0, &program.triggers);

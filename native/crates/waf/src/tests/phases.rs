@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{all, effort, inspection, inspection_with, plan};
+use super::{all, effort, inspection, inspection_with, plan, scan};
 use crate::{Effort, Inspection, Memo, OverBudget};
 
 #[test]
@@ -261,4 +261,10 @@ fn a_scan_ends_when_its_time_is_used_up() {
     };
     assert_eq!(exchange.scan(&plan, 2, used_up).err(), Some(OverBudget));
     assert!(exchange.scan(&plan, 2, effort(&mut memo)).is_ok());
+}
+
+#[test]
+fn a_variable_without_a_value_is_scanned_where_nothing_else_is() {
+    let rules = ["AUTH_TYPE ;  ; @rx ^$ ; p1", "AUTH_TYPE ;  ; @streq x ; p1"];
+    assert_eq!(scan(&rules, "GET /\n", 1), ["0 AUTH_TYPE="]);
 }
