@@ -38,7 +38,7 @@ fn leaves_hit_what_their_targets_name() {
         (
             "&REQUEST_HEADERS:host ;  ; !@eq 0 ; ",
             get,
-            &["0 REQUEST_HEADERS=1"],
+            &["0 REQUEST_HEADERS:host=1"],
         ),
         ("ARGS:none ;  ; !@rx x ; ", get, &[]),
         (
