@@ -2,12 +2,13 @@
  * The servers that benchmarks compare, all in front of one origin: nginx, Caddy, and the edge with
  * the WAF off and with the CRS. None of them writes an access log unless it is asked to.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { freePort, root, startEdge } from '../test/harness/edge.ts'
 
 /** The protocols by hload's names: `h1s` is HTTP/1.1 over TLS. */
@@ -50,7 +51,7 @@ export async function startField(names: readonly string[], accessLog: boolean): 
   const key = join(directory, 'key.pem')
   makeCertificate(certificate, key)
   const ground = { directory, certificate, key, origin: await freePort() }
-  const stopOrigin = await startOrigin(ground, names.includes('nginx'))
+  const stopOrigin = await startOrigin(ground)
   const starters: Readonly<Record<string, () => Promise<Contender>>> = {
     nginx: () => startNginx(ground),
     caddy: () => startCaddy(ground),
@@ -93,11 +94,14 @@ function nginx({ directory }: Ground, name: string, config: string): ChildProces
   return spawn('nginx', ['-p', directory, '-c', file, '-g', 'daemon off;'], { stdio: 'ignore' })
 }
 
-/** nginx where it is installed; else Node, which is dearer but not accounted. */
-async function startOrigin(ground: Ground, withNginx: boolean): Promise<() => void> {
+/**
+ * nginx where it is installed; else this process, which is dearer but not accounted, and must not
+ * be blocked while somebody waits for its answer.
+ */
+async function startOrigin(ground: Ground): Promise<() => void> {
   const { directory, origin } = ground
   const small = 'x'.repeat(sizes.small)
-  if (withNginx) {
+  if (spawnSync('nginx', ['-v']).status === 0) {
     mkdirSync(join(directory, 'files'))
     writeFileSync(join(directory, 'files/bulk'), Buffer.alloc(sizes.bulk, 'x'))
     const child = nginx(
@@ -207,12 +211,19 @@ export function family(pid: number): number[] {
 }
 
 /** Fails unless all contenders answer `path` alike. hload checks the status of h3: curl cannot. */
-export function proveEqual(contenders: readonly Contender[], path: string, bytes: number): void {
+export async function proveEqual(
+  contenders: readonly Contender[],
+  path: string,
+  bytes: number,
+): Promise<void> {
   for (const contender of contenders) {
     for (const protocol of contender.protocols) {
       if (protocol === 'h3') continue
       const version = protocol === 'h2' ? '--http2' : '--http1.1'
-      const body = execFileSync('curl', ['-sk', version, urlOf(contender, protocol, path)], {
+      const ask = ['-sk', '--max-time', '60', version, urlOf(contender, protocol, path)]
+      // oxlint-disable-next-line no-await-in-loop -- one after the other
+      const { stdout: body } = await promisify(execFile)('curl', ask, {
+        encoding: 'buffer',
         maxBuffer: 2 * sizes.bulk,
       })
       if (body.length !== bytes || body.some((byte) => byte !== 0x78))

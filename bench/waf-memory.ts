@@ -43,7 +43,8 @@ function tuned(routes: number): (rules: string) => string {
       `{rules: ["9421${10 + index}-942${200 + index}"]}`,
       `{tags: [attack-xss], paths: ["/r${index}/edit"]}`,
     ]
-    return `  - {name: r${index}, path: /r${index}, upstream: u, waf: {exclusions: [${exclusions.join(', ')}]}}`
+    const waf = `waf: {exclusions: [${exclusions.join(', ')}]}`
+    return `  - {name: r${index}, path: /r${index}, upstream: u, ${waf}}`
   })
   return (rules) => `waf: {rules: "${rules}", paranoia: 1}\nroutes:\n${lines.join('\n')}\n`
 }

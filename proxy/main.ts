@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, Command>> = {
   rules,
   waf,
   explain: explainCommand,
+  replay: replayCommand,
   help: showUsage,
   '--help': showUsage,
   '-h': showUsage,
@@ -105,6 +106,11 @@ async function validateCommand(args: readonly string[], terminal: Terminal): Pro
 async function explainCommand(args: readonly string[], terminal: Terminal): Promise<number> {
   const { explain } = await import('./cli/explain.ts')
   return explain(args, terminal)
+}
+
+async function replayCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { replay } = await import('./cli/replay.ts')
+  return replay(args, terminal)
 }
 
 /** Runs one command line; the exit code. */

@@ -27,8 +27,12 @@ export function refusal(request: RequestHead, policy: ContentPolicy): ErrorCode 
   if (misdirected(request, policy)) return 'MISDIRECTED_REQUEST'
   // One test for the many requests about which there is no doubt at all.
   if ((request.facts.flags & anyDoubt) === 0) return null
-  const doubted = doubts.some((doubt) => policy.refuse[doubt] && request.doubts(doubt))
-  return doubted ? 'CONTENT_REFUSED' : null
+  return refusesDoubts(request.facts.flags, policy.refuse) ? 'CONTENT_REFUSED' : null
+}
+
+/** Whether one of the doubts in a head's flags is refused. */
+export function refusesDoubts(flags: number, refuse: ContentPolicy['refuse']): boolean {
+  return doubts.some((doubt) => refuse[doubt] && (flags & doubtBits[doubt]) !== 0)
 }
 
 /**
@@ -50,8 +54,11 @@ function covers(name: string, host: string): boolean {
   return dot > 0 && host.slice(dot) === name.slice(1)
 }
 
+/** What of a request says whether its body is inspected. */
+export type BodyFacts = Pick<RequestHead, 'hasBody' | 'websocket' | 'headerAll'>
+
 /** Whether the body is held for the WAF, or streamed past it. */
-export function inspectsBody(request: RequestHead, policy: BodyPolicy): boolean {
+export function inspectsBody(request: BodyFacts, policy: BodyPolicy): boolean {
   if (!request.hasBody || policy.stream || request.websocket) return false
   // Of two Content-Type fields nobody knows which one the backend takes: any of them counts.
   const types = request.headerAll('content-type').map(mediaType)

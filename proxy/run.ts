@@ -12,7 +12,7 @@ import { EventStore } from './events/store.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
-import { startOperatorServers } from './operator.ts'
+import type { Running } from './operator.ts'
 import { Reloader, certificateSetOf } from './reload.ts'
 import type { Signals } from './signals.ts'
 import { type Snapshot, numbered, prepare } from './snapshot.ts'
@@ -111,21 +111,16 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     events,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const main = { identities, upstreams, state, watch }
-  const reloader = reloaderOf(first, supervisor, { ...parts, ...main })
+  const own = { ...parts, identities, upstreams, state, watch }
+  const reloader = reloaderOf(first, supervisor, own)
   let servers: readonly FastifyInstance[] = []
   try {
-    await supervisor.pool.start()
-    const told = { upstreams, events, state }
-    servers = await startOperatorServers({ reloader, wire, supervisor, ...told })
+    servers = await startAll({ reloader, wire, supervisor, upstreams, events, state })
     addresses ??= wire.listen()
     wire.setHealth(health.ok)
-    for (const notice of first.notices) log.warn(notice)
-    logLevels(log, first)
-    announce(config, addresses, first.rules.program)
+    announce(first, addresses, log)
     manager.ready(statusOf(reloader))
-    if (options.replaced.length === 0) options.onTaken(parts.given)
-    else reloader.startedWithout(options.replaced)
+    noteStart(reloader, parts)
     options.signals.onHangup(() => void reloader.request('SIGHUP'))
     watch?.set(first.inputs)
     return await finish(supervisor, reloader, { ...parts, state, watch })
@@ -137,6 +132,22 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     await Promise.all(servers.map((server) => server.close()))
     events.close()
   }
+}
+
+/** The workers, and meanwhile what operators talk to, where they may talk at all. */
+async function startAll(running: Running): Promise<readonly FastifyInstance[]> {
+  const { admin, status } = running.reloader.snapshot.config
+  const [operator] = await Promise.all([
+    admin === null && status === null ? null : import('./operator.ts'),
+    running.supervisor.pool.start(),
+  ])
+  return operator === null ? [] : operator.startOperatorServers(running)
+}
+
+/** A start with the configuration that was given makes it the last good one. */
+function noteStart(reloader: Reloader, { options, given }: Parts): void {
+  if (options.replaced.length === 0) options.onTaken(given)
+  else reloader.startedWithout(options.replaced)
 }
 
 /** Waits for the end, and finishes what has begun until then; the exit code. */
@@ -215,11 +226,13 @@ function listen(wire: Wire, compiling: Promise<unknown>): string[] {
   }
 }
 
-/** The line that scripts wait for. */
-function announce({ listen: wanted }: EdgeConfig, bound: string[], program: Program | null): void {
-  const [http, https] = wanted.http === null ? ['off', bound[0]] : bound
-  const rules = program === null ? 'off' : rulesName(program)
-  const line = `ready http=${http ?? 'off'} https=${https ?? 'off'} rules=${rules}`
+/** How each route is inspected, and the line that scripts wait for. */
+function announce({ config, rules, notices }: Snapshot, bound: string[], log: Logger): void {
+  for (const notice of notices) log.warn(notice)
+  logLevels(log, { config, rules })
+  const [http, https] = config.listen.http === null ? ['off', bound[0]] : bound
+  const named = rules.program === null ? 'off' : rulesName(rules.program)
+  const line = `ready http=${http ?? 'off'} https=${https ?? 'off'} rules=${named}`
   process.stdout.write(`${line}\n`)
 }
 

@@ -53,7 +53,7 @@ export function serve(exchange: Exchange, edge: Edge): Plan {
   exchange.transaction = edge.waf.begin(facts, inspection)
   const verdict = edge.waf.requestHead(exchange.transaction)
   if (verdict.action === 'needs-body') {
-    return { kind: 'read-body', maxBytes: heldBytesMax(exchange.route, inspection) }
+    return { kind: 'read-body', maxBytes: heldBytesMax(exchange, edge) }
   }
   return stopped(exchange, verdict, edge) ?? onwards(exchange, edge)
 }
@@ -63,11 +63,13 @@ export function serveBody(exchange: Exchange, status: BodyStatus, edge: Edge): P
   const { route } = exchange
   const inspection = route?.inspection ?? edge.unrouted
   const error = bodyErrors[status]
+  const heldMax = heldBytesMax(exchange, edge)
   const streams =
     status === 'over-max' &&
     inspection.overInspectMax === 'stream' &&
-    // Else it is already longer than the route takes at all.
-    heldBytesMax(route, inspection) !== route?.bodyBytesMax
+    // Else it is already longer than the route takes at all, or than the rules allow.
+    heldMax !== route?.bodyBytesMax &&
+    heldMax === inspection.inspectMaxBytes
   if (error !== null && !streams) return exchange.fail(error)
   const verdict = inspect(exchange, edge, (waf, transaction) => waf.requestBody(transaction))
   return stopped(exchange, verdict, edge) ?? onwards(exchange, edge)
@@ -158,9 +160,12 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
 
 const none: readonly number[] = []
 
-/** The most of a body that is held; what is more is over the route's limit or the WAF's. */
-function heldBytesMax(route: Route | null, { inspectMaxBytes }: InspectionPolicy): number {
-  return Math.min(inspectMaxBytes, route?.bodyBytesMax ?? Infinity)
+/** The most of a body that is held; what is more is over the limit of route, WAF or rules. */
+function heldBytesMax({ route, transaction }: Exchange, { waf, unrouted }: Edge): number {
+  const { inspectMaxBytes } = route?.inspection ?? unrouted
+  const ofRules =
+    waf === null || transaction === null ? Infinity : waf.requestBodyBytesMax(transaction)
+  return Math.min(inspectMaxBytes, route?.bodyBytesMax ?? Infinity, ofRules)
 }
 
 /** The plan of a verdict that ends the exchange; null to go on. */

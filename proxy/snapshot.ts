@@ -134,6 +134,7 @@ async function compileRules(
     geoDatabase: waf.geoDatabase,
     settings: settingsOf(waf),
     scanBudgetMs: waf.budgetMs,
+    decoding: waf.decoding,
     tunings,
     tunable: tunings.some(({ settings }) => JSON.stringify(settings) !== unset),
   }

@@ -124,7 +124,8 @@ export function judgeLevels(config: EdgeConfig, origins: Origins, program: Progr
     const { route, paranoia, detectionParanoia } = levels
     if (paranoia === null || detectionParanoia === null || detectionParanoia >= paranoia) return []
     const where = origins.get(['routes', index, 'waf', 'paranoia'])
-    const message = `route "${route}" blocks at level ${paranoia} and detects at ${detectionParanoia}`
+    const found = `blocks at level ${paranoia} and detects at ${detectionParanoia}`
+    const message = `route "${route}" ${found}`
     return [{ where, message, mend: 'raise detectionParanoia, here or in the setup files' }]
   })
   if (faults.length > 0) throw new ConfigError(faults)

@@ -174,3 +174,17 @@ test('the response is asked for when only a macro reads it', () => {
   const telling = fixture([{ ...rule, msg: 'answered %{RESPONSE_STATUS}' }], {})
   expect(prepare(telling.program).readsResponse).toBe(true)
 })
+
+const excluders: readonly (readonly [action: string, folds: boolean])[] = [
+  ['ctl:ruleRemoveById=21', true],
+  ['ctl:ruleRemoveTargetById=1-99;ARGS:x', true],
+  ['ctl:ruleRemoveById=3', false],
+  ['ctl:ruleRemoveTargetById=1-99;TX:level', false],
+]
+
+for (const [action, folds] of excluders)
+  test(`with ${action} before them the rules ${folds ? 'fold' : 'do not fold'}`, () => {
+    const before = { ...remover(action), id: 51 }
+    const { initialTx } = prepare(fixture([before, ...crs], {}).program)
+    expect(initialTx.has('level')).toBe(folds)
+  })

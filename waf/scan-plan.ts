@@ -44,6 +44,19 @@ export interface Leaf {
   readonly source: string
 }
 
+/** How far bodies with a `Content-Encoding` are decoded. */
+export interface DecodeLimits {
+  /** A body that cannot be decoded is inspected as it came; else it is a `REQBODY_ERROR`. */
+  readonly inspectRaw: boolean
+  /** Decoded bytes of one body, after each coding. */
+  readonly bodyBytesMax: number
+  /** Decoded bytes of all bodies under inspection. */
+  readonly bodiesBytesMax: number
+  /** Decoded bytes for one byte as it came. */
+  readonly ratioMax: number
+  readonly codingsMax: number
+}
+
 export interface ScanPlan {
   readonly leaves: readonly Leaf[]
   readonly limits: {
@@ -59,6 +72,7 @@ export interface ScanPlan {
     readonly bodyOverLimit: 'reject' | 'process-partial'
     /** `SecUploadFileLimit`; absent when there is none. */
     readonly uploadFilesMax?: number
+    readonly decoding: DecodeLimits
   }
   /** `SecArgumentSeparator`, one byte, default '&'. */
   readonly argumentSeparator: string

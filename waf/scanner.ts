@@ -78,6 +78,16 @@ export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest {
   return loadAddon().readRequest(raw, limits)
 }
 
+/** Reads one request of HTTP/2 or HTTP/3 from its decoded fields, as strictly as a stream does. */
+export function readFields(
+  http3: boolean,
+  fields: [string, string][],
+  body: Uint8Array,
+  limits: ReadLimits,
+): ReadRequest {
+  return loadAddon().readFields(http3, fields, body, limits)
+}
+
 /** Compiles a scan plan (JSON of `ScanPlan`) for all threads; its id, or throws with the reason. */
 export function compileScanPlan(plan: string): number {
   return loadAddon().compilePlan(plan)

@@ -98,6 +98,16 @@ export class Waf {
     return this.requestBody(transaction)
   }
 
+  /**
+   * `SecRequestBodyLimit` with the action Reject: a longer body is refused. As in ModSecurity the
+   * engine only reads its beginning when it does nothing but detect.
+   */
+  requestBodyBytesMax(transaction: Transaction): number {
+    const { settings } = transaction.program
+    const rejects = settings.requestBodyLimitAction === 'reject' && transaction.engine === 'on'
+    return rejects ? settings.requestBodyLimitBytes : Infinity
+  }
+
   /** Phase 2, over the body that the addon holds. */
   requestBody(transaction: Transaction): Verdict {
     const verdict = this.#run(transaction, 2)

@@ -136,6 +136,13 @@ export interface ReadRequest {
 
 /** Reads one HTTP/1.x request from its bytes, as strictly as a connection does. */
 export function readRequest(raw: Uint8Array, limits: ReadLimits): ReadRequest
+/** Reads one request of HTTP/2 or HTTP/3 from its decoded fields, pseudo-fields first. */
+export function readFields(
+  http3: boolean,
+  fields: [string, string][],
+  body: Uint8Array,
+  limits: ReadLimits,
+): ReadRequest
 
 /** Which match is to be told: of the matches with this leaf, variable, name and value the `nth`. Texts are Latin-1. */
 export interface TraceAsk {

@@ -1,19 +1,25 @@
-/** `edge rules`, `edge rules path`, `edge rules install`. */
+/** `edge rules`, `edge rules path`, `edge rules install`, `edge rules list`. */
 import { readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { UsageError } from '../config/faults.ts'
 import { InstallError, installRules } from '../rules-install.ts'
 import { crsVersion, installedRules, rulesFolder } from '../rules.ts'
 import { exitCodes } from './exit-codes.ts'
+import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Runs one of the three. */
+/** Runs one of them. */
 export async function rules(args: readonly string[], terminal: Terminal): Promise<number> {
   const [command = 'show', ...rest] = args
   if (command === 'install') return install(rest, terminal)
+  if (command === 'list') {
+    // The SecLang parser and all it needs are of no use to the others.
+    const { rulesList } = await import('./rules-list.ts')
+    return rulesList(rest, terminal)
+  }
   if (rest.length > 0 || (command !== 'show' && command !== 'path')) {
-    throw new UsageError(`edge rules has no command "${args.join(' ')}"; there is install and path`)
+    const known = 'there is install, list and path'
+    throw new UsageError(`edge rules has no command "${args.join(' ')}"; ${known}`)
   }
   const current = installedRules(terminal.env)
   if (current === null) {
@@ -48,10 +54,7 @@ async function install(args: readonly string[], terminal: Terminal): Promise<num
 
 function installFlags(args: readonly string[]): { from?: string; to?: string } {
   const options = { from: { type: 'string' }, to: { type: 'string' } } as const
-  try {
-    return parseArgs({ args: [...args], options, strict: true }).values
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error
-    throw new UsageError(error.message, { cause: error })
-  }
+  const { values, positionals } = parseFlags('edge rules install', args, options)
+  noPositionals('edge rules install', positionals)
+  return values
 }

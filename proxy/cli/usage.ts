@@ -8,14 +8,28 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge rules      shows the installed rules
   edge rules install [--from DIR] [--to DIR]
                   installs the OWASP CRS: the release, else Debian's package, or a local copy
+  edge rules list [--json] [RULES]
+                  every rule: id, place, phase, level, severity, tags, message
   edge waf lint [--rules DIR] [FILES…] [--json]
                   what is wrong or doubtful in SecLang files, without a server
+  edge waf test FILE|DIR… [--overrides FILE] [--include REGEX] [--http 1.1|2|3] [--json]
+                [--crs] [RULES]
+                  runs go-ftw's YAML cases against rules without a server; --crs: with the settings
+                  that the CRS's own cases presume
+                [--connect HOST:PORT|URL] [--log FILE]
+                  the same against a server: by its log, else by its statuses
+  edge waf serve [--listen ADDR:PORT|unix:PATH] [RULES]
+                  the WAF as a service: POST /evaluate, GET /health (default 0.0.0.0:9000)
   edge explain REQUEST-ID [--admin ADDR:PORT|unix:PATH] [--file FILE] [--json]
                   [--as secrule|yaml|helm]
                   tells what stopped a request and why, and the narrowest exclusion; FILE is
                   that of waf.events.file or waf.auditLogFile
+  edge replay FILE [--json] [--top N] [RULES]
+                  what the rules would block of an access log, a HAR or an audit log
   edge help       this text
   edge --version  the version
+
+RULES: [--config FILE] [--rules DIR|FILE] [--paranoia 1..4] [--waf-setup FILE]…
 
 Flags of run and validate:
   --config FILE                 edge.yaml

@@ -7,6 +7,8 @@ type Command = (args: readonly string[], terminal: Terminal) => Promise<number>
 /** Loaded when they are called: each needs the addon, or a server. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   lint: async () => (await import('./waf-lint.ts')).wafLint,
+  test: async () => (await import('./waf-test.ts')).wafTest,
+  serve: async () => (await import('./waf-serve.ts')).wafServe,
 }
 
 /** Runs one of them. */

@@ -1,4 +1,5 @@
 /** The one truth about the configuration: every key of `edge.yaml` with its meaning and default. */
+import { decoding } from './decoding-schema.ts'
 import { z } from 'zod'
 import { events } from './events-schema.ts'
 import {
@@ -124,6 +125,7 @@ const waf = z
     workerSilence: duration()
       .prefault('3s')
       .describe('A worker that has work and is silent for longer is replaced'),
+    decoding: decoding.prefault({}).describe('Bodies with a Content-Encoding'),
     collections: collections.prefault({}).describe('What rules remember beyond one request'),
     rbl: rbl.prefault({}).describe('Lookups for @rbl; a request never waits for one'),
     geoDatabase: path().nullable().prefault(null).describe('MaxMind database of @geoLookup'),

@@ -1,7 +1,7 @@
 /** Asks one endpoint whether it is well, on a connection of its own. */
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
-import { Client } from 'undici'
+import type { Client } from 'undici'
 import type { EndpointConfig } from '../wire-config.ts'
 
 /** What is asked, and of whom. */
@@ -22,7 +22,7 @@ export type Probe = (target: ProbeTarget) => Promise<string | null>
 /** A GET, by the endpoint's protocol and TLS settings. Redirects are answers, not followed. */
 export async function probe(target: ProbeTarget): Promise<string | null> {
   const { url, path, host, timeoutMs, status } = target
-  const client = clientOf(target)
+  const client = await clientOf(target)
   try {
     const answer = await client.request({
       method: 'GET',
@@ -41,7 +41,9 @@ export async function probe(target: ProbeTarget): Promise<string | null> {
   }
 }
 
-function clientOf({ url, endpoint, timeoutMs }: ProbeTarget): Client {
+async function clientOf({ url, endpoint, timeoutMs }: ProbeTarget): Promise<Client> {
+  // Loaded with the first probe: most programs have none, and every start would pay.
+  const { Client } = await import('undici')
   const { protocol, tls, addresses } = endpoint
   const inClear = tls === null
   return new Client(url, {

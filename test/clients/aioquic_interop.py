@@ -17,6 +17,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 
 REBINDS = 6
+PATH_CHALLENGE = 0x1A
 
 
 class Client(QuicConnectionProtocol):
@@ -120,6 +121,23 @@ class Run:
             for _ in range(REBINDS):
                 client.change_connection_id()
                 await client.rebind()
+                await self.ask(client)
+
+    async def deaf_migration(self):
+        """The first PATH_CHALLENGE is acknowledged and not answered, as Chromium may do."""
+        async with self.connect() as client:
+            await self.ask(client)
+            handlers = client._quic._QuicConnection__frame_handlers
+            answer, epochs = handlers[PATH_CHALLENGE]
+
+            def ignore(context, kind, buffer):
+                buffer.pull_bytes(8)
+                handlers[PATH_CHALLENGE] = (answer, epochs)
+
+            handlers[PATH_CHALLENGE] = (ignore, epochs)
+            client.change_connection_id()
+            await client.rebind()
+            for _ in range(12):
                 await self.ask(client)
 
     async def resumption(self):

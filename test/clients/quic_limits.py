@@ -177,6 +177,9 @@ class Half:
         if kind(packet) == RETRY:
             quic.receive_datagram(packet, sender, now=time.monotonic())
             return "retry"
+        quic.receive_datagram(packet, sender, now=time.monotonic())
+        if quic._close_event:
+            return f"close {quic._close_event.error_code:#x}"
         return "open" if kind(packet) == INITIAL else "something else"
 
 

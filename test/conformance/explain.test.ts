@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { readCases } from '../../proxy/regression/cases.ts'
 import { crsDirectory } from '../harness/edge.ts'
-import { readCases } from './crs/cases.ts'
 import { proveExclusions, startExplainedEdge } from './explain/run.ts'
 
 const crs = crsDirectory()
@@ -18,7 +18,7 @@ test.runIf(crs).each([['secrule'], ['yaml']] as const)(
     const started = await startExplainedEdge(form)
     if (!started || !crs) throw new Error('the edge did not start')
     try {
-      const cases = readCases(join(crs, 'tests')).filter((_, index) => index % 8 === 0)
+      const cases = readCases([join(crs, 'tests')]).filter((_, index) => index % 8 === 0)
       expect(await proveExclusions(started, cases)).toEqual([])
     } finally {
       await started.stop()

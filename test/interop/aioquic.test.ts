@@ -58,6 +58,7 @@ test.each([
   ['plain', 'new_ids', ok(12)],
   ['plain', 'rebinding', ok(7)],
   ['plain', 'migration', ok(7)],
+  ['plain', 'deaf_migration', ok(13)],
   ['plain', 'resumption', { ...ok(5), resumed: true, early: false }],
   ['retry', 'resumption', { ...ok(5), resumed: true, early: false }],
   ['plain', 'early', { ...ok(2), resumed: true, early: false }],

@@ -30,7 +30,10 @@ function answer(message: CompileAnswer): void {
 
 function run({ options, cacheFolder }: CompileOrder): void {
   const ruleset = loadRuleset(options)
-  const limits = { scanBudgetMs: options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs }
+  const limits = {
+    scanBudgetMs: options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs,
+    decoding: options.decoding ?? defaultCompileLimits.decoding,
+  }
   const plans = new Map<number, string>()
   const compilePlan = (json: string): number => {
     const id = compileScanPlan(json)

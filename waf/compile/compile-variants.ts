@@ -1,4 +1,4 @@
-/** The variants of a program that tunings ask for, each over as much of the first as it can share. */
+/** The variants of a program that tunings ask for; each shares what it can with the first. */
 import assert from 'node:assert'
 import { liveLeaves } from '../prune.ts'
 import { prepareUnfolded, replaceRule, specialize } from '../prepared.ts'

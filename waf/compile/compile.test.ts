@@ -3,7 +3,7 @@ import type { LinkTest, Program } from '../program.ts'
 import type { Leaf, ScanPlan, Target } from '../scan-plan.ts'
 import { SecLangError } from '../seclang/faults.ts'
 import { parseSecLang } from '../seclang/parser.ts'
-import { compile } from './compile.ts'
+import { compile, defaultCompileLimits } from './compile.ts'
 
 interface Compiled {
   readonly program: Program
@@ -138,17 +138,18 @@ test('the plan carries the settings', () => {
     SecArgumentsLimit 5
     SecRequestBodyJsonDepthLimit 6
     SecRequestBodyLimit 7
+    SecRequestBodyNoFilesLimit 8
     SecRequestBodyAccess Off
     SecResponseBodyAccess On`)
   expect(plan).toEqual({
     leaves: [],
     limits: {
-      scanBudgetMs: 250,
+      ...defaultCompileLimits,
       argumentsMax: 5,
       jsonDepthMax: 6,
       bodyBytesMax: 7,
       bodyOverLimit: 'reject',
-      noFilesBytesMax: 1_048_576,
+      noFilesBytesMax: 8,
     },
     argumentSeparator: ';',
     requestBodyAccess: false,

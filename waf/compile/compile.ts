@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
-import type { Leaf, ScanPlan } from '../scan-plan.ts'
+import type { DecodeLimits, Leaf, ScanPlan } from '../scan-plan.ts'
 import { reasonOf, SecLangError } from '../seclang/faults.ts'
 import type { Tuning } from '../tuning/tuning.ts'
 import { compileVariants } from './compile-variants.ts'
@@ -15,10 +15,20 @@ export type CompilePlan = (json: string) => number
 export interface CompileLimits {
   /** CPU time that one scan may take. */
   readonly scanBudgetMs: number
+  readonly decoding: DecodeLimits
 }
 
 /** Far above what a clean request costs and far below what a client waits for. */
-export const defaultCompileLimits: CompileLimits = { scanBudgetMs: 250 }
+export const defaultCompileLimits: CompileLimits = {
+  scanBudgetMs: 250,
+  decoding: {
+    inspectRaw: false,
+    bodyBytesMax: 10_485_760,
+    bodiesBytesMax: 67_108_864,
+    ratioMax: 100,
+    codingsMax: 3,
+  },
+}
 
 const PHASES = [1, 2, 3, 4, 5] as const
 
@@ -135,6 +145,7 @@ function scanPlan(
       jsonDepthMax: settings.requestBodyJsonDepthLimit,
       bodyBytesMax: settings.requestBodyLimitBytes,
       noFilesBytesMax: settings.requestBodyNoFilesLimitBytes,
+      decoding: limits.decoding,
       bodyOverLimit: settings.requestBodyLimitAction,
       ...(settings.uploadFileLimit === null ? {} : { uploadFilesMax: settings.uploadFileLimit }),
     },

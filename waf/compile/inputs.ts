@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { addonFile } from '../../native/load.ts'
+import { addonFile } from '../../native/addon-file.ts'
 import { matchedFiles } from '../seclang/include.ts'
 import { rulesetFiles } from '../seclang/load.ts'
 import type { CompileOptions } from './compile-on-thread.ts'
@@ -52,7 +52,7 @@ export function compilationName(options: CompileOptions): string {
 function engineState(): string {
   const library = fileURLToPath(new URL('..', import.meta.url))
   const sources = readdirSync(library, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.ts$/.test(name) && !name.endsWith('.test.ts'))
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .toSorted()
     .map((name) => join(library, name))
   const states = [addonFile(), ...sources].map((file) => {

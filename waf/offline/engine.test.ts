@@ -136,6 +136,28 @@ test('a response is made for a raw request', () => {
   expect(answered).toMatchObject({ inspected: { verdict: { action: 'deny', ruleId: 5 } } })
 })
 
+test('persistent collections outlive a request, and expire by the clock of the requests', () => {
+  const counting = createEngine([
+    {
+      file: 'count.conf',
+      text: `
+SecRuleEngine On
+SecAction "id:1,phase:1,pass,nolog,initcol:ip=%{REMOTE_ADDR},setvar:ip.n=+1,expirevar:ip.n=60"
+SecRule IP:n "@ge 2" "id:2,phase:1,deny"`,
+    },
+  ])
+  const at = (timeMs: number, peer = '192.0.2.1'): string =>
+    counting.inspect(request('/', { timeMs, peer })).verdict.action
+  const hour = 3_600_000
+  expect([at(0), at(1_000), at(1_000, '192.0.2.2'), at(hour)]).toEqual([
+    'pass',
+    'deny',
+    'pass',
+    'pass',
+  ])
+  counting.close()
+})
+
 test('rules that do not compile are refused with file and line', () => {
   const wrong = [{ file: 'wrong.conf', text: '\nSecRule ARGS "@rx (" "id:1,phase:2,pass"' }]
   expect(() => createEngine(wrong)).toThrow(SecLangError)

@@ -2,7 +2,12 @@
  * The engine without a server: rules in, one request after the other, verdicts out. Everything but
  * the sockets is what production runs: the same compiler, facade, scanner and native inspection.
  */
-import type { OfflinePort, ReadLimits, ReadRefusal } from '../../native/addon/index.d.ts'
+import type {
+  OfflinePort,
+  ReadLimits,
+  ReadRefusal,
+  ReadRequest,
+} from '../../native/addon/index.d.ts'
 import { compile, defaultCompileLimits } from '../compile/compile.ts'
 import type { ExchangeFacts } from '../facts.ts'
 import type { LineSink } from '../log-file.ts'
@@ -14,6 +19,8 @@ import {
   compileScanPlan,
   createOfflinePort,
   dropScanPlan,
+  openCollectionStore,
+  readFields,
   readRequest,
 } from '../scanner.ts'
 import { loadRuleset } from '../seclang/load.ts'
@@ -86,6 +93,14 @@ export interface RawRequest extends OfflineRequest {
   readonly doubts: number
 }
 
+/** A request as HTTP/2 and HTTP/3 carry it. */
+export interface FieldRequest {
+  readonly http3: boolean
+  /** Pseudo-fields first. */
+  readonly fields: Headers
+  readonly body: Uint8Array
+}
+
 /** How an engine is to work; what is left out is as `edge run` has it. */
 export interface EngineOptions {
   readonly mode?: WafMode
@@ -117,7 +132,8 @@ export function createEngine(
 ): OfflineEngine {
   const ruleset = isTexts(source) ? parseSecLang(source) : loadRuleset(source)
   const scanBudgetMs = options.scanBudgetMs ?? defaultCompileLimits.scanBudgetMs
-  return new OfflineEngine(compile(ruleset, compileScanPlan, { scanBudgetMs }), options)
+  const limits = { ...defaultCompileLimits, scanBudgetMs }
+  return new OfflineEngine(compile(ruleset, compileScanPlan, limits), options)
 }
 
 function isTexts(
@@ -133,6 +149,7 @@ export class OfflineEngine {
   readonly #port: OfflinePort = createOfflinePort()
   readonly #waf: Waf
   #count = 0
+  #nowMs = 0
 
   constructor(program: Program, options: EngineOptions = {}) {
     this.program = program
@@ -142,11 +159,14 @@ export class OfflineEngine {
       scanner: new AddonScanner(this.#port),
       log: options.log ?? null,
       audit: options.audit ?? null,
+      // Of its own, on the clock of the requests: a log of yesterday expires as it did then.
+      collections: { store: openCollectionStore('own'), now: () => this.#nowMs },
     })
   }
 
   /** The life of one exchange, all phases; with a response those that look at it, too. */
   inspect(request: OfflineRequest, response: OfflineResponse | null = null): Inspected {
+    this.#nowMs = request.timeMs ?? Date.now()
     const handle = this.#begin(request)
     try {
       const facts = factsOf(handle, request, `offline-${this.#count}`)
@@ -169,7 +189,28 @@ export class OfflineEngine {
     from: Pick<OfflineRequest, 'peer' | 'peerPort' | 'local' | 'localPort'> = {},
     respond: (request: RawRequest) => OfflineResponse | null = () => null,
   ): RawInspected {
-    const read = readRequest(raw, this.#options.readLimits ?? defaultReadLimits)
+    return this.#inspectRead(readRequest(raw, this.#readLimits), from, respond)
+  }
+
+  /** Reads a request of HTTP/2 or HTTP/3 from its fields, pseudo-fields first. */
+  inspectFields(
+    { http3, fields, body }: FieldRequest,
+    from: Pick<OfflineRequest, 'peer' | 'peerPort' | 'local' | 'localPort'> = {},
+    respond: (request: RawRequest) => OfflineResponse | null = () => null,
+  ): RawInspected {
+    const pairs = fields.map(([name, value]): [string, string] => [name, value])
+    return this.#inspectRead(readFields(http3, pairs, body, this.#readLimits), from, respond)
+  }
+
+  get #readLimits(): ReadLimits {
+    return this.#options.readLimits ?? defaultReadLimits
+  }
+
+  #inspectRead(
+    read: ReadRequest,
+    from: Pick<OfflineRequest, 'peer' | 'peerPort' | 'local' | 'localPort'>,
+    respond: (request: RawRequest) => OfflineResponse | null,
+  ): RawInspected {
     if (read.refusal !== undefined) return { kind: 'refused', refusal: read.refusal }
     const { method, target, protocol, headers, authority, hasBody, doubts } = read
     const body: OfflineRequest['body'] = read.bodyComplete ? read.body : 'incomplete'

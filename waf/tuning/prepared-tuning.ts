@@ -1,6 +1,6 @@
 /** A route's exclusions ready to run: which rules go, and what others do not see, by request. */
 import type { StandingExclusions, TargetTest } from '../exclusions.ts'
-import { noExclusions } from '../exclusions.ts'
+import { isAction, noExclusions } from '../exclusions.ts'
 import { hidesTx } from '../removals.ts'
 import type { Rule } from '../rule.ts'
 import { compileExclusionTarget } from './exclusion-target.ts'
@@ -16,9 +16,11 @@ export interface RequestScope {
 }
 
 /** True when the exclusion names the rule. */
-export function selects(exclusion: Exclusion, rule: Rule): boolean {
+function selects(exclusion: Exclusion, rule: Rule): boolean {
+  // What holds for some requests only is a `ctl:ruleRemoveById`, which lets a SecAction run.
+  const byId = !isScoped(exclusion) || exclusion.targets.length > 0 || !isAction(rule)
   return (
-    exclusion.rules.some(({ first, last }) => rule.id >= first && rule.id <= last) ||
+    (byId && exclusion.rules.some(({ first, last }) => rule.id >= first && rule.id <= last)) ||
     exclusion.tags.some((tag) => rule.tags.includes(tag))
   )
 }

@@ -1,7 +1,9 @@
 //! `OfflinePort` and `readRequest` of index.d.ts: inspection without a server, by the same code.
 
 use bytes::{Bytes, BytesMut};
-use edge_http_policy::{BodyEvent, BodyReader, Head, HeadLimits, Refusal, Version, read_head};
+use edge_http_policy::{
+    BodyEvent, BodyReader, Framing, Head, HeadLimits, Refusal, Version, head_from_fields, read_head,
+};
 use edge_waf::{Inspection, RequestFacts, latin1};
 use edge_wire::ErrorCode;
 use napi::bindgen_prelude::{Uint8Array, Uint8ArraySlice};
@@ -40,6 +42,16 @@ pub struct ReadLimits {
     pub head_bytes_max: u32,
     pub line_bytes_max: u32,
     pub header_count_max: u32,
+}
+
+impl From<ReadLimits> for HeadLimits {
+    fn from(limits: ReadLimits) -> HeadLimits {
+        HeadLimits {
+            bytes_max: limits.head_bytes_max as usize,
+            line_bytes_max: limits.line_bytes_max as usize,
+            count_max: limits.header_count_max as usize,
+        }
+    }
 }
 
 /// `ReadRefusal` of index.d.ts.
@@ -258,15 +270,46 @@ fn inspect(request: &OfflineRequest) -> Inspection {
 #[napi]
 pub fn read_request(raw: Uint8Array, limits: ReadLimits) -> napi::Result<ReadRequest> {
     guarded(|| {
-        let limits = HeadLimits {
-            bytes_max: limits.head_bytes_max as usize,
-            line_bytes_max: limits.line_bytes_max as usize,
-            count_max: limits.header_count_max as usize,
-        };
         let mut buffer = BytesMut::from(raw.as_ref());
-        Ok(match read_head(&mut buffer, &limits) {
+        Ok(match read_head(&mut buffer, &limits.into()) {
             Ok(Some(head)) => request_of(&head, &mut buffer),
             Ok(None) => refused(refusal_of(Refusal::BadRequest("the head is not complete"))),
+            Err(refusal) => refused(refusal_of(refusal)),
+        })
+    })
+}
+
+/// Reads one request of HTTP/2 or HTTP/3 as a stream would, from its decoded fields.
+#[napi]
+pub fn read_fields(
+    http3: bool,
+    fields_in: Vec<Vec<String>>,
+    body: Uint8Array,
+    limits: ReadLimits,
+) -> napi::Result<ReadRequest> {
+    guarded(|| {
+        let version = if http3 {
+            Version::Http3
+        } else {
+            Version::Http2
+        };
+        let fields = fields(&fields_in).into_iter();
+        let fields = fields.map(|(name, value)| (Bytes::from(name), Bytes::from(value)));
+        let head = head_from_fields(version, fields, body.is_empty(), &limits.into());
+        Ok(match head {
+            Ok(head) => {
+                let announced = match head.framing {
+                    Framing::Length(length) => length == body.len() as u64,
+                    _ => true,
+                };
+                let wrong = Refusal::BadRequest("content-length is not that of the body");
+                let outcome = if announced {
+                    Ok(true)
+                } else {
+                    Err(refusal_of(wrong))
+                };
+                read_request_of(&head, body, outcome)
+            }
             Err(refusal) => refused(refusal_of(refusal)),
         })
     })
@@ -283,6 +326,14 @@ fn request_of(head: &Head, rest: &mut BytesMut) -> ReadRequest {
             Err(refusal) => break Err(refusal_of(refusal)),
         }
     };
+    read_request_of(head, body.into(), outcome)
+}
+
+fn read_request_of(
+    head: &Head,
+    body: Uint8Array,
+    outcome: Result<bool, ReadRefusal>,
+) -> ReadRequest {
     let headers = head.headers.iter();
     ReadRequest {
         refusal: None,
@@ -300,7 +351,7 @@ fn request_of(head: &Head, rest: &mut BytesMut) -> ReadRequest {
             .map(|header| vec![text_of(&header.name), text_of(&header.value)])
             .collect(),
         has_body: head.framing.has_body(),
-        body: body.into(),
+        body,
         body_complete: matches!(outcome, Ok(true)),
         body_refusal: outcome.err(),
         doubts: head.doubts.0,

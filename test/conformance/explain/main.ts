@@ -3,8 +3,8 @@
  * every case of the regression set. Prints what is not as it must be; exit 3 when there is any.
  */
 import { join } from 'node:path'
+import { readCases } from '../../../proxy/regression/cases.ts'
 import { crsDirectory } from '../../harness/edge.ts'
-import { readCases } from '../crs/cases.ts'
 import { blocks } from './blocks.ts'
 import { type Form, proveExclusions, startExplainedEdge } from './run.ts'
 
@@ -12,7 +12,7 @@ async function prove(form: Form, crs: string): Promise<number> {
   const started = await startExplainedEdge(form)
   if (started === null) return 2
   try {
-    const cases = readCases(join(crs, 'tests'))
+    const cases = readCases([join(crs, 'tests')])
     const faults = await proveExclusions(started, cases)
     for (const fault of faults) console.log(`FAIL ${fault}`)
     console.log(`${form}: ${blocks.length} blocks, ${cases.length} cases: ${faults.length} faults`)

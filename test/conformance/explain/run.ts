@@ -4,12 +4,12 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse } from 'yaml'
+import type { RegressionCase } from '../../../proxy/regression/cases.ts'
+import { h1Transport } from '../../../proxy/regression/transports.ts'
 import { type Backend, startBackend } from '../../harness/backend.ts'
 import { crsDirectory, logFrom, type RunningEdge, startEdge } from '../../harness/edge.ts'
 import { explainedSoon } from '../../harness/explained.ts'
 import { metric, until } from '../../harness/wait.ts'
-import type { RegressionCase } from '../crs/cases.ts'
-import { transport } from '../crs/transports.ts'
 import { type Block, blocks, type Sent } from './blocks.ts'
 
 /** As what the exclusions are pasted. */
@@ -132,7 +132,7 @@ async function verdictsOf(
   cases: readonly RegressionCase[],
   edge: RunningEdge,
 ): Promise<ReadonlyMap<string, string>> {
-  const way = transport('h1', edge.httpPort, edge.httpsPort)
+  const way = h1Transport({ host: '127.0.0.1', port: edge.httpPort, tls: false })
   const verdicts = new Map<string, string>()
   try {
     for (const one of cases) {

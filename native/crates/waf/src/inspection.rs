@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::bodies::{self, Arguments, Body, BodyProcessor, ParseLimits};
+use crate::bodies::content_coding::{self, Encoded, Extent};
+use crate::bodies::{self, Arguments, Body, BodyProcessor, OVER_NO_FILES_LIMIT, ParseLimits};
 use crate::hits::{Hit, Hits, NO_LEAF};
 use crate::latin1::latin1;
 use crate::plan::Plan;
@@ -18,6 +19,7 @@ use crate::variable::{Slot, Variable};
 /// Room for a usual head: its bytes twice, names and values.
 const HEAD_BYTES: usize = 4096;
 const HEAD_ENTRIES: usize = 96;
+const CONTENT_ENCODING: &[u8] = b"content-encoding";
 
 /// Why a leaf was not evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl From<OverBudget> for EvaluateError {
     }
 }
 
-/// The request body as the wire handed it over.
+/// A body as the wire handed it over.
 struct HeldBody {
     bytes: Bytes,
     complete: bool,
@@ -46,12 +48,12 @@ pub struct Inspection {
     arguments: Arguments,
     query_read: bool,
     processor: Option<BodyProcessor>,
-    force_body_variable: bool,
     /// `ctl:requestBodyAccess`, over what the plan says.
     body_access: Option<bool>,
     body: Option<HeldBody>,
     body_read: bool,
-    response_body_held: bool,
+    response_body: Option<HeldBody>,
+    response_body_read: bool,
     hits: Hits,
 }
 
@@ -70,11 +72,11 @@ impl Inspection {
             arguments: Arguments::default(),
             query_read: false,
             processor: None,
-            force_body_variable: false,
             body_access: None,
             body: None,
             body_read: false,
-            response_body_held: false,
+            response_body: None,
+            response_body_read: false,
             hits: Hits::default(),
         };
         let content_type = inspection.content_type();
@@ -87,10 +89,9 @@ impl Inspection {
         self.choose_processor(BodyProcessor::from_name(name));
     }
 
-    /// `ctl:forceRequestBodyVariable`.
-    pub fn force_body_variable(&mut self, on: bool) {
-        self.force_body_variable = on;
-    }
+    /// `ctl:forceRequestBodyVariable`: as in ModSecurity 3 `REQUEST_BODY` is there whenever there
+    /// is a body, whoever reads it, so that no rule has to force it.
+    pub fn force_body_variable(&mut self, _on: bool) {}
 
     /// `ctl:requestBodyAccess`: whether phase 2 reads the body. Before its scan.
     pub fn set_body_access(&mut self, on: bool) {
@@ -123,11 +124,13 @@ impl Inspection {
         }
     }
 
-    /// Takes the response body in, once.
-    pub fn set_response_body(&mut self, body: &Bytes, complete: bool) {
-        if !self.response_body_held {
-            self.response_body_held = true;
-            response::fill_body(&mut self.store, body.clone(), complete);
+    /// Takes the response body in, once; it is decoded by the next scan.
+    pub fn set_response_body(&mut self, bytes: &Bytes, complete: bool) {
+        if !self.response_body_read && self.response_body.is_none() {
+            self.response_body = Some(HeldBody {
+                bytes: bytes.clone(),
+                complete,
+            });
         }
     }
 
@@ -183,6 +186,7 @@ impl Inspection {
             return &self.hits;
         };
         self.read_query(&ParseLimits::default());
+        self.read_response_body(&ParseLimits::default());
         if variable.is_full_request() {
             self.fill_full_request();
         }
@@ -238,15 +242,34 @@ impl Inspection {
             self.body_read = true;
             self.read_body(plan.limits());
         }
+        self.read_response_body(plan.limits());
         if plan.wants_full_request() {
             self.fill_full_request();
         }
     }
 
+    /// What can not be decoded is shown as it came, with `OUTBOUND_DATA_ERROR`.
+    fn read_response_body(&mut self, limits: &ParseLimits) {
+        let Some(body) = self.response_body.take() else {
+            return;
+        };
+        self.response_body_read = true;
+        let encoded = Encoded {
+            field: &self
+                .store
+                .joined_headers(Slot::ResponseHeaders, CONTENT_ENCODING),
+            bytes: &body.bytes,
+            extent: Extent::Prefix,
+        };
+        let decoded = content_coding::decode(&encoded, &limits.decode);
+        let complete = body.complete && decoded.is_ok();
+        response::fill_body(&mut self.store, decoded.unwrap_or(body.bytes), complete);
+    }
+
     fn fill_full_request(&mut self) {
         if self.body_read && self.store.first(Slot::FullRequest).is_none() {
-            let body = self.body.as_ref().map(|body| body.bytes.clone());
-            request::fill_full_request(&mut self.store, &body.unwrap_or_default());
+            let body = self.store.request_body();
+            request::fill_full_request(&mut self.store, &body);
         }
     }
 
@@ -308,28 +331,50 @@ impl Inspection {
                 .slice(..body.bytes.len().min(limits.body_bytes_max))
         });
         let bytes = bytes.unwrap_or_default();
+        let encoded = Encoded {
+            field: &self
+                .store
+                .joined_headers(Slot::RequestHeaders, CONTENT_ENCODING),
+            bytes: &bytes,
+            extent: if complete {
+                Extent::Whole
+            } else {
+                Extent::Received
+            },
+        };
+        let decoded = content_coding::decode(&encoded, &limits.decode);
+        let undecodable = decoded
+            .as_ref()
+            .err()
+            .filter(|_| !limits.decode.inspect_raw);
+        let undecodable = undecodable.map(|error| format!("Content-Encoding error: {error}"));
+        let bytes = decoded.unwrap_or(bytes);
+        let complete = complete && bytes.len() <= limits.body_bytes_max;
+        let bytes = bytes.slice(..bytes.len().min(limits.body_bytes_max));
         self.store
             .set(Slot::InboundDataError, if complete { b"0" } else { b"1" });
         let text = self.store.hold_request_body(bytes.clone());
-        let outcome = self.parse_body(
-            Body {
-                bytes: &bytes,
-                text,
-            },
-            limits,
-        );
-        // Of a multipart body REQUEST_BODY would be the files as well, and of XML the element
-        // names, which rules on it were not written for: it takes ctl:forceRequestBodyVariable.
-        let structured = matches!(
-            self.processor,
-            Some(BodyProcessor::Multipart | BodyProcessor::Xml)
-        );
-        if !bytes.is_empty() && (!structured || self.force_body_variable) {
-            self.store.set_text(Slot::RequestBody, text);
-        }
+        let body = Body {
+            bytes: &bytes,
+            text,
+        };
+        let multipart = self.processor == Some(BodyProcessor::Multipart);
+        let over_limit = !multipart && bytes.len() > limits.no_files_bytes_max;
+        let outcome = match undecodable {
+            Some(reason) => Err(reason),
+            None if over_limit => Err(OVER_NO_FILES_LIMIT.to_owned()),
+            None => self.parse_body(body, limits),
+        };
         if !bytes.is_empty() {
+            self.store.set_text(Slot::RequestBody, text);
             let length = self.store.number(bytes.len() as u64);
             self.store.set_text(Slot::RequestBodyLength, length);
+        }
+        if outcome
+            .as_ref()
+            .is_err_and(|reason| reason.ends_with(OVER_NO_FILES_LIMIT))
+        {
+            self.store.set(Slot::InboundDataError, b"1");
         }
         let error = outcome.err().or_else(|| {
             self.arguments

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod fuzz;
 pub mod geo;
 mod hits;
 mod inspection;
@@ -26,6 +27,8 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use fuzz::{fuzz_body, fuzz_transformations};
 pub use hits::{Hit, Hits};
 pub use inspection::{EvaluateError, Inspection, match_text};
 pub use latin1::latin1;

@@ -173,6 +173,19 @@ impl Store {
         }
     }
 
+    /// The request body that is held.
+    pub fn request_body(&self) -> Bytes {
+        self.request_body.clone()
+    }
+
+    /// The values of all headers of this lower-case name, joined by commas (RFC 9110 §5.3).
+    pub fn joined_headers(&self, slot: Slot, name: &[u8]) -> Vec<u8> {
+        let headers = self.entries.iter().filter(|entry| entry.slot == slot);
+        let named = headers.filter(|entry| self.bytes(entry.name).eq_ignore_ascii_case(name));
+        let values: Vec<&[u8]> = named.map(|entry| self.bytes(entry.value)).collect();
+        values.join(&b',')
+    }
+
     /// The response body that was taken in; empty when there is none.
     pub fn response_body(&self) -> &[u8] {
         &self.response_body

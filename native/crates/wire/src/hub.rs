@@ -7,7 +7,7 @@ use crate::mailbox::{AfterLoss, Seat};
 use crate::outbox::{Outbox, Worklist};
 use crate::port::Port;
 use crate::record::{Outcome, Record, Refused};
-use crate::slot::{Held, Slot, Wake};
+use crate::slot::{Held, Posted, Slot, Wake};
 use crate::stats::Stats;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -97,14 +97,17 @@ impl Hub {
     /// Reports how an exchange ended, to its worker, or to another when that one is gone.
     pub(crate) fn outcome(&self, worklist: &Worklist, exchange: &Arc<Exchange>, outcome: Outcome) {
         let outcome = Arc::new(outcome);
-        if let Some(seat) = exchange.mailbox.finish()
-            && self
-                .slot(seat.slot)
-                .is_some_and(|slot| slot.post_outcome(seat, &outcome))
-        {
-            return worklist.mark_later(seat.slot);
+        let seat = exchange.mailbox.finish();
+        let slot = seat.and_then(|seat| Some((seat, self.slot(seat.slot)?)));
+        let posted = slot.map(|(seat, slot)| {
+            let posted = slot.post_outcome(seat, &outcome, self.queue_max);
+            (seat, posted)
+        });
+        match posted {
+            Some((seat, Posted::Queued)) => worklist.mark_later(seat.slot),
+            Some((_, Posted::Lost)) => self.stats.records_lost.add(1),
+            Some((_, Posted::Gone)) | None => self.orphan(exchange.clone(), outcome),
         }
-        self.orphan(exchange.clone(), outcome);
     }
 
     /// Records a refusal with any worker.
@@ -130,6 +133,7 @@ impl Hub {
                 queued,
                 outcome,
                 orphan,
+                ..
             },
         ) in held
         {

@@ -9,7 +9,7 @@ use crate::mailbox::News;
 use crate::outbox::Worklist;
 use crate::plan::Plan;
 use crate::port::{Port, Taken};
-use crate::record::Outcome;
+use crate::record::{Outcome, Record};
 use bytes::BytesMut;
 use edge_http_policy::{HeadLimits, read_head};
 use std::future::Future;
@@ -225,4 +225,37 @@ fn the_outcome_of_a_forwarded_exchange_goes_to_another_worker() {
     let (words, _) = take(&mut second);
     assert_eq!(words[2] & 16, 16, "orphan");
     assert_eq!(words[21], 3, "its outcome follows");
+}
+
+#[test]
+fn what_ended_before_a_worker_saw_it_takes_no_place_from_others() {
+    let bench = bench(1);
+    let port = bench.attach(0);
+    let end = |exchange: &Arc<Exchange>| {
+        bench
+            .hub
+            .outcome(&bench.worklist, exchange, Outcome::default());
+    };
+    let full = || bench.hub.submit(&bench.worklist, &exchange()) == Err(ErrorCode::WafQueueFull);
+    let waiting: Vec<_> = (0..100).map(|_| bench.submit()).collect();
+    assert!(full());
+    waiting.iter().for_each(end);
+    let later: Vec<_> = (0..100).map(|_| bench.submit()).collect();
+    assert!(full());
+    // So many are remembered for the log, no more.
+    later.iter().take(60).for_each(end);
+    assert_eq!(bench.hub.stats.records_lost.get(), 60);
+    // Their handles are used again before the worker comes to what they left in the queue.
+    let last: Vec<_> = (0..60).map(|_| bench.submit()).collect();
+    assert!(full());
+    let (slot, mut records) = (bench.hub.slot(0).unwrap(), Vec::new());
+    slot.take(port.generation(), &mut records);
+    let heads = records
+        .iter()
+        .filter(|it| matches!(it, Record::Head { .. }));
+    let orphans = records
+        .iter()
+        .filter(|it| matches!(it, Record::Orphan { .. }));
+    assert_eq!((heads.count(), orphans.count()), (100, 100));
+    assert_eq!((records.len(), last.len()), (200, 60));
 }

@@ -15,9 +15,11 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 /// Records in one batch: bounds the worker's buffer and the latency of the first of them.
 const BATCH_RECORDS_MAX: usize = 256;
 
-/// An exchange that the worker knows.
+/// An exchange that the worker knows, or whose head waits for it.
 pub struct Held {
     pub exchange: Arc<Exchange>,
+    /// Times a worker died over it, while its head is in the queue.
+    attempt: Option<u32>,
     /// Records that want an answer and have none.
     pub awaiting: u32,
     /// Those of them still in the queue.
@@ -28,9 +30,10 @@ pub struct Held {
 }
 
 impl Held {
-    fn new(exchange: Arc<Exchange>) -> Held {
+    fn new(exchange: Arc<Exchange>, attempt: Option<u32>) -> Held {
         Held {
             exchange,
+            attempt,
             awaiting: 0,
             queued: 0,
             outcome: None,
@@ -39,12 +42,32 @@ impl Held {
     }
 }
 
+/// What waits in a slot's queue.
+enum Queued {
+    /// The head of the exchange with that handle. Stale when the exchange was forgotten meanwhile;
+    /// should another have its handle by then, the head of that one goes in its place.
+    Head(u32),
+    Record(Record),
+}
+
+/// What became of an outcome.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Posted {
+    Queued,
+    /// The worker is gone.
+    Gone,
+    /// It had no room for it.
+    Lost,
+}
+
 /// What the slot's lock guards.
 #[derive(Default)]
 pub struct SlotState {
     pub generation: u32,
     wake: Option<Wake>,
-    queue: VecDeque<Record>,
+    queue: VecDeque<Queued>,
+    /// Exchanges that ended while their heads were in the queue.
+    abandoned: u32,
     held: Slab<Held>,
     signalled: bool,
     /// When the worker last took or answered, or when work came to an idle worker.
@@ -93,6 +116,7 @@ impl Slot {
         let wake = state.wake.take();
         let queue = std::mem::take(&mut state.queue);
         let held = std::mem::take(&mut state.held);
+        state.abandoned = 0;
         drop(state);
         drop((wake, queue)); // both may run foreign drops: outside the lock
         Some(held)
@@ -122,16 +146,10 @@ impl Slot {
         if !exchange.mailbox.seat_at(seat) {
             return Some(false);
         }
-        state.held.insert(Held::new(exchange.clone()));
         let attempt = exchange.mailbox.losses();
-        self.push(
-            &mut state,
-            Record::Head {
-                handle,
-                attempt,
-                exchange: exchange.clone(),
-            },
-        );
+        let held = Held::new(exchange.clone(), Some(attempt));
+        state.held.insert(held);
+        self.push(&mut state, Some(handle), Queued::Head(handle));
         Some(true)
     }
 
@@ -141,18 +159,16 @@ impl Slot {
         if state.wake.is_none() {
             return false;
         }
-        let mut held = Held::new(exchange.clone());
+        let mut held = Held::new(exchange.clone(), None);
         (held.outcome, held.orphan) = (Some(outcome.clone()), true);
         let handle = handle_of(state.held.insert(held));
         let (exchange, outcome) = (exchange.clone(), outcome.clone());
-        self.push(
-            &mut state,
-            Record::Orphan {
-                handle,
-                exchange,
-                outcome,
-            },
-        );
+        let record = Record::Orphan {
+            handle,
+            exchange,
+            outcome,
+        };
+        self.push(&mut state, Some(handle), Queued::Record(record));
         true
     }
 
@@ -161,26 +177,36 @@ impl Slot {
         let Some(mut state) = self.lock_live(seat.generation) else {
             return false;
         };
-        self.push(&mut state, record);
+        self.push(&mut state, record.handle(), Queued::Record(record));
         true
     }
 
-    /// Queues the outcome of the exchange at `seat`.
-    pub fn post_outcome(&self, seat: Seat, outcome: &Arc<Outcome>) -> bool {
+    /// Queues the outcome of the exchange at `seat`. An exchange that ended before the worker saw
+    /// its head waits for nothing: it takes no place from those that do, and the worker learns head
+    /// and outcome in one, for the log, of up to `abandoned_max` of them.
+    pub fn post_outcome(&self, seat: Seat, outcome: &Arc<Outcome>, abandoned_max: u32) -> Posted {
         let Some(mut state) = self.lock_live(seat.generation) else {
-            return false;
+            return Posted::Gone;
         };
-        if let Some(held) = state.held.get_mut(seat.handle as usize) {
+        let (handle, abandoned) = (seat.handle, state.abandoned);
+        if let Some(held) = state.held.get_mut(handle as usize) {
+            if held.attempt.is_some() {
+                self.pending.fetch_sub(held.awaiting, Ordering::Relaxed);
+                (held.awaiting, held.queued) = (0, 0);
+                if abandoned >= abandoned_max {
+                    state.held.try_remove(handle as usize);
+                    return Posted::Lost;
+                }
+                held.outcome = Some(outcome.clone());
+                state.abandoned += 1;
+                return Posted::Queued;
+            }
             held.outcome = Some(outcome.clone());
         }
-        self.push(
-            &mut state,
-            Record::Outcome {
-                handle: seat.handle,
-                outcome: outcome.clone(),
-            },
-        );
-        true
+        let outcome = outcome.clone();
+        let record = Record::Outcome { handle, outcome };
+        self.push(&mut state, Some(handle), Queued::Record(record));
+        Posted::Queued
     }
 
     /// Queues a refusal, unless the worker is behind.
@@ -188,24 +214,56 @@ impl Slot {
         let mut state = self.lock();
         let takes = state.wake.is_some() && state.queue.len() < queue_max as usize;
         if takes {
-            self.push(&mut state, Record::Refused(Box::new(refused)));
+            let record = Record::Refused(Box::new(refused));
+            self.push(&mut state, None, Queued::Record(record));
         }
         takes
     }
 
-    fn push(&self, state: &mut SlotState, record: Record) {
+    fn push(&self, state: &mut SlotState, handle: Option<u32>, queued: Queued) {
         if state.queue.is_empty() && self.pending.load(Ordering::Relaxed) == 0 {
             state.alive = Some(Instant::now());
         }
-        if let Some(held) = record
-            .handle()
-            .and_then(|handle| state.held.get_mut(handle as usize))
-        {
+        if let Some(held) = handle.and_then(|handle| state.held.get_mut(handle as usize)) {
             held.awaiting += 1;
             held.queued += 1;
             self.pending.fetch_add(1, Ordering::Relaxed);
         }
-        state.queue.push_back(record);
+        state.queue.push_back(queued);
+    }
+
+    /// The record to give to the worker. `None`: nobody waits for it any more.
+    fn ripe(&self, state: &mut SlotState, queued: Queued) -> Option<Record> {
+        let handle = match &queued {
+            Queued::Head(handle) => Some(*handle),
+            Queued::Record(record) => record.handle(),
+        };
+        let held = handle.and_then(|handle| state.held.get_mut(handle as usize));
+        if let Queued::Record(record) = queued {
+            if let Some(held) = held {
+                held.queued = held.queued.saturating_sub(1);
+            }
+            return Some(record);
+        }
+        let (handle, held) = (handle?, held?);
+        let attempt = held.attempt.take()?;
+        let exchange = held.exchange.clone();
+        let Some(outcome) = held.outcome.clone() else {
+            held.queued = held.queued.saturating_sub(1);
+            return Some(Record::Head {
+                handle,
+                attempt,
+                exchange,
+            });
+        };
+        (held.awaiting, held.orphan) = (1, true);
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        state.abandoned = state.abandoned.saturating_sub(1);
+        Some(Record::Orphan {
+            handle,
+            exchange,
+            outcome,
+        })
     }
 
     /// Moves the next batch into `records`; the worker to wake again when more is left.
@@ -217,15 +275,12 @@ impl Slot {
         state.signalled = false;
         state.alive = Some(Instant::now());
         while records.len() < BATCH_RECORDS_MAX {
-            let Some(record) = state.queue.pop_front() else {
+            let Some(queued) = state.queue.pop_front() else {
                 break;
             };
-            if let Some(held) = record
-                .handle()
-                .and_then(|handle| state.held.get_mut(handle as usize))
-            {
-                held.queued = held.queued.saturating_sub(1);
-            }
+            let Some(record) = self.ripe(&mut state, queued) else {
+                continue;
+            };
             let suspect = matches!(record, Record::Head { attempt: 1.., .. });
             records.push(record);
             if suspect {

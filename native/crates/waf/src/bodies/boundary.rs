@@ -1,5 +1,5 @@
 //! The boundary parameter of `multipart/form-data`, as strictly as ModSecurity reads it: the first
-//! and only parameter, written once, in lower case.
+//! parameter, written once, in lower case; others may follow one that is not quoted.
 
 use super::starts_with_ignoring_case;
 
@@ -83,7 +83,7 @@ fn unquote<'a>(value: &'a [u8], quoted: &mut bool) -> Result<&'a [u8], &'static 
             inside
         }
         [b'"', ..] | [.., b'"'] => return Err("Invalid boundary in C-T (quote)"),
-        bare => bare,
+        bare => bare.split(|byte| *byte == b';').next().unwrap_or_default(),
     };
     if inside.is_empty() {
         Err("Invalid boundary in C-T (empty)")

@@ -5,25 +5,40 @@ use super::{Arguments, Body, ParseLimits};
 use crate::store::{Store, Text};
 use crate::variable::Slot;
 
-/// Adds the leaf values of a document. The error says what is wrong, and where in the body.
+/// A member without a name, as ModSecurity shows it.
+const EMPTY_KEY: &[u8] = b"empty-key";
+/// All names together may be this much, or this many times the body: every value repeats the names
+/// of all the objects it lies in, which a long outer key would multiply.
+const NAMES_BYTES_MIN: usize = 1024 * 1024;
+const NAMES_PER_BODY: usize = 4;
+
+/// Adds the leaf values of a document. The error says what is wrong, and where in the body; what
+/// was read before it stays, because detection-only runs go on.
 pub fn parse(
     store: &mut Store,
     body: Body<'_>,
     arguments: &mut Arguments,
     limits: &ParseLimits,
 ) -> Result<(), String> {
-    if std::str::from_utf8(body.bytes).is_err() {
-        return Err("invalid UTF-8".to_owned());
-    }
+    // RFC 8259 §8.1: UTF-8 and nothing else, so a UTF-16 document is an error as well.
+    let valid = match std::str::from_utf8(body.bytes) {
+        Ok(text) => text.len(),
+        Err(error) => error.valid_up_to(),
+    };
     let mut reader = Reader {
-        bytes: body.bytes,
+        bytes: body.bytes.get(..valid).unwrap_or_default(),
         at: 0,
         body: body.text,
         path: b"json".to_vec(),
         containers: Vec::new(),
         depth_max: limits.json_depth_max,
+        names_left: NAMES_BYTES_MIN.max(NAMES_PER_BODY.saturating_mul(valid)),
     };
     let outcome = reader.document(&mut |name, value| {
+        if arguments.is_full(limits.arguments_max) {
+            arguments.over_limit = true;
+            return;
+        }
         let name = store.copy(name);
         let value = match value {
             Leaf::InBody(text) => text,
@@ -31,6 +46,9 @@ pub fn parse(
         };
         arguments.add(store, Slot::ArgsBody, (name, value), limits.arguments_max);
     });
+    if valid < body.bytes.len() {
+        return Err(format!("invalid UTF-8 at byte {valid}"));
+    }
     outcome.map_err(|reason| format!("{reason} at byte {}", reader.at))
 }
 
@@ -59,6 +77,7 @@ struct Reader<'a> {
     path: Vec<u8>,
     containers: Vec<Container>,
     depth_max: usize,
+    names_left: usize,
 }
 
 type Emit<'e> = &'e mut dyn FnMut(&[u8], Leaf<'_>);
@@ -168,7 +187,9 @@ impl Reader<'_> {
         let (start, end, escaped) = self.quoted()?;
         let raw = self.bytes.get(start..end).unwrap_or_default();
         self.path.push(b'.');
-        if escaped {
+        if raw.is_empty() {
+            self.path.extend_from_slice(EMPTY_KEY);
+        } else if escaped {
             self.path.extend_from_slice(&unescape(raw)?);
         } else {
             self.path.extend_from_slice(raw);
@@ -183,6 +204,7 @@ impl Reader<'_> {
 
     fn string(&mut self, emit: Emit<'_>) -> Result<(), &'static str> {
         let (start, end, escaped) = self.quoted()?;
+        self.spend_name()?;
         if escaped {
             let raw = self.bytes.get(start..end).unwrap_or_default();
             emit(&self.path, Leaf::Decoded(&unescape(raw)?));
@@ -222,6 +244,7 @@ impl Reader<'_> {
             return Err("value expected");
         }
         self.at += word.len();
+        self.spend_name()?;
         emit(
             &self.path,
             Leaf::Decoded(if word == b"null" { b"" } else { word }),
@@ -245,10 +268,18 @@ impl Reader<'_> {
             }
             self.digits()?;
         }
+        self.spend_name()?;
         emit(
             &self.path,
             Leaf::InBody(self.body.part(start, self.at - start)),
         );
+        Ok(())
+    }
+
+    /// Counts the name of the value that is about to be added.
+    fn spend_name(&mut self) -> Result<(), &'static str> {
+        let left = self.names_left.checked_sub(self.path.len());
+        self.names_left = left.ok_or("names too long in all")?;
         Ok(())
     }
 
@@ -281,7 +312,7 @@ impl Reader<'_> {
     }
 }
 
-/// The text of a string's inside. A surrogate without its half stands for no character: an error.
+/// The text of a string's inside.
 fn unescape(raw: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut text = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -302,32 +333,40 @@ fn unescape(raw: &[u8]) -> Result<Vec<u8>, &'static str> {
             b'n' => text.push(b'\n'),
             b'r' => text.push(b'\r'),
             b't' => text.push(b'\t'),
-            b'u' => {
-                let character = unicode_escape(&mut rest)?;
-                let mut buffer = [0; 4];
-                text.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-            }
+            b'u' => unicode_escape(&mut rest, &mut text)?,
             _ => return Err("invalid escape"),
         }
     }
     Ok(text)
 }
 
-/// What follows `\u`: four digits, and for a high surrogate its low half.
-fn unicode_escape(rest: &mut &[u8]) -> Result<char, &'static str> {
-    let first = four_digits(rest)?;
-    if !(0xd800..0xdc00).contains(&first) {
-        return char::from_u32(first).ok_or("lone surrogate");
-    }
-    let Some(tail) = rest.strip_prefix(b"\\u") else {
-        return Err("lone surrogate");
+/// What follows `\u`: four digits, and for a high surrogate its low half. The grammar allows half
+/// a pair (RFC 8259 §8.2), and clients cut texts inside one: as in ModSecurity a high half alone is
+/// `?` and a low half its three bytes. ModSecurity joins a high half with whatever escape follows,
+/// which would hide that character.
+fn unicode_escape(rest: &mut &[u8], text: &mut Vec<u8>) -> Result<(), &'static str> {
+    let code = four_digits(rest)?;
+    let low = || four_digits(&mut rest.strip_prefix(b"\\u")?).ok();
+    let code = match code {
+        0xd800..0xdc00 => match low().filter(|low| (0xdc00..0xe000).contains(low)) {
+            Some(low) => {
+                *rest = rest.get(6..).unwrap_or_default();
+                0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00)
+            }
+            None => u32::from(b'?'),
+        },
+        code => code,
     };
-    *rest = tail;
-    let second = four_digits(rest)?;
-    if !(0xdc00..0xe000).contains(&second) {
-        return Err("lone surrogate");
+    if let Some(character) = char::from_u32(code) {
+        let mut buffer = [0; 4];
+        text.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+        return Ok(());
     }
-    char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or("lone surrogate")
+    for (lead, shift) in [(0xe0, 12), (0x80, 6), (0x80, 0)] {
+        let bits = code >> shift & if shift == 12 { 0x0f } else { 0x3f };
+        text.push(u8::try_from(lead | bits).unwrap_or(b'?'));
+    }
+    Ok(())
 }
 
 fn four_digits(rest: &mut &[u8]) -> Result<u32, &'static str> {

@@ -2,6 +2,8 @@
 //! not read strictly is an error, which rules see as `REQBODY_ERROR`, never "no arguments".
 
 pub mod boundary;
+pub mod charset;
+pub mod content_coding;
 pub mod disposition;
 pub mod json;
 pub mod multipart;
@@ -13,9 +15,10 @@ mod tests;
 
 use crate::store::{Store, Text};
 use crate::variable::Slot;
+pub use content_coding::DecodeLimits;
 
 /// Bounds on what is parsed, from the scan plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ParseLimits {
     /// Arguments held, over query and body; further ones make the body an error.
     pub arguments_max: usize,
@@ -23,12 +26,18 @@ pub struct ParseLimits {
     pub json_depth_max: usize,
     /// Bytes of a body that are parsed.
     pub body_bytes_max: usize,
+    /// `SecRequestBodyNoFilesLimit`: bytes of a body without the contents of its files.
+    pub no_files_bytes_max: usize,
+    /// `SecUploadFileLimit`: files of a form.
+    pub files_max: usize,
     /// `SecArgumentSeparator`.
     pub argument_separator: u8,
     /// `SecRequestBodyAccess`: without it a body is not looked at.
     pub request_body_access: bool,
     /// `SecResponseBodyAccess`.
     pub response_body_access: bool,
+    /// Bodies with a `Content-Encoding`.
+    pub decode: DecodeLimits,
 }
 
 impl Default for ParseLimits {
@@ -37,9 +46,12 @@ impl Default for ParseLimits {
             arguments_max: 1000,
             json_depth_max: 512,
             body_bytes_max: 13_107_200,
+            no_files_bytes_max: usize::MAX,
+            files_max: usize::MAX,
             argument_separator: b'&',
             request_body_access: true,
             response_body_access: false,
+            decode: DecodeLimits::default(),
         }
     }
 }
@@ -83,6 +95,9 @@ impl BodyProcessor {
     }
 }
 
+/// What is wrong with a body beyond `SecRequestBodyNoFilesLimit`.
+pub const OVER_NO_FILES_LIMIT: &str = "Request body excluding files is over its limit";
+
 /// A body: its bytes, and the text under which the store holds them.
 #[derive(Clone, Copy)]
 pub struct Body<'a> {
@@ -100,6 +115,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Whether no further argument is taken.
+    pub fn is_full(&self, max: usize) -> bool {
+        self.count >= max
+    }
+
     /// Adds one argument, unless the limit is reached.
     pub fn add(&mut self, store: &mut Store, slot: Slot, pair: (Text, Text), max: usize) {
         if self.count >= max {

@@ -4,19 +4,21 @@
 use memchr::memmem;
 
 use super::boundary::{self, is_space};
-use super::{Arguments, Body, ParseLimits, disposition};
+use super::disposition::{self, Disposition};
+use super::{Arguments, Body, OVER_NO_FILES_LIMIT, ParseLimits};
 use crate::store::{Store, Text};
 use crate::variable::Slot;
 
 /// Longest line of a part's header.
 const HEADER_LINE_BYTES_MAX: usize = 4096;
-const FILE_PARTS_SHOWN_AS: (Slot, Slot) = (Slot::Files, Slot::FilesTmpContent);
+/// Headers of one part; a browser sends two or three.
+const PART_HEADERS_MAX: usize = 64;
 
 /// Oddities that rules can ask for, each a variable.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     pub error: bool,
-    pub unmatched_boundary: bool,
+    pub unmatched_boundary: Unmatched,
     pub boundary_quoted: bool,
     pub boundary_whitespace: bool,
     pub data_before: bool,
@@ -28,6 +30,18 @@ pub struct Flags {
     pub invalid_quoting: bool,
     pub invalid_part: bool,
     pub invalid_header_folding: bool,
+    pub file_limit_exceeded: bool,
+}
+
+/// `MULTIPART_UNMATCHED_BOUNDARY`, as ModSecurity counts since 3.0.5: 1 when what looked like a
+/// boundary was none, 2 when a line that is a boundary came later, as the last one does in every
+/// form. So `"!@eq 0"` is very strict, and `"@eq 1"` lets files through that have lines of dashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unmatched {
+    #[default]
+    None,
+    Seen,
+    Matched,
 }
 
 /// Adds arguments, files, part headers and the `MULTIPART_*` flags.
@@ -43,11 +57,19 @@ pub fn parse(
         arguments,
         arguments_max: limits.arguments_max,
         flags: Flags::default(),
+        files: 0,
+        files_max: limits.files_max,
         files_size: 0,
     };
     let outcome = parser.form(content_type);
     parser.flags.error = outcome.is_err();
     let (flags, files_size) = (parser.flags, parser.files_size);
+    let fields_size = (body.bytes.len() as u64).saturating_sub(files_size);
+    let outcome = outcome.and(if fields_size > limits.no_files_bytes_max as u64 {
+        Err(OVER_NO_FILES_LIMIT.to_owned())
+    } else {
+        Ok(())
+    });
     show_flags(store, &flags);
     if store
         .seen((Slot::Files, crate::variable::Side::Value))
@@ -66,6 +88,8 @@ struct Parser<'a> {
     arguments: &'a mut Arguments,
     arguments_max: usize,
     flags: Flags,
+    files: usize,
+    files_max: usize,
     files_size: u64,
 }
 
@@ -73,8 +97,8 @@ struct Parser<'a> {
 #[derive(Default)]
 struct Part {
     headers: Vec<Header>,
-    /// Name, file name and where the content starts, once the headers are complete.
-    content: Option<(Vec<u8>, Vec<u8>, usize)>,
+    /// What it is and where the content starts, once the headers are complete.
+    content: Option<(Disposition, usize)>,
 }
 
 struct Header {
@@ -96,6 +120,7 @@ impl Parser<'_> {
         self.flags.boundary_whitespace = boundary.whitespace;
         self.flags.missing_semicolon = boundary.missing_semicolon;
         let delimiter = [b"--".as_slice(), &boundary.bytes].concat();
+        let anywhere = memmem::Finder::new(&delimiter);
         let bytes = self.body.bytes;
         if bytes.is_empty() {
             return Ok(());
@@ -106,14 +131,20 @@ impl Parser<'_> {
             let rest = bytes.get(start..).unwrap_or_default();
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
             let line = rest.get(..end).unwrap_or_default();
-            match self.classify(line, &delimiter)? {
+            match self.classify(line, &anywhere)? {
                 Line::Boundary { last } => {
+                    if boundaries > 0 && line.ends_with(b"\n") {
+                        self.flags.unmatched_boundary = Unmatched::Matched;
+                    }
                     boundaries += 1;
-                    self.finish(part.take(), start);
+                    self.finish(part.take(), start)?;
                     if last {
                         self.flags.data_after = start + end < bytes.len();
-                        self.check_unmatched(&delimiter, boundaries);
-                        return Ok(());
+                        // A form without fields, as browsers send it: the last boundary alone.
+                        return match boundaries {
+                            1 if !line.ends_with(b"\n") => Err("No parts".to_owned()),
+                            _ => Ok(()),
+                        };
                     }
                     part = Some(Part::default());
                 }
@@ -127,14 +158,15 @@ impl Parser<'_> {
             }
             start += end;
         }
-        self.finish(part, bytes.len());
+        self.finish(part, bytes.len())?;
         Err(match boundaries {
             0 => "No boundaries found in payload".to_owned(),
             _ => "Final boundary missing".to_owned(),
         })
     }
 
-    fn classify(&mut self, line: &[u8], delimiter: &[u8]) -> Result<Line, String> {
+    fn classify(&mut self, line: &[u8], anywhere: &memmem::Finder<'_>) -> Result<Line, String> {
+        let delimiter = anywhere.needle();
         if let Some(after) = line.strip_prefix(delimiter) {
             let (after, last) = match after.strip_prefix(b"--") {
                 Some(after) => (after, true),
@@ -150,6 +182,10 @@ impl Parser<'_> {
             return Ok(Line::Boundary { last });
         }
         let (Some(after), Some(boundary)) = (line.strip_prefix(b"--"), delimiter.get(2..)) else {
+            if anywhere.find(line).is_some() {
+                // Some parsers would cut there.
+                self.flags.unmatched_boundary = Unmatched::Seen;
+            }
             return Ok(Line::Other);
         };
         let unquoted = after.strip_prefix(b"\"");
@@ -162,16 +198,9 @@ impl Parser<'_> {
             return Err("Invalid boundary (whitespace)".to_owned());
         }
         if line.len() > 3 {
-            self.flags.unmatched_boundary = true;
+            self.flags.unmatched_boundary = Unmatched::Seen;
         }
         Ok(Line::Other)
-    }
-
-    /// A delimiter inside a line: some parsers would cut there.
-    fn check_unmatched(&mut self, delimiter: &[u8], boundaries: usize) {
-        if memmem::find_iter(self.body.bytes, delimiter).count() > boundaries {
-            self.flags.unmatched_boundary = true;
-        }
     }
 
     fn header_line(&mut self, part: &mut Part, line: &[u8], next: usize) -> Result<(), String> {
@@ -226,59 +255,74 @@ impl Parser<'_> {
             .find(|header| header.name.eq_ignore_ascii_case(b"content-disposition"))
             .map(|header| header.value.as_slice())
             .ok_or("Part missing Content-Disposition header")?;
-        let parsed = disposition::parse(value).map_err(|reason| {
+        let mut parsed = Disposition::default();
+        let outcome = disposition::parse(value, &mut parsed);
+        self.flags.invalid_quoting |= parsed.invalid_quoting;
+        let name = self.store.copy(&parsed.name);
+        if !parsed.name.is_empty() {
+            self.store.push(Slot::MultipartName, name, name);
+        }
+        for filename in [&parsed.filename, &parsed.filename_extended] {
+            if !filename.is_empty() {
+                let filename = self.store.copy(filename);
+                self.store.push(Slot::MultipartFilename, filename, filename);
+            }
+        }
+        outcome.map_err(|reason| {
             self.flags.invalid_part = true;
             format!(
                 "Invalid Content-Disposition header ({reason}): {}",
                 shown(value)
             )
         })?;
-        self.flags.invalid_quoting |= parsed.invalid_quoting;
         // A reader that looks for the bare text `filename=` must find it too.
         if !parsed.filename.is_empty() && memmem::find(value, b"filename=").is_none() {
             return Err("Invalid Content-Disposition header (filename)".to_owned());
-        }
-        let name = self.store.copy(&parsed.name);
-        self.store.push(Slot::MultipartName, name, name);
-        if !parsed.filename.is_empty() {
-            let filename = self.store.copy(&parsed.filename);
-            self.store.push(Slot::MultipartFilename, filename, filename);
         }
         for header in &part.headers {
             let line = self.store.copy(&header.line);
             self.store.push(Slot::MultipartPartHeaders, name, line);
         }
-        part.content = Some((parsed.name, parsed.filename, content_start));
+        part.content = Some((parsed, content_start));
         Ok(())
     }
 
     /// Adds a finished part; the line end before the boundary belongs to the boundary.
-    fn finish(&mut self, part: Option<Part>, end: usize) {
-        let Some(part) = part else { return };
-        let Some((name, filename, start)) = part.content else {
+    fn finish(&mut self, part: Option<Part>, end: usize) -> Result<(), String> {
+        let Some(part) = part else { return Ok(()) };
+        let Some((disposition, start)) = part.content else {
             self.flags.invalid_part = true;
-            return;
+            return Ok(());
         };
+        if start == end {
+            // RFC 2046 §5.1.1: the boundary brings its own line end, and the headers end in one.
+            self.flags.invalid_part = true;
+            return Err("No line between headers and boundary".to_owned());
+        }
         let content = self.body.bytes.get(start..end).unwrap_or_default();
         let content = content.strip_suffix(b"\n").unwrap_or(content);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
         let value: Text = self.body.text.part(start, content.len());
-        let name = self.store.copy(&name);
-        if filename.is_empty() {
-            self.arguments.add(
-                self.store,
-                Slot::ArgsPost,
-                (name, value),
-                self.arguments_max,
-            );
-            return;
+        let name = self.store.copy(&disposition.name);
+        let names = [&disposition.filename, &disposition.filename_extended];
+        let is_file = names.iter().any(|filename| !filename.is_empty());
+        if !is_file {
+            let pair = (name, value);
+            let max = self.arguments_max;
+            self.arguments.add(self.store, Slot::ArgsPost, pair, max);
+            return Ok(());
         }
-        let filename = self.store.copy(&filename);
-        self.store.push(FILE_PARTS_SHOWN_AS.0, name, filename);
-        self.store.push(FILE_PARTS_SHOWN_AS.1, filename, value);
+        for filename in names.into_iter().filter(|filename| !filename.is_empty()) {
+            let filename = self.store.copy(filename);
+            self.store.push(Slot::Files, name, filename);
+        }
+        self.files += 1;
+        self.flags.file_limit_exceeded |= self.files > self.files_max;
+        self.store.push(Slot::FilesTmpContent, name, value);
         let size = self.store.number(value.len() as u64);
         self.store.push(Slot::FilesSizes, name, size);
         self.files_size += value.len() as u64;
+        Ok(())
     }
 }
 
@@ -292,6 +336,9 @@ fn new_header(part: &mut Part, text: &[u8]) -> Result<(), String> {
     let (name, value) = text.split_at_checked(colon).unwrap_or_default();
     if name.is_empty() {
         return Err("Invalid part header (header name missing)".to_owned());
+    }
+    if part.headers.len() >= PART_HEADERS_MAX {
+        return Err(format!("Over {PART_HEADERS_MAX} part headers"));
     }
     if part
         .headers
@@ -326,7 +373,6 @@ fn shown(bytes: &[u8]) -> String {
 fn show_flags(store: &mut Store, flags: &Flags) {
     let mixed_lines = flags.crlf_line && flags.lf_line;
     let shown = [
-        (Slot::MultipartUnmatchedBoundary, flags.unmatched_boundary),
         (Slot::MultipartBoundaryQuoted, flags.boundary_quoted),
         (Slot::MultipartBoundaryWhitespace, flags.boundary_whitespace),
         (Slot::MultipartDataBefore, flags.data_before),
@@ -340,13 +386,15 @@ fn show_flags(store: &mut Store, flags: &Flags) {
             Slot::MultipartInvalidHeaderFolding,
             flags.invalid_header_folding,
         ),
+        (Slot::MultipartFileLimitExceeded, flags.file_limit_exceeded),
     ];
     // All but the unmatched boundary are strictness errors, as in ModSecurity.
-    let strict = flags.error || shown.iter().skip(1).any(|(_, raised)| *raised);
+    let strict = flags.error || shown.iter().any(|(_, raised)| *raised);
+    let unmatched = store.number(flags.unmatched_boundary as u64);
+    store.add(Slot::MultipartUnmatchedBoundary, unmatched);
     let more = [
         (Slot::MultipartStrictError, strict),
         (Slot::MultipartCrlfLfLines, mixed_lines),
-        (Slot::MultipartFileLimitExceeded, false),
     ];
     for (slot, raised) in shown.into_iter().chain(more) {
         let digit = store.copy(if raised { b"1" } else { b"0" });

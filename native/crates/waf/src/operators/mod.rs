@@ -47,6 +47,11 @@ trait Matcher: Send + Sync {
         Gate::open()
     }
 
+    /// Builds what is only built when it is needed; says what is wrong with it.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Texts of which any match contains one.
     fn factors(&self) -> Factors {
         Factors::default()
@@ -60,6 +65,11 @@ impl Operator {
             captures.clear();
         }
         self.matcher.matches(text, captures)
+    }
+
+    /// Builds what is only built when it is needed; says what is wrong with it.
+    pub fn ready(&self) -> Result<(), String> {
+        self.matcher.ready()
     }
 
     /// What any matching text has. A text that is not admitted does not match, so that a negated
@@ -117,6 +127,16 @@ const OPERATORS: &[(&str, Factory)] = &[
 /// Compiles an operator: its lower-case SecLang name, its argument and its file's entries, texts
 /// as Latin-1 (one character per byte). The error says what is wrong and how to mend it.
 pub fn compile(name: &str, argument: &str, entries: &[String]) -> Result<Operator, String> {
+    let operator = compile_lazily(name, argument, entries)?;
+    operator
+        .ready()
+        .map_err(|reason| format!("@{name} {argument:?}: {reason}"))?;
+    Ok(operator)
+}
+
+/// The same for what is known to compile: the costly part is done by the first text that needs it,
+/// or by `ready`.
+pub fn compile_lazily(name: &str, argument: &str, entries: &[String]) -> Result<Operator, String> {
     let Some((_, factory)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
         return Err(unsupported::reason(name));
     };

@@ -1,5 +1,7 @@
 //! `@rx`.
 
+use std::sync::OnceLock;
+
 use super::byte_sets::{self, Analysis};
 use super::{Captures, Compiled, Factors, Gate, Matcher, pcre};
 
@@ -13,12 +15,12 @@ const BACKTRACK_MAX: usize = 200_000;
 /// `@rx ^/admin`: somewhere in the text, in byte mode, `.` matches newlines, `^` and `$` match at
 /// lines (PCRE_DOTALL|PCRE_MULTILINE). Captures groups 0–9.
 pub(super) fn rx(argument: &[u8], _entries: &[Vec<u8>]) -> Compiled {
-    Ok(Box::new(Pattern::compile(argument)?))
+    Ok(Box::new(Pattern::read(argument)?))
 }
 
 /// `@rxGlobal (\w)=`: as `@rx`, but TX:0–9 take the groups of all finds, one find after the other.
 pub(super) fn rx_global(argument: &[u8], _entries: &[Vec<u8>]) -> Compiled {
-    Ok(Box::new(Global(Pattern::compile(argument)?)))
+    Ok(Box::new(Global(Pattern::read(argument)?)))
 }
 
 struct Global(Pattern);
@@ -38,11 +40,16 @@ impl Matcher for Global {
     fn gate(&self) -> Gate {
         self.0.gate()
     }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.ready()
+    }
 }
 
-/// A pattern with its engine and its gate.
+/// A pattern with its gate, and its engine once a text got past the gate.
 pub(super) struct Pattern {
-    engine: Engine,
+    rewritten: pcre::Rewritten,
+    engine: OnceLock<Engine>,
     analysis: Analysis,
 }
 
@@ -51,12 +58,12 @@ enum Engine {
     Linear(regex::bytes::Regex),
     /// Look-around, back-references, possessive quantifiers; bounded by `BACKTRACK_MAX`.
     Backtracking(fancy_regex::Regex),
+    /// Does not compile, which whoever asked `ready` was told.
+    Broken(String),
 }
 
-impl Pattern {
-    /// Compiles a pattern in PCRE's syntax, given as bytes.
-    pub(super) fn compile(pattern: &[u8]) -> Result<Self, String> {
-        let rewritten = pcre::rewrite(pattern)?;
+impl Engine {
+    fn build(rewritten: &pcre::Rewritten) -> Self {
         if !rewritten.possessive {
             let linear = regex::bytes::RegexBuilder::new(&rewritten.pattern)
                 .unicode(false)
@@ -65,11 +72,7 @@ impl Pattern {
                 .size_limit(PROGRAM_BYTES_MAX)
                 .build();
             if let Ok(regex) = linear {
-                let analysis = byte_sets::analyse(&rewritten.pattern);
-                return Ok(Self {
-                    engine: Engine::Linear(regex),
-                    analysis,
-                });
+                return Self::Linear(regex);
             }
         }
         let regex = fancy_regex::RegexBuilder::new(&rewritten.pattern)
@@ -78,28 +81,57 @@ impl Pattern {
             .multi_line(true)
             .delegate_size_limit(PROGRAM_BYTES_MAX)
             .backtrack_limit(BACKTRACK_MAX)
-            .build()
-            .map_err(|error| format!("the pattern does not compile: {error}"))?;
+            .build();
+        match regex {
+            Ok(regex) => Self::Backtracking(regex),
+            Err(error) => Self::Broken(format!("the pattern does not compile: {error}")),
+        }
+    }
+}
+
+impl Pattern {
+    /// Compiles a pattern in PCRE's syntax, given as bytes.
+    pub(super) fn compile(pattern: &[u8]) -> Result<Self, String> {
+        let read = Self::read(pattern)?;
+        read.ready()?;
+        Ok(read)
+    }
+
+    /// Reads a pattern for its gate; the engine, which costs most, is built when it is needed.
+    fn read(pattern: &[u8]) -> Result<Self, String> {
+        let rewritten = pcre::rewrite(pattern)?;
+        // What does not parse in the linear dialect has an open gate.
+        let analysis = if rewritten.possessive {
+            Analysis::default()
+        } else {
+            byte_sets::analyse(&rewritten.pattern)
+        };
         Ok(Self {
-            engine: Engine::Backtracking(regex),
-            analysis: Analysis::default(),
+            rewritten,
+            engine: OnceLock::new(),
+            analysis,
         })
+    }
+
+    fn engine(&self) -> &Engine {
+        self.engine.get_or_init(|| Engine::build(&self.rewritten))
     }
 
     /// Whether the pattern needs no backtracking.
     #[cfg(test)]
     pub(super) fn is_linear(&self) -> bool {
-        matches!(self.engine, Engine::Linear(_))
+        matches!(self.engine(), Engine::Linear(_))
     }
 
     /// The first match at or after `from`; look-behind sees the text before it.
     pub(super) fn find_from(&self, text: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
-        match &self.engine {
+        match self.engine() {
             Engine::Linear(regex) => regex.find_at(text, from).map(|found| found.range()),
             Engine::Backtracking(regex) => {
                 let found = regex.find_from_pos(text, from).ok().flatten()?;
                 Some(found.start()..found.end())
             }
+            Engine::Broken(_) => None,
         }
     }
 }
@@ -123,7 +155,7 @@ impl Pattern {
             }
             set < GROUPS_MAX
         };
-        match &self.engine {
+        match self.engine() {
             Engine::Linear(regex) => {
                 let mut finds = regex.captures_iter(text);
                 while finds.next().is_some_and(|groups| {
@@ -138,6 +170,7 @@ impl Pattern {
                     }
                 }
             }
+            Engine::Broken(_) => {}
         }
     }
 
@@ -154,18 +187,19 @@ impl Pattern {
 
 impl Matcher for Pattern {
     fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool {
-        if let Engine::Linear(regex) = &self.engine
+        if let Engine::Linear(regex) = self.engine()
             && self.matches_only_after_the_end(text, regex)
         {
             return false;
         }
         let Some(captures) = captures else {
-            return match &self.engine {
+            return match self.engine() {
                 Engine::Linear(regex) => regex.is_match(text),
                 Engine::Backtracking(regex) => given_up_is_match(regex.is_match(text)),
+                Engine::Broken(_) => true,
             };
         };
-        match &self.engine {
+        match self.engine() {
             Engine::Linear(regex) => {
                 let Some(groups) = regex.captures(text) else {
                     return false;
@@ -187,6 +221,7 @@ impl Matcher for Pattern {
                 Ok(None) => false,
                 Err(error) => given_up_is_match(Err(error)),
             },
+            Engine::Broken(_) => true,
         }
     }
 
@@ -196,6 +231,13 @@ impl Matcher for Pattern {
 
     fn factors(&self) -> Factors {
         self.analysis.factors.clone()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.engine() {
+            Engine::Broken(reason) => Err(reason.clone()),
+            _ => Ok(()),
+        }
     }
 }
 

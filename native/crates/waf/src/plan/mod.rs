@@ -13,7 +13,7 @@ mod schema;
 pub use leaf::{Leaf, Members, Target};
 pub use program::{Program, Test, ViewPrograms};
 
-use crate::bodies::ParseLimits;
+use crate::bodies::{DecodeLimits, ParseLimits};
 use crate::latin1::latin1;
 use crate::operators::{Gate, Operator, Presence, names};
 use crate::sieve::Sieve;
@@ -206,9 +206,18 @@ impl Plan {
             arguments_max: schema.limits.arguments_max,
             json_depth_max: schema.limits.json_depth_max,
             body_bytes_max: schema.limits.body_bytes_max,
+            no_files_bytes_max: schema.limits.no_files_bytes_max.unwrap_or(usize::MAX),
+            files_max: schema.limits.upload_files_max.unwrap_or(usize::MAX),
             argument_separator,
             request_body_access: schema.request_body_access,
             response_body_access: schema.response_body_access,
+            decode: DecodeLimits {
+                inspect_raw: schema.limits.decoding.inspect_raw,
+                body_bytes_max: schema.limits.decoding.body_bytes_max,
+                bodies_bytes_max: schema.limits.decoding.bodies_bytes_max,
+                ratio_max: schema.limits.decoding.ratio_max,
+                codings_max: schema.limits.decoding.codings_max,
+            },
         };
         let budget_ms = schema.limits.scan_budget_ms;
         let scan_budget = Duration::try_from_secs_f64(budget_ms / 1000.0)
@@ -225,7 +234,7 @@ impl Plan {
             }
             leaves.push(leaf);
         }
-        let operators = wanted.compile(&mut leaves)?;
+        let operators = wanted.compile(&mut leaves, schema.checked)?;
         let phases = (0..=5)
             .map(|phase| PhasePlan::build(&scanned(&leaves, phase), &operators))
             .collect();
@@ -344,8 +353,8 @@ impl Operators {
     }
 
     /// Compiles all, and lets go what only idle leaves asked for: it was compiled to be judged.
-    fn compile(self, leaves: &mut [Leaf]) -> Result<Vec<Arc<Operator>>, PlanError> {
-        let compiled = operators::compile_all(&self.list)?;
+    fn compile(self, leaves: &mut [Leaf], checked: bool) -> Result<Vec<Arc<Operator>>, PlanError> {
+        let compiled = operators::compile_all(&self.list, checked)?;
         let mut places: Vec<Option<usize>> = vec![None; compiled.len()];
         let mut kept = Vec::with_capacity(compiled.len());
         for leaf in leaves.iter_mut() {

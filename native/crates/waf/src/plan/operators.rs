@@ -24,6 +24,11 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Compiles it, where it compiled before; the costly part waits.
+    fn compile_lazily(&self) -> Result<Operator, String> {
+        operators::compile_lazily(&self.name, &self.argument, &self.entries)
+    }
+
     /// Compiles it, without looking for an equal one.
     pub fn compile_with(&self, argument: &str) -> Result<Operator, String> {
         operators::compile(&self.name, argument, &self.entries)
@@ -48,7 +53,10 @@ pub struct Wanted {
 }
 
 /// The operators in the order wanted: those that exist already, the others compiled on all cores.
-pub fn compile_all(wanted: &[Wanted]) -> Result<Vec<Arc<Operator>>, PlanError> {
+///
+/// `checked` ones compiled before: of them only the gates are made here, the rest follows on a
+/// thread of its own, or when a text gets past the gate earlier.
+pub fn compile_all(wanted: &[Wanted], checked: bool) -> Result<Vec<Arc<Operator>>, PlanError> {
     let mut found: Vec<Option<Arc<Operator>>> = {
         let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let find = |one: &Wanted| known.get(&one.definition).and_then(Weak::upgrade);
@@ -60,7 +68,7 @@ pub fn compile_all(wanted: &[Wanted]) -> Result<Vec<Arc<Operator>>, PlanError> {
         .filter(|(index, _)| matches!(found.get(*index), Some(None)))
         .collect();
     let mut failures: Vec<(usize, PlanError)> = Vec::new();
-    for (index, outcome) in compile_missing(&missing) {
+    for (index, outcome) in compile_missing(&missing, checked) {
         match outcome {
             Ok(operator) => {
                 if let Some(place) = found.get_mut(index) {
@@ -79,17 +87,36 @@ pub fn compile_all(wanted: &[Wanted]) -> Result<Vec<Arc<Operator>>, PlanError> {
     for (one, operator) in wanted.iter().zip(found.iter().flatten()) {
         known.insert(Arc::clone(&one.definition), Arc::downgrade(operator));
     }
-    Ok(found.into_iter().flatten().collect())
+    let all: Vec<Arc<Operator>> = found.into_iter().flatten().collect();
+    if checked {
+        finish_aside(all.clone());
+    }
+    Ok(all)
+}
+
+/// Without a thread for it, each is finished by the first text that needs it.
+fn finish_aside(all: Vec<Arc<Operator>>) {
+    let work = move || {
+        for operator in all {
+            // A broken one says so when it is used: it lets nothing pass.
+            let _ = operator.ready();
+        }
+    };
+    drop(
+        thread::Builder::new()
+            .name("edge-rules".to_owned())
+            .spawn(work),
+    );
 }
 
 type Outcome = (usize, Result<Arc<Operator>, PlanError>);
 
-fn compile_missing(missing: &[(usize, &Wanted)]) -> Vec<Outcome> {
+fn compile_missing(missing: &[(usize, &Wanted)], checked: bool) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done: Vec<Outcome> = Vec::new();
         while let Some((index, one)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push((*index, compile_one(one)));
+            done.push((*index, compile_one(one, checked)));
         }
         done
     };
@@ -116,10 +143,14 @@ fn compile_missing(missing: &[(usize, &Wanted)]) -> Vec<Outcome> {
     })
 }
 
-fn compile_one(one: &Wanted) -> Result<Arc<Operator>, PlanError> {
+fn compile_one(one: &Wanted, checked: bool) -> Result<Arc<Operator>, PlanError> {
     let Wanted { definition, source } = one;
-    definition
-        .compile_with(&definition.argument)
+    let compiled = if checked {
+        definition.compile_lazily()
+    } else {
+        definition.compile_with(&definition.argument)
+    };
+    compiled
         .map(Arc::new)
         .map_err(|reason| PlanError::new(source, format!("@{}: {reason}", definition.name)))
 }
@@ -143,8 +174,9 @@ mod tests {
 
     #[test]
     fn equal_operators_are_one_as_long_as_somebody_holds_it() {
-        let first = compile_all(&[wanted("shared-by-two-plans")]).unwrap();
-        let second = compile_all(&[wanted("another"), wanted("shared-by-two-plans")]).unwrap();
+        let first = compile_all(&[wanted("shared-by-two-plans")], false).unwrap();
+        let second =
+            compile_all(&[wanted("another"), wanted("shared-by-two-plans")], false).unwrap();
         assert!(Arc::ptr_eq(&first[0], &second[1]));
         let weak = Arc::downgrade(&first[0]);
         drop((first, second));
@@ -154,7 +186,7 @@ mod tests {
     #[test]
     fn many_are_compiled_in_the_order_wanted() {
         let all: Vec<Wanted> = (0..40).map(|n| wanted(&format!("^order-{n}$"))).collect();
-        let compiled = compile_all(&all).unwrap();
+        let compiled = compile_all(&all, true).unwrap();
         for (n, operator) in compiled.iter().enumerate() {
             assert!(operator.matches(format!("order-{n}").as_bytes(), None));
         }
@@ -166,7 +198,7 @@ mod tests {
         all.push(wanted("("));
         all.push(wanted("(("));
         for _ in 0..5 {
-            let error = compile_all(&all).err().map(|error| error.source);
+            let error = compile_all(&all, false).err().map(|error| error.source);
             assert_eq!(error.as_deref(), Some("rules.conf:1"));
         }
     }

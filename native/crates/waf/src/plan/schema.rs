@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::bodies::DecodeLimits;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanSchema {
@@ -22,6 +24,34 @@ pub struct LimitsSchema {
     pub arguments_max: usize,
     pub json_depth_max: usize,
     pub body_bytes_max: usize,
+    pub no_files_bytes_max: Option<usize>,
+    pub upload_files_max: Option<usize>,
+    #[serde(default)]
+    pub decoding: DecodingSchema,
+}
+
+/// Bounds on bodies with a `Content-Encoding`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DecodingSchema {
+    pub inspect_raw: bool,
+    pub body_bytes_max: usize,
+    pub bodies_bytes_max: usize,
+    pub ratio_max: usize,
+    pub codings_max: usize,
+}
+
+impl Default for DecodingSchema {
+    fn default() -> Self {
+        let limits = DecodeLimits::default();
+        Self {
+            inspect_raw: limits.inspect_raw,
+            body_bytes_max: limits.body_bytes_max,
+            bodies_bytes_max: limits.bodies_bytes_max,
+            ratio_max: limits.ratio_max,
+            codings_max: limits.codings_max,
+        }
+    }
 }
 
 #[derive(Deserialize)]

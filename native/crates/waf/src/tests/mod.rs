@@ -90,6 +90,11 @@ fn plan(rules: &[&str]) -> Plan {
 /// A request as in HTTP/1.1, with line feeds only.
 fn inspection(request: &str) -> Inspection {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    inspection_with(head, body.as_bytes())
+}
+
+/// A request whose body is no text.
+fn inspection_with(head: &str, body: &[u8]) -> Inspection {
     let mut lines = head.lines();
     let line: Vec<&str> = lines.next().unwrap().split(' ').collect();
     let facts = RequestFacts {
@@ -107,7 +112,7 @@ fn inspection(request: &str) -> Inspection {
         (name.as_bytes(), value.as_bytes())
     });
     let mut inspection = Inspection::new(&facts, headers);
-    inspection.set_body(&Bytes::copy_from_slice(body.as_bytes()), true);
+    inspection.set_body(&Bytes::copy_from_slice(body), true);
     inspection
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{all, effort, inspection, plan, scan};
+use super::{all, effort, inspection, inspection_with, plan, scan};
 use crate::{Effort, Inspection, Memo, OverBudget};
 
 #[test]
@@ -133,7 +133,7 @@ fn bodies_are_read_by_their_processor() {
 }
 
 #[test]
-fn a_multipart_body_is_shown_when_forced() {
+fn a_multipart_body_is_shown_as_it_came() {
     let plan =
         plan(&["REQUEST_BODY|FILES|FILES_COMBINED_SIZE|MULTIPART_STRICT_ERROR ;  ; @rx . ; "]);
     let body = "--x\r\nContent-Disposition: form-data; name=f; filename=a\r\n\r\n123\r\n--x--\r\n";
@@ -146,15 +146,78 @@ fn a_multipart_body_is_shown_when_forced() {
     ]
     .map(str::to_owned);
     let mut exchange = inspection(&request);
-    assert_eq!(
-        all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap()),
-        rest
-    );
-    let mut exchange = inspection(&request);
-    exchange.force_body_variable(true);
     let seen = all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap());
     assert_eq!(seen[0], format!("0 REQUEST_BODY={body}"));
     assert_eq!(seen[1..], rest);
+}
+
+#[test]
+fn an_encoded_body_is_shown_decoded_or_is_an_error() {
+    let plan = plan(&["ARGS|REQUEST_BODY|REQBODY_ERROR_MSG ;  ; @rx . ; "]);
+    let request = |coding: &str, body: &[u8]| {
+        let form = "POST / HTTP/1.1\nContent-Type: application/x-www-form-urlencoded";
+        inspection_with(&format!("{form}\nContent-Encoding: {coding}"), body)
+    };
+    // A stored deflate block (RFC 1951 §3.2.4) holds the text as it is.
+    let mut exchange = request("deflate", b"\x01\x03\0\xfc\xffa=1");
+    let seen = all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap());
+    assert_eq!(seen, ["0 ARGS:a=1", "0 REQUEST_BODY=a=1"]);
+    let mut exchange = request("rot13", b"n=1");
+    let seen = all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap());
+    let expected = [
+        "0 REQUEST_BODY=n=1",
+        "0 REQBODY_ERROR_MSG=Content-Encoding error: unknown coding",
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn an_encoded_response_body_is_shown_decoded_as_far_as_it_goes() {
+    let plan = plan(&["RESPONSE_BODY|OUTBOUND_DATA_ERROR ;  ; @rx . ; p4"]);
+    let cases: [(&[u8], &str, [&str; 2]); 3] = [
+        (
+            b"\x01\x03\0\xfc\xffabc",
+            "deflate",
+            ["0 RESPONSE_BODY=abc", "0 OUTBOUND_DATA_ERROR=0"],
+        ),
+        (
+            b"\x01\x03\0\xfc\xffab",
+            "deflate",
+            ["0 RESPONSE_BODY=ab", "0 OUTBOUND_DATA_ERROR=0"],
+        ),
+        (
+            b"abc",
+            "rot13",
+            ["0 RESPONSE_BODY=abc", "0 OUTBOUND_DATA_ERROR=1"],
+        ),
+    ];
+    for (body, coding, expected) in cases {
+        let mut exchange = inspection("GET / HTTP/1.1");
+        let header = [(b"Content-Encoding".as_slice(), coding.as_bytes())];
+        exchange.set_response(("HTTP/1.1", 200), header.into_iter());
+        exchange.set_response_body(&Bytes::from_static(body), true);
+        let seen = all(exchange.scan(&plan, 4, effort(&mut Memo::new(0))).unwrap());
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn a_variable_without_members_is_there_without_a_value() {
+    let plan = plan(&[
+        "REQUEST_BODY|QUERY_STRING ;  ; @rx ^$ ; p1",
+        "AUTH_TYPE ;  ; !@streq Basic ; p1",
+        "&MULTIPART_STRICT_ERROR ;  ; @eq 1 ; p1",
+        "ARGS|FILES ;  ; @rx ^$ ; p1",
+    ]);
+    let seen = all(inspection("GET /?x=y HTTP/1.1")
+        .scan(&plan, 1, effort(&mut Memo::new(0)))
+        .unwrap());
+    let expected = [
+        "0 REQUEST_BODY=",
+        "1 AUTH_TYPE=",
+        "2 MULTIPART_STRICT_ERROR=1",
+    ];
+    assert_eq!(seen, expected);
 }
 
 #[test]

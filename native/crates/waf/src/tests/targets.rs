@@ -34,7 +34,7 @@ fn leaves_hit_what_their_targets_name() {
         ),
         ("&ARGS ;  ; @eq 3 ; ", get, &["0 ARGS=3"]),
         ("&ARGS:x ;  ; @eq 2 ; ", get, &["0 ARGS:x=2"]),
-        ("&ARGS:none ;  ; @eq 0 ; ", get, &["0 ARGS=0"]),
+        ("&ARGS:none ;  ; @eq 0 ; ", get, &["0 ARGS:none=0"]),
         (
             "&REQUEST_HEADERS:host ;  ; !@eq 0 ; ",
             get,

@@ -14,6 +14,8 @@ mod escapes;
 mod hex;
 mod html;
 mod paths;
+#[cfg(test)]
+mod reference;
 mod spaces;
 mod triggers;
 mod unicode;

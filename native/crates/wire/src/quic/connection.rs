@@ -162,7 +162,7 @@ impl Connection {
         if state.is_handshake_late(patience, now) {
             let (facts, code) = (state.facts.clone(), ErrorCode::HandshakeTimeout);
             self.thread.lost(&facts, Version::Http3, code);
-            return state.close(false, 0, b"handshake timeout");
+            return state.lapse();
         }
         if !state.is_established() {
             return;

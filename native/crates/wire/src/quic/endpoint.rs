@@ -304,7 +304,7 @@ impl Endpoint {
     /// Forgets a closed connection, or schedules the next look at an open one.
     fn settle(&mut self, connection: &Rc<Connection>) {
         let mut state = connection.state();
-        if state.quic.is_closed() {
+        if state.is_over() {
             drop(state);
             self.table.remove(connection);
             return;

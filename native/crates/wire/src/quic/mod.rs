@@ -13,6 +13,7 @@ mod endpoint;
 mod handshakes;
 mod host;
 mod inbox;
+mod invalid_token;
 mod neighbours;
 mod queue;
 mod request;

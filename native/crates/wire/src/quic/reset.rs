@@ -12,7 +12,7 @@ const TOKEN_BYTES: usize = 16;
 /// Smallest reset that looks like a packet, and the length beyond which longer ones gain nothing.
 const RESET_BYTES_MIN: usize = 21;
 const RESET_BYTES_MAX: usize = 42;
-/// Resets that one endpoint sends a second.
+/// Resets, and refusals of tokens, that one endpoint sends a second.
 const PER_SECOND: u32 = 100;
 
 /// The token of a connection id.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use quiche::h3::Priority;
 use quiche::{PathEvent, Shutdown};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ const LEAVE_INTERVAL: Duration = Duration::from_millis(250);
 /// long it is waited for: a close throws away what is still on its way.
 const LAST_WORD_MIN: Duration = Duration::from_millis(500);
 const LAST_WORD_MAX: Duration = Duration::from_secs(5);
+/// So often a new address of a client is asked for its proof, beside what quiche does.
+const CHALLENGES_MAX: u32 = 16;
 /// Answers that may not have arrived are looked for among so many streams.
 const LAST_STREAMS: u64 = 1024;
 
@@ -134,6 +137,10 @@ pub(super) struct State {
     next_id: u64,
     leaving: Option<Leaving>,
     closing: bool,
+    lapsed: bool,
+    /// A packet came from another address than the client's.
+    pub strayed: bool,
+    challenged: Option<(SocketAddr, u32)>,
     _counted: Counted,
 }
 
@@ -159,6 +166,9 @@ impl State {
             next_id: 0,
             leaving: None,
             closing: false,
+            lapsed: false,
+            strayed: false,
+            challenged: None,
             _counted: counted,
         }
     }
@@ -255,7 +265,7 @@ impl State {
                 PathEvent::Validated(..) | PathEvent::PeerMigrated(..)
             );
         }
-        if !changed {
+        if !std::mem::take(&mut self.strayed) && !changed {
             return false;
         }
         let Some(path) = self.quic.path_stats().find(|path| path.active) else {
@@ -266,8 +276,23 @@ impl State {
         let moved = proven && peer != self.facts.peer;
         if moved {
             self.facts = Arc::new((*self.facts).clone().moved(peer));
+        } else if !proven && self.may_challenge(peer) {
+            let _ = self.quic.probe_path(local, peer);
         }
         moved
+    }
+
+    /// Whether the client's new address is asked for its proof again: quiche asks once, and again
+    /// only when that was lost. Chromium acknowledges a PATH_CHALLENGE and leaves it unanswered
+    /// when it comes in one packet with the PATH_RESPONSE that completes the browser's own probe.
+    /// Without a proof no more than three times what comes may be sent: the connection starves.
+    fn may_challenge(&mut self, peer: SocketAddr) -> bool {
+        let times = match self.challenged {
+            Some((known, times)) if known == peer => times,
+            _ => 0,
+        };
+        self.challenged = Some((peer, times + 1));
+        times < CHALLENGES_MAX
     }
 
     /// Closes the connection; nothing more is expected of it.
@@ -275,6 +300,19 @@ impl State {
         self.closing = true;
         let _ = self.quic.close(app, error, reason);
         self.lose_streams();
+    }
+
+    /// Closes a connection whose handshake takes too long.
+    pub fn lapse(&mut self) {
+        self.lapsed = true;
+        self.close(false, 0, b"handshake timeout");
+    }
+
+    /// Whether nothing is left to do. What lapsed does not linger: while its client has used up
+    /// what may be sent to an address that is not proven, quiche cannot send the close, and would
+    /// hold the connection, and its place, until the idle timeout.
+    pub fn is_over(&self) -> bool {
+        self.quic.is_closed() || self.lapsed
     }
 
     /// Resets both directions of a stream.

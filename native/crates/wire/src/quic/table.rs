@@ -4,6 +4,7 @@ use super::cid::{self, CID_BYTES, Cid, Owner};
 use super::connection::Connection;
 use super::handshakes::{Begin, HalfOpen};
 use super::inbox::Datagram;
+use super::invalid_token;
 use super::neighbours::Neighbours;
 use super::queue::{Buffers, Queue};
 use super::reset::{self, Allowance};
@@ -27,7 +28,8 @@ const SPARE_CIDS: usize = 3;
 /// Ids issued in all: a burst, then one a second. A client that wants more moves no further.
 const CIDS_MAX: u64 = 64;
 
-/// A datagram that belongs to no connection: version negotiation, Retry or stateless reset.
+/// A datagram that belongs to no connection: version negotiation, Retry, stateless reset, or the
+/// refusal of a token.
 pub(super) struct Reply {
     pub contents: Vec<u8>,
     pub from: SocketAddr,
@@ -58,7 +60,8 @@ pub(super) struct Table {
     pub touched: Vec<Rc<Connection>>,
     /// Datagrams to send that belong to no connection.
     pub replies: Vec<Reply>,
-    resets: Allowance,
+    /// Of resets and refusals.
+    allowance: Allowance,
 }
 
 /// Where a datagram goes whose connection id this endpoint does not know.
@@ -93,7 +96,7 @@ impl Table {
             neighbours,
             touched: Vec::new(),
             replies: Vec::new(),
-            resets: Allowance::new(),
+            allowance: Allowance::new(),
         })
     }
 
@@ -178,7 +181,10 @@ impl Table {
         };
         connection.unanswered.set(connection.unanswered.get() + 1);
         // An error here closes the connection or drops the packet; quiche keeps what is to be done.
-        let _ = connection.state().quic.recv(packet, RecvInfo { from, to });
+        let mut state = connection.state();
+        state.strayed |= from != state.facts.peer;
+        let _ = state.quic.recv(packet, RecvInfo { from, to });
+        drop(state);
         if !connection.touched.replace(true) {
             self.touched.push(connection);
         }
@@ -236,7 +242,7 @@ impl Table {
     }
 
     fn reset(&mut self, received: usize, cid: &Cid, (from, to): (SocketAddr, SocketAddr)) {
-        if !self.resets.take(Instant::now()) {
+        if !self.allowance.take(Instant::now()) {
             return;
         }
         let token = self.thread.shared.quic.reset_token(cid);
@@ -327,10 +333,15 @@ impl Table {
         if !is_initial || destination.as_slice().len() < INITIAL_CID_BYTES_MIN {
             return None;
         }
-        // A token that does not open counts as none (RFC 9000 §8.1.3).
+        // A token that does not open counts as none, unless the id says that it is that of a Retry
+        // of ours (RFC 9000 §8.1.3).
         let token = header.token.as_deref().unwrap_or_default();
         let shared = self.thread.shared.clone();
         let original = shared.quic.tokens()?.open(from, token, &destination, now());
+        if original.is_none() && !token.is_empty() && self.names_us(&destination) {
+            self.refuse_token(&header, (to, from));
+            return None;
+        }
         let limits = self.thread.limits();
         let handshakes = &shared.quic.handshakes;
         let proven = original.is_some();
@@ -345,6 +356,16 @@ impl Table {
                 self.thread.turn_away(&facts, Version::Http3, code);
                 None
             }
+        }
+    }
+
+    fn refuse_token(&mut self, header: &Header<'_>, (from, to): (SocketAddr, SocketAddr)) {
+        if !self.allowance.take(Instant::now()) {
+            return;
+        }
+        if let Some(contents) = invalid_token::packet(header) {
+            self.thread.shared.stats.quic_add("invalidTokens", 1);
+            self.replies.push(Reply { contents, from, to });
         }
     }
 

@@ -123,6 +123,9 @@ pub(super) fn limited_edge(change: impl FnOnce(&mut WireConfig)) -> Edge {
 pub(super) fn shared_edge(address: &str, threads: usize) -> Edge {
     let mut config = config();
     config.threads = threads;
+    // Dozens of clients take turns: none must be idle for too long on a busy machine.
+    config.limits.keep_alive_idle_timeout_ms = 60_000;
+    config.limits.quic_idle_timeout_ms = 60_000;
     let mut address: SocketAddr = address.parse().unwrap();
     let mut sockets = Vec::new();
     for _ in 0..threads {
@@ -291,7 +294,7 @@ impl Client {
         config
             .set_application_protos(h3::APPLICATION_PROTOCOL)
             .unwrap();
-        config.set_max_idle_timeout(5000);
+        config.set_max_idle_timeout(60_000);
         config.set_max_recv_udp_payload_size(1500);
         config.set_initial_max_data(10_000_000);
         config.set_initial_max_stream_data_bidi_local(1_000_000);
@@ -417,7 +420,13 @@ impl Client {
                 .send_to(&packet[..length], self.address)
                 .unwrap();
         }
-        let to = self.local;
+        self.receive();
+        self.poll();
+    }
+
+    /// Waits a moment for a datagram.
+    pub fn receive(&mut self) {
+        let (to, mut packet) = (self.local, [0; 65_535]);
         if let Ok((length, from)) = self.socket.recv_from(&mut packet) {
             let _ = self
                 .quic
@@ -425,6 +434,9 @@ impl Client {
         } else if self.quic.timeout() == Some(Duration::ZERO) {
             self.quic.on_timeout();
         }
+    }
+
+    fn poll(&mut self) {
         let Some(h3) = &mut self.h3 else { return };
         while let Ok((id, event)) = h3.poll(&mut self.quic) {
             if matches!(event, Event::GoAway) {

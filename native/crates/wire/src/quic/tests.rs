@@ -182,6 +182,45 @@ fn many_half_open_connections_make_clients_prove_their_address() {
 }
 
 #[test]
+fn a_token_of_a_retry_that_does_not_open_ends_the_attempt() {
+    let edge = limited_edge(|config| config.limits.quic_retry_from = 0);
+    let mut client = Client::begin(edge.address, "one.test", None);
+    let mut packet = [0; 1500];
+    client.until(|_| edge.counted("retries") > 0);
+    client.receive();
+    let (length, _) = client.quic.send(&mut packet).unwrap();
+    let header = quiche::Header::from_slice(&mut packet[..length], 16).unwrap();
+    assert!(header.token.is_some_and(|token| !token.is_empty()));
+    let token_at = 6 + header.dcid.len() + 1 + header.scid.len() + 1;
+    packet[token_at + 9] ^= 1;
+    client.send_raw(&packet[..length]);
+    for _ in 0..1000 {
+        if client.quic.peer_error().is_none() {
+            client.receive(); // and sends nothing: the token of a second packet would be whole
+        }
+    }
+    assert_eq!(client.quic.peer_error().unwrap().error_code, 0x0b);
+    assert_eq!(edge.counted("accepted"), 0);
+}
+
+#[test]
+fn a_place_is_free_as_soon_as_the_handshake_took_too_long() {
+    let edge = limited_edge(|config| config.limits.handshake_timeout_ms = 100);
+    let half = Client::begin(edge.address, "one.test", None);
+    let mut packet = [0; 1500];
+    let Client { mut quic, .. } = half;
+    let (length, _) = quic.send(&mut packet).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(&packet[..length], edge.address).unwrap();
+    // Three probe timeouts would be three seconds.
+    let begun = std::time::Instant::now();
+    while edge.counted("ended") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_slow_handshake_a_slow_head_and_too_many_resets_are_cut_and_counted() {
     let edge = limited_edge(|config| {
         config.limits.header_timeout_ms = 300;

@@ -6,7 +6,9 @@
     clippy::panic
 )]
 
+mod content_coding;
 mod multipart;
+mod work;
 
 use bytes::Bytes;
 
@@ -55,7 +57,7 @@ fn read_json(body: &[u8], limits: &ParseLimits) -> Result<String, String> {
 
 #[test]
 fn json_documents_become_arguments() {
-    let cases: [(&str, &str); 16] = [
+    let cases: [(&str, &str); 19] = [
         (r#"{"a":1}"#, "json.a=1"),
         (r#"{"a":{"b":"x"},"c":true}"#, "json.a.b=x|json.c=true"),
         (r#"["x","y"]"#, "json.array_0=x|json.array_1=y"),
@@ -77,7 +79,10 @@ fn json_documents_become_arguments() {
         (r#"{"a":"\u0041\n\"\/"}"#, "json.a=A\n\"/"),
         (r#"{"a":"\ud83d\ude00"}"#, "json.a=\u{f0}\u{9f}\u{98}\u{80}"),
         (r#"{"a":1,"a":2}"#, "json.a=1|json.a=2"),
-        (r#"{"\u003cb":"x","":2}"#, "json.<b=x|json.=2"),
+        (r#"{"\u003cb":"x","":2}"#, "json.<b=x|json.empty-key=2"),
+        (r#""\ud83d""#, "json=?"),
+        (r#""\ud83d\u0041""#, "json=?A"),
+        (r#""\ude00""#, "json=\u{ed}\u{b8}\u{80}"),
     ];
     for (body, expected) in cases {
         let seen = read_json(body.as_bytes(), &ParseLimits::default());
@@ -87,7 +92,7 @@ fn json_documents_become_arguments() {
 
 #[test]
 fn json_that_is_not_strict_is_an_error() {
-    let cases: [&[u8]; 34] = [
+    let cases: [&[u8]; 31] = [
         b"{",
         b"[",
         b"[1,",
@@ -113,9 +118,6 @@ fn json_that_is_not_strict_is_an_error() {
         b"\"a",
         b"\"\\x\"",
         b"\"\\u12\"",
-        b"\"\\ud800\"",
-        b"\"\\ud800\\u0041\"",
-        b"\"\\udc00\"",
         b"\"a\nb\"",
         b"\"\xff\"",
         b"\xef\xbb\xbf{}",
@@ -223,6 +225,13 @@ fn xml_gives_its_text_and_attribute_values() {
         ("<s:a xmlns:s='urn:x' s:b='1'>x</s:a>", "/*=x|//@*=1"),
         ("<a  b = '1' ><b/></a >", "/*=|//@*=1"),
         ("<a><b><c>x</c></b></a>", "/*=x"),
+        ("\u{feff}<a>x</a>", "/*=x"),
+        ("<a>x\r\ny\rz&#13;</a>", "/*=x\ny\nz\r"),
+        ("<a b='x\r\ny\tz&#10;'/>", "/*=|//@*=x y z\n"),
+        (
+            "<?xml version='1.1' encoding=\"us-ascii\" standalone='yes' ?><a/>",
+            "/*=",
+        ),
     ];
     for (body, expected) in cases {
         assert_eq!(read_xml(body.as_bytes()).as_deref(), Ok(expected), "{body}");
@@ -230,9 +239,54 @@ fn xml_gives_its_text_and_attribute_values() {
 }
 
 #[test]
+fn xml_comes_in_four_encodings() {
+    let text = "<?xml version='1.0' encoding='utf-16'?><a b='1'>x\u{e9}\u{1f600}</a>";
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+    let marked = [b"\xff\xfe".as_slice(), &little].concat();
+    let seen = "/*=x\u{c3}\u{a9}\u{f0}\u{9f}\u{98}\u{80}|//@*=1";
+    for body in [little, big, marked] {
+        assert_eq!(read_xml(&body).as_deref(), Ok(seen));
+    }
+    let latin1 = b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xe9</a>";
+    assert_eq!(read_xml(latin1).as_deref(), Ok("/*=\u{c3}\u{a9}"));
+    let windows = b"<?xml version='1.0' encoding='windows-1252'?><a>\x80</a>";
+    assert_eq!(read_xml(windows).as_deref(), Ok("/*=\u{e2}\u{82}\u{ac}"));
+}
+
+#[test]
+fn what_stands_before_an_error_is_seen() {
+    let limits = ParseLimits::default();
+    let (mut store, bytes, text) = held(b"{\"a\":1,\"b\":\"\xff\"}");
+    let body = Body {
+        bytes: &bytes,
+        text,
+    };
+    let outcome = json::parse(&mut store, body, &mut Arguments::default(), &limits);
+    assert_eq!(outcome, Err("invalid UTF-8 at byte 12".to_owned()));
+    assert_eq!(shown(&store, &[Slot::ArgsBody]), "json.a=1");
+    let (mut store, bytes, text) = held(b"<a b='1'>x<c d='2'<");
+    let body = Body {
+        bytes: &bytes,
+        text,
+    };
+    assert!(xml::parse(&mut store, body, &limits).is_err());
+    assert_eq!(shown(&store, &[Slot::Xml]), "/*=x|//@*=1");
+}
+
+#[test]
 fn xml_that_is_not_well_formed_is_an_error() {
-    let cases: [&[u8]; 32] = [
+    let cases: [&[u8]; 40] = [
         b"",
+        b"<?xml version='2.0'?><a/>",
+        b"<?xml encoding='UTF-8'?><a/>",
+        b"<?xml version='1.0' standalone='maybe'?><a/>",
+        b"<?xml version='1.0' encoding='UTF-7'?><a/>",
+        b"<?xml version='1.0' encoding='IBM037'?><a/>",
+        b"<?xmlversion='1.0'?><a/>",
+        b"<a\xc3\x97/>",
+        b"<\0a\0>\0x",
         b"x",
         b"<a>",
         b"<a></b>",

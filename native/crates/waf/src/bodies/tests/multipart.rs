@@ -1,6 +1,7 @@
 //! Multipart forms: what rules see, what is flagged, what is refused.
 
-use super::super::{Arguments, Body, ParseLimits, boundary, disposition, multipart};
+use super::super::disposition::{self, Disposition};
+use super::super::{Arguments, Body, ParseLimits, boundary, multipart};
 use super::{held, shown};
 use crate::variable::Slot;
 
@@ -48,13 +49,13 @@ fn forms_give_arguments_and_files() {
         (format!("{field}--xx--"), "a=1"),
         (
             format!("{field}{file}--xx--\r\n"),
-            "a=1|f=x.txt|x.txt=line\r\nline",
+            "a=1|f=x.txt|f=line\r\nline",
         ),
         (format!("{escaped}--xx--\r\n"), "a\"b\\="),
         (format!("{bare}--xx--\r\n"), "a=\r\n"),
         (format!("{empty}--xx--\r\n"), "f="),
-        ("--xx--\r\n".to_owned(), ""),
         (String::new(), ""),
+        ("--xx--\r\n".to_owned(), ""),
     ];
     for (body, expected) in cases {
         let seen = read_form(FORM, body.as_bytes());
@@ -145,7 +146,7 @@ fn odd_forms_raise_flags() {
 #[test]
 fn a_boundary_inside_the_content_is_flagged_but_no_strictness_error() {
     for content in ["a--xx", "--yy", "-- \r\nsignature"] {
-        let body = format!("{}--xx--\r\n", part("form-data; name=\"a\"", content));
+        let body = format!("{}--xx--", part("form-data; name=\"a\"", content));
         let (error, _, flags) = read_form(FORM, body.as_bytes());
         assert_eq!(
             (error, flags),
@@ -153,6 +154,114 @@ fn a_boundary_inside_the_content_is_flagged_but_no_strictness_error() {
             "{content}"
         );
     }
+}
+
+#[test]
+fn a_matched_boundary_makes_the_unmatched_flag_two() {
+    let field = |content| part("form-data; name=\"a\"", content);
+    let cases = [
+        (format!("{}--xx--", field("1")), "0"),
+        (format!("{}--xx--\r\n", field("1")), "2"),
+        (format!("{}{}--xx--", field("1"), field("2")), "2"),
+        (format!("{}--xx--", field("--y")), "1"),
+        (format!("{}--xx--\r\n", field("--y")), "2"),
+        (format!("{}--xx--", field("--")), "1"),
+        (format!("{}--xx--", field("-y")), "0"),
+    ];
+    for (body, expected) in cases {
+        let (mut store, bytes, text) = held(body.as_bytes());
+        let body_text = Body {
+            bytes: &bytes,
+            text,
+        };
+        let limits = ParseLimits::default();
+        let form = (FORM, body_text);
+        multipart::parse(&mut store, form, &mut Arguments::default(), &limits).unwrap();
+        let flag = store.first(Slot::MultipartUnmatchedBoundary).unwrap();
+        assert_eq!(flag, expected.as_bytes(), "{body}");
+    }
+}
+
+#[test]
+fn file_names_may_be_extended_and_both_names_are_shown() {
+    let cases = [
+        (
+            "filename=a; filename*=UTF-8''b%20%c3%a9",
+            "f=a|f=b \u{c3}\u{a9}|f=1",
+        ),
+        ("filename*=iso-8859-1'en'%e9.txt", "f=\u{e9}.txt|f=1"),
+        ("filename=\"it's.txt\"", "f=it's.txt|f=1"),
+    ];
+    for (parameters, expected) in cases {
+        let disposition = format!("form-data; name=f; {parameters}");
+        let body = format!("{}--xx--", part(&disposition, "1"));
+        let seen = read_form(FORM, body.as_bytes());
+        assert_eq!(seen, (None, expected.to_owned(), vec![]), "{parameters}");
+    }
+    for parameters in [
+        "filename*=utf-7''a",
+        "filename*=UTF-8'a",
+        "filename*=UTF-8''",
+        "filename*=UTF-8''%zz",
+        "filename*=UTF-8''%00",
+        "filename*=\"UTF-8''a\"",
+    ] {
+        let disposition = format!("form-data; name=f; {parameters}");
+        let body = format!("{}--xx--", part(&disposition, "1"));
+        assert!(read_form(FORM, body.as_bytes()).0.is_some(), "{parameters}");
+    }
+}
+
+#[test]
+fn fields_and_part_headers_are_bounded() {
+    let limits = ParseLimits {
+        no_files_bytes_max: 200,
+        ..ParseLimits::default()
+    };
+    let field = |content: &str| format!("{}--xx--", part("form-data; name=a", content));
+    let file = |content: &str| format!("{}--xx--", part("form-data; name=a; filename=b", content));
+    let long = "x".repeat(200);
+    for (body, fits) in [
+        (field("1"), true),
+        (field(&long), false),
+        (file(&long), true),
+    ] {
+        let (mut store, bytes, text) = held(body.as_bytes());
+        let body = Body {
+            bytes: &bytes,
+            text,
+        };
+        let outcome =
+            multipart::parse(&mut store, (FORM, body), &mut Arguments::default(), &limits);
+        assert_eq!(outcome.is_ok(), fits, "{outcome:?}");
+    }
+    let limits = ParseLimits {
+        files_max: 1,
+        ..ParseLimits::default()
+    };
+    let file = part("form-data; name=a; filename=b", "1");
+    for (body, flag) in [
+        (format!("{file}--xx--"), b"0"),
+        (format!("{file}{file}--xx--"), b"1"),
+    ] {
+        let (mut store, bytes, text) = held(body.as_bytes());
+        let form = (
+            FORM,
+            Body {
+                bytes: &bytes,
+                text,
+            },
+        );
+        multipart::parse(&mut store, form, &mut Arguments::default(), &limits).unwrap();
+        let exceeded = store.first(Slot::MultipartFileLimitExceeded);
+        assert_eq!(exceeded, Some(&flag[..]));
+        assert_eq!(store.first(Slot::MultipartStrictError), Some(&flag[..]));
+    }
+    let headers: String = (0..64).map(|n| format!("X{n}: 1\r\n")).collect();
+    let body =
+        format!("--xx\r\nContent-Disposition: form-data; name=a\r\n{headers}\r\n1\r\n--xx--");
+    let (error, _, _) = read_form(FORM, body.as_bytes());
+    assert_eq!(error.as_deref(), Some("Over 64 part headers"));
 }
 
 #[test]
@@ -170,7 +279,8 @@ fn forms_that_can_be_read_in_two_ways_are_errors() {
         header("Content-Disposition: attachment; name=a"),
         header("Content-Disposition: form-data"),
         header("Content-Disposition: form-data; name=a; name=b"),
-        header("Content-Disposition: form-data; name=a; filename*=utf-8''x"),
+        "--xx\r\nContent-Disposition: form-data; name=a\r\n\r\n--xx--".to_owned(),
+        "--xx--\r\n".to_owned(),
         header("Content-Disposition: form-data; name=a; filename=b; filename=c"),
         header("Content-Disposition: form-data; name=\"a"),
         header("Content-Disposition: form-data; name=\"a\"x"),
@@ -193,7 +303,9 @@ fn forms_that_can_be_read_in_two_ways_are_errors() {
 #[test]
 fn boundaries_are_read_strictly() {
     let long = [b"multipart/form-data; boundary=".as_slice(), &[b'x'; 1024]].concat();
-    let valid: [(&[u8], &str); 6] = [
+    let valid: [(&[u8], &str); 8] = [
+        (b"multipart/form-data; boundary=x; charset=y", "x"),
+        (b"multipart/form-data; boundary=x;", "x"),
         (b"multipart/form-data; boundary=xx", "xx"),
         (
             b"Multipart/Form-Data;boundary=----a'()+_,-./:=?",
@@ -217,6 +329,7 @@ fn boundaries_are_read_strictly() {
         );
     }
     let invalid: [&[u8]; 14] = [
+        b"multipart/form-data; boundary=;",
         b"",
         b"text/plain",
         b"multipart/form-data",
@@ -228,7 +341,6 @@ fn boundaries_are_read_strictly() {
         b"multipart/form-data; Boundary=x",
         b"multipart/form-data; boundary=x; boundary=y",
         b"multipart/form-data; charset=x; boundary=y",
-        b"multipart/form-data; boundary=x; charset=y",
         b"multipart/form-data; boundary=x ",
         b"multipart/form-data; boundaryx=y",
     ];
@@ -243,7 +355,9 @@ fn boundaries_are_read_strictly() {
 
 #[test]
 fn dispositions_keep_escaped_quotes() {
-    let parsed = disposition::parse(b"form-data; name=\"a\\\"b\"; filename=\"c;d=\\e\"").unwrap();
+    let mut parsed = Disposition::default();
+    let value = b"form-data; name=\"a\\\"b\"; filename=\"c;d=\\e\"";
+    disposition::parse(value, &mut parsed).unwrap();
     assert_eq!(
         (parsed.name.as_slice(), parsed.filename.as_slice()),
         (&b"a\"b"[..], &b"c;d=\\e"[..])
