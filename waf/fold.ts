@@ -7,6 +7,7 @@ import type { ExchangeFacts } from './facts.ts'
 import { matchLink } from './match-link.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedProgram, PreparedRule } from './prepared.ts'
+import type { LinkTest } from './program.ts'
 import { removalsOf } from './removals.ts'
 import type { RuleTest } from './removals.ts'
 import type { Rule } from './rule.ts'
@@ -134,13 +135,18 @@ function isAside({ rule, links }: PreparedRule): boolean {
   if (readsTx(rule)) return false
   return links.every(
     ({ link, test }) =>
-      test.kind === 'scanned' &&
+      readsOnlyRequest(test, link.argument) &&
       !link.capture &&
       link.actions.every(({ name, argument }) => {
         if (name === 'logdata' || name === 'msg') return true
         return name === 'ctl' && harmless.has(argument.split('=', 1)[0]?.trim().toLowerCase() ?? '')
       }),
   )
+}
+
+/** Scanned, or evaluated late because an earlier `ctl` may have changed what it reads. */
+function readsOnlyRequest({ kind }: LinkTest, argument: string): boolean {
+  return kind === 'scanned' || (kind === 'dynamic' && !argument.includes('%{'))
 }
 
 function readsTx(rule: Rule): boolean {
