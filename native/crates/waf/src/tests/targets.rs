@@ -87,7 +87,7 @@ fn leaves_hit_what_their_targets_name() {
         (
             "REQUEST_URI ;  ; @rx . ; ",
             get,
-            &["0 REQUEST_URI=/a%2fb/c.php?x=1&y=%3Cb%3E&x=2"],
+            &["0 REQUEST_URI=/a/b/c.php?x=1&y=<b>&x=2"],
         ),
         (
             "REQUEST_URI ;  ; @rx . ; ",
