@@ -54,6 +54,7 @@ pub struct Inspection {
     body_read: bool,
     response_body: Option<HeldBody>,
     response_body_read: bool,
+    force_body_variable: bool,
     hits: Hits,
 }
 
@@ -77,6 +78,7 @@ impl Inspection {
             body_read: false,
             response_body: None,
             response_body_read: false,
+            force_body_variable: false,
             hits: Hits::default(),
         };
         let content_type = inspection.content_type();
@@ -89,9 +91,10 @@ impl Inspection {
         self.choose_processor(BodyProcessor::from_name(name));
     }
 
-    /// `ctl:forceRequestBodyVariable`: as in ModSecurity 3 `REQUEST_BODY` is there whenever there
-    /// is a body, whoever reads it, so that no rule has to force it.
-    pub fn force_body_variable(&mut self, _on: bool) {}
+    /// `ctl:forceRequestBodyVariable`.
+    pub fn force_body_variable(&mut self, on: bool) {
+        self.force_body_variable = on;
+    }
 
     /// `ctl:requestBodyAccess`: whether phase 2 reads the body. Before its scan.
     pub fn set_body_access(&mut self, on: bool) {
@@ -365,8 +368,17 @@ impl Inspection {
             None if over_limit => Err(OVER_NO_FILES_LIMIT.to_owned()),
             None => self.parse_body(body, limits),
         };
-        if !bytes.is_empty() {
+        // Of a multipart body REQUEST_BODY would be the files as well, and of XML the element
+        // names, which rules on it were not written for (the CRS's own cases say so): it takes
+        // ctl:forceRequestBodyVariable. ModSecurity 3 shows it always.
+        let structured = matches!(
+            self.processor,
+            Some(BodyProcessor::Multipart | BodyProcessor::Xml)
+        );
+        if !bytes.is_empty() && (!structured || self.force_body_variable) {
             self.store.set_text(Slot::RequestBody, text);
+        }
+        if !bytes.is_empty() {
             let length = self.store.number(bytes.len() as u64);
             self.store.set_text(Slot::RequestBodyLength, length);
         }

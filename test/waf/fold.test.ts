@@ -1,16 +1,16 @@
 /** The base file and the CRS's initialisation, folded: a rule too many there costs every request. */
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { crsDirectory } from '../test/harness/edge.ts'
-import { compile } from './compile/compile.ts'
-import { prepare } from './prepared.ts'
-import { loadRuleset } from './seclang/load.ts'
+import { crsDirectory } from '../harness/edge.ts'
+import { compile } from '../../waf/compile/compile.ts'
+import { prepare } from '../../waf/prepared.ts'
+import { loadRuleset } from '../../waf/seclang/load.ts'
 
 const crs = crsDirectory()
 if (crs === null) console.warn('NOT RUN: folding of the CRS, no rules')
 
 test.runIf(crs)('what the CRS sets at its start is there before a request comes', () => {
-  const baseFile = fileURLToPath(new URL('base.conf', import.meta.url))
+  const baseFile = fileURLToPath(new URL('../../waf/base.conf', import.meta.url))
   const ruleset = loadRuleset({ baseFile, crsDirectory: crs, paranoia: 1, setupFiles: [] })
   const { initialTx, phases } = prepare(compile(ruleset, () => 1))
   expect(initialTx.get('inbound_anomaly_score_threshold')).toBe('5')
