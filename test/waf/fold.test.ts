@@ -1,4 +1,4 @@
-/** The base file and the CRS's initialisation, folded: a rule too many there costs every request. */
+/** The base and the CRS, folded: a rule too many in the start costs every request. */
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { crsDirectory } from '../harness/edge.ts'
