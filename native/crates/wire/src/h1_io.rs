@@ -193,9 +193,11 @@ impl<S: Transport> Bytestream<S> {
         }
         let queued = self.io.borrow().output.len();
         if queued + piece.len() > OUTPUT_MAX {
-            // The head and the beginning of the piece share the first write.
-            let first = piece.split_to(OUTPUT_MAX.saturating_sub(queued).min(piece.len()));
-            self.queue(|output| output.extend_from_slice(&first));
+            if queued > 0 {
+                // The head and the beginning of the piece share the first write.
+                let first = piece.split_to(OUTPUT_MAX.saturating_sub(queued).min(piece.len()));
+                self.queue(|output| output.extend_from_slice(&first));
+            }
             self.write(piece).await?;
         } else {
             self.queue(|output| output.extend_from_slice(&piece));

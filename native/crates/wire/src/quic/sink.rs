@@ -49,12 +49,15 @@ impl Sink {
         }
     }
 
-    /// Tries `send` until the stream has capacity for it, the client is gone or too slow.
+    /// Tries `send` until the stream has capacity for it, the client is gone or too slow. A stream
+    /// may have to wait until another of its connection was sent (RFC 9218 §10): the client is too
+    /// slow when it takes nothing at all.
     async fn retry<T>(
         &mut self,
         mut send: impl FnMut(&mut Sink, &mut State) -> Result<T, Error>,
     ) -> Result<T, Gone> {
-        let deadline = Instant::now() + self.idle;
+        let mut deadline = Instant::now() + self.idle;
+        let mut taken = None;
         loop {
             if self.end.stream.is_lost() {
                 return Err(Gone);
@@ -68,10 +71,17 @@ impl Sink {
                 }
                 Err(Error::Done | Error::StreamBlocked) => {
                     connection.touch();
+                    let acknowledged = || connection.state().quic.stats().acked_bytes;
+                    let before = *taken.get_or_insert_with(acknowledged);
                     let stream = self.end.stream.clone();
-                    if timeout_at(deadline, stream.writable.wait()).await.is_err() {
+                    if timeout_at(deadline, stream.writable.wait()).await.is_ok() {
+                        continue;
+                    }
+                    let now = acknowledged();
+                    if now == before {
                         self.reset();
                     }
+                    (taken, deadline) = (Some(now), Instant::now() + self.idle);
                 }
                 Err(_) => {
                     self.end.stream.lose();

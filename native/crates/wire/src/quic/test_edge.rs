@@ -60,7 +60,7 @@ fn config() -> WireConfig {
         "limits": {
             "headerBytesMax": 8192, "headerLineBytesMax": 4096, "headerCountMax": 20,
             "headerTimeoutMs": 2000, "handshakeTimeoutMs": 1000,
-            "keepAliveIdleTimeoutMs": 5000, "bodyIdleTimeoutMs": 500,
+            "keepAliveIdleTimeoutMs": 5000, "bodyIdleTimeoutMs": 10_000,
             "requestsPerConnectionMax": 0, "connectionsMax": 200, "h2StreamsMax": 100,
             "quicStreamsMax": 100, "quicIdleTimeoutMs": 5000,
             "inspectedBodiesBytesMax": 100_000_000, "workerQueueMax": 1000,

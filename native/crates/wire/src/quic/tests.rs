@@ -69,6 +69,23 @@ fn bodies_go_both_ways() {
 }
 
 #[test]
+fn a_response_waits_for_another_as_long_as_the_client_takes_something() {
+    let edge = limited_edge(|config| config.limits.body_idle_timeout_ms = 2000);
+    let mut client = Client::connect(edge.address, "one.test");
+    let both = [client.get("/big"), client.get("/big")];
+    // The first one takes longer than the second may wait if nothing moves.
+    let begun = Instant::now();
+    client.until(|_| {
+        std::thread::sleep(Duration::from_millis(2));
+        begun.elapsed() > Duration::from_secs(3)
+    });
+    assert!(client.answers[&both[0]].body.len() < BIG_BYTES);
+    for id in both {
+        assert_eq!(client.answer(id).body.len(), BIG_BYTES);
+    }
+}
+
+#[test]
 fn malformed_requests_are_reset_and_the_connection_lives() {
     let edge = edge();
     let mut client = Client::connect(edge.address, "one.test");

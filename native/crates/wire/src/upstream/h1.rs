@@ -1,5 +1,6 @@
 //! One request and its response on an HTTP/1.1 connection.
 
+use super::appetite::Appetite;
 use super::h1_head::{Framing as H1Framing, may_begin, read_head};
 use super::link::{Half, Link};
 use super::{
@@ -18,8 +19,6 @@ use tokio::time::timeout;
 
 /// A held body up to this size goes out in one write with its head.
 const ONE_WRITE_MAX: usize = 16 * 1024;
-const SMALL_READ: usize = 4 * 1024;
-const BULK_READ: usize = 64 * 1024;
 
 impl Link {
     /// Both ways of one exchange. `head` is written by `open`.
@@ -38,7 +37,7 @@ impl Link {
             trailer_limits: manner.trailers,
             body: None,
             until_close: false,
-            read_size: SMALL_READ,
+            appetite: Appetite::new(),
             begun: false,
             keep_alive: false,
             trailers: Vec::new(),
@@ -128,7 +127,7 @@ pub struct H1Response<'a> {
     trailer_limits: TrailerLimits,
     body: Option<BodyReader>,
     until_close: bool,
-    read_size: usize,
+    appetite: Appetite,
     /// Any byte of a response was seen.
     begun: bool,
     keep_alive: bool,
@@ -143,13 +142,10 @@ impl H1Response<'_> {
 
     /// More bytes; 0 at the end of the stream.
     async fn fill(&mut self) -> Result<usize, ErrorCode> {
-        self.input.reserve(self.read_size);
+        self.input.reserve(self.appetite.size());
         let read = self.stream.read_buf(self.input).await;
         let read = read.map_err(|_| ErrorCode::UpstreamClosed)?;
-        // A full read means that there is more: fewer, larger reads from now on.
-        if read >= self.read_size {
-            self.read_size = BULK_READ;
-        }
+        self.appetite.fed(read);
         self.begun |= read > 0;
         Ok(read)
     }

@@ -2,6 +2,7 @@
 //! `forward` and `relay` need of them.
 #![allow(async_fn_in_trait)] // every implementation and every caller lives on one wire thread
 
+mod appetite;
 mod h1;
 mod h1_head;
 mod h2;

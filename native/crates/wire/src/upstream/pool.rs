@@ -6,6 +6,7 @@ use super::tls::{Identities, Offer};
 use crate::config::EndpointProtocol;
 use crate::error_code::ErrorCode;
 use crate::shared::{Endpoint, Endpoints, Shared};
+use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -237,6 +238,7 @@ impl Pool {
             return;
         }
         link.idle_since = Instant::now();
+        link.input = BytesMut::new(); // an idle connection holds no buffer
         let mut idle = self.idle.borrow_mut();
         let links = idle.entry(key).or_default();
         if links.len() >= limits.upstream_idle_connections_max {
