@@ -2,6 +2,7 @@
 import type { CollectionStats, CollectionStore } from '../native/addon/index.d.ts'
 import { CollectionFile } from '../waf/collections/collection-file.ts'
 import { openCollectionStore } from '../waf/scanner.ts'
+import { byLabel, sample } from './admin/exposition.ts'
 import type { Sample } from './admin/exposition.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { Logger } from './log.ts'
@@ -127,30 +128,22 @@ export class Collections {
 }
 
 function samplesOf(stats: CollectionStats, saves: number, failures: number): Sample[] {
-  const one = (name: string, help: string, value: number): Sample => ({
-    name,
-    help,
-    type: name.endsWith('_total') ? 'counter' : 'gauge',
-    values: [{ labels: {}, value }],
-  })
-  const by = (label: string, counts: Readonly<Record<string, number>>): Sample['values'] =>
-    Object.entries(counts).map(([name, value]) => ({ labels: { [label]: name }, value }))
   return [
-    one('edge_waf_collections', 'Persistent collections now.', stats.entries),
-    one('edge_waf_collections_bytes', 'Memory that they are counted with.', stats.bytes),
+    sample('edge_waf_collections', 'Persistent collections now.', stats.entries),
+    sample('edge_waf_collections_bytes', 'Memory that they are counted with.', stats.bytes),
     {
       name: 'edge_waf_collections_removed_total',
       help: 'Persistent collections removed: expired, or because the store was full.',
       type: 'counter',
-      values: by('reason', { expired: stats.expired, full: stats.evicted }),
+      values: byLabel('reason', { expired: stats.expired, full: stats.evicted }),
     },
     {
       name: 'edge_waf_collections_refused_total',
       help: 'Writes to persistent collections that were beyond a limit, by that limit.',
       type: 'counter',
-      values: by('limit', { valueMax: stats.valuesRefused, membersMax: stats.membersRefused }),
+      values: byLabel('limit', { valueMax: stats.valuesRefused, membersMax: stats.membersRefused }),
     },
-    one('edge_waf_collections_saves_total', 'Saves of their file.', saves),
-    one('edge_waf_collections_save_failures_total', 'Saves that failed.', failures),
+    sample('edge_waf_collections_saves_total', 'Saves of their file.', saves),
+    sample('edge_waf_collections_save_failures_total', 'Saves that failed.', failures),
   ]
 }

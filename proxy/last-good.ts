@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Environment } from './config/environment.ts'
-import { stateDirectory } from './state-directory.ts'
+import { stateDirectory } from './directories.ts'
 
 /** Where it is kept: programs with other files have other places. */
 function placeOf(configFile: string, env: Environment): string {

@@ -1,6 +1,6 @@
 /** Everything that `edge run` takes from outside: configuration and certificates, all judged. */
 import { join } from 'node:path'
-import { cacheDirectory } from './cache-directory.ts'
+import { cacheDirectory } from './directories.ts'
 import { loadConfig } from './cli/load-config.ts'
 import type { Environment } from './config/environment.ts'
 import type { ConfigFile } from './config/file.ts'

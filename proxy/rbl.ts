@@ -4,6 +4,7 @@
  */
 import { Resolver } from 'node:dns/promises'
 import { type RblPort, rblPort } from '../waf/scanner.ts'
+import { byLabel, sample } from './admin/exposition.ts'
 import type { Sample } from './admin/exposition.ts'
 import type { EdgeConfig } from './config/schema.ts'
 
@@ -51,33 +52,30 @@ export class RblLookups {
 
   samples(): Sample[] {
     const { known, pending, hits, misses, dropped, evicted } = this.#port.rblCounts()
-    const by = (label: string, counts: Readonly<Record<string, number>>): Sample['values'] =>
-      Object.entries(counts).map(([name, value]) => ({ labels: { [label]: name }, value }))
     return [
       {
         name: 'edge_waf_rbl_names',
         help: 'Names of @rbl whose answer is known, or waited for.',
         type: 'gauge',
-        values: by('state', { known, pending }),
+        values: byLabel('state', { known, pending }),
       },
       {
         name: 'edge_waf_rbl_questions_total',
         help: 'Questions of rules, by what was known; dropped: too many lookups were under way.',
         type: 'counter',
-        values: by('result', { known: hits, unknown: misses - dropped, dropped }),
+        values: byLabel('result', { known: hits, unknown: misses - dropped, dropped }),
       },
       {
         name: 'edge_waf_rbl_lookups_total',
         help: 'Lookups at the name server, by how they ended.',
         type: 'counter',
-        values: by('result', this.#counts),
+        values: byLabel('result', this.#counts),
       },
-      {
-        name: 'edge_waf_rbl_evictions_total',
-        help: 'Answers forgotten before their time because the cache was full.',
-        type: 'counter',
-        values: [{ labels: {}, value: evicted }],
-      },
+      sample(
+        'edge_waf_rbl_evictions_total',
+        'Answers forgotten before their time because the cache was full.',
+        evicted,
+      ),
     ]
   }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { RulesetOptions } from '../waf/seclang/load.ts'
 import type { Environment } from './config/environment.ts'
 import type { EdgeConfig } from './config/schema.ts'
-import { stateDirectory } from './state-directory.ts'
+import { stateDirectory } from './directories.ts'
 
 /** The folder below which rules are installed. */
 export function rulesFolder(env: Environment): string {

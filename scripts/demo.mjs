@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { crsVersion, installedRules } from '../proxy/rules.ts'
-import { stateDirectory } from '../proxy/state-directory.ts'
+import { stateDirectory } from '../proxy/directories.ts'
 import { main, Missing, root } from './paths.mjs'
 import { ended, run } from './run-command.mjs'
 

@@ -24,6 +24,20 @@ export interface Sample {
   }[]
 }
 
+/** A number without labels; a name that ends with `_total` is that of a counter. */
+export function sample(name: string, help: string, value: number): Sample {
+  const type = name.endsWith('_total') ? 'counter' : 'gauge'
+  return { name, help, type, values: [{ labels: {}, value }] }
+}
+
+/** Numbers of one sample, each under its own value of the label. */
+export function byLabel(
+  label: string,
+  numbers: Readonly<Record<string, number>>,
+): Sample['values'] {
+  return Object.entries(numbers).map(([name, value]) => ({ labels: { [label]: name }, value }))
+}
+
 /** The content type of `expose`. */
 export const expositionType = 'text/plain; version=0.0.4; charset=utf-8'
 

@@ -1,4 +1,5 @@
 /** The numbers that the main thread knows by itself: the wire's, the pool's, the program's. */
+import { byLabel, sample } from './exposition.ts'
 import type { Sample } from './exposition.ts'
 
 /** `Wire.stats()`: numbers, or one level of groups of numbers. */
@@ -115,10 +116,7 @@ function reloadSamples(reloads: ReloadCounts): Sample[] {
       name: 'edge_config_reloads_total',
       help: 'Reloads by how they ended.',
       type: 'counter',
-      values: [
-        { labels: { result: 'accepted' }, value: accepted },
-        { labels: { result: 'refused' }, value: refused },
-      ],
+      values: byLabel('result', { accepted, refused }),
     },
     sample('edge_config_generation', 'Configurations taken since start.', generation),
     sample(
@@ -147,15 +145,8 @@ function groups(stats: WireStats): Groups {
 }
 
 function labelled(group: Readonly<Record<string, number>>, label: string): Sample['values'] {
-  return Object.entries(group).map(([name, value]) => ({
-    labels: { [label]: snakeCase(name) },
-    value,
-  }))
-}
-
-function sample(name: string, help: string, value: number): Sample {
-  const type = name.endsWith('_total') ? 'counter' : 'gauge'
-  return { name, help, type, values: [{ labels: {}, value }] }
+  const named = Object.entries(group).map(([name, value]) => [snakeCase(name), value] as const)
+  return byLabel(label, Object.fromEntries(named))
 }
 
 function cpuSeconds(): number {

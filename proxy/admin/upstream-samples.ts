@@ -2,6 +2,7 @@
 import type { Series } from '../metrics.ts'
 import type { EndpointHealth } from '../upstream/endpoint-state.ts'
 import type { EndpointReport, UpstreamReport, Upstreams } from '../upstream/upstreams.ts'
+import { byLabel, sample } from './exposition.ts'
 import type { Sample } from './exposition.ts'
 
 const states: readonly EndpointHealth[] = ['healthy', 'unhealthy', 'ejected', 'unresolved']
@@ -40,26 +41,19 @@ export function upstreamSamples(
       name: 'edge_upstream_probes_total',
       help: 'Active health checks by their result.',
       type: 'counter',
-      values: [
-        { labels: { result: 'pass' }, value: probes.passed },
-        { labels: { result: 'fail' }, value: probes.failed },
-      ],
+      values: byLabel('result', { pass: probes.passed, fail: probes.failed }),
     },
     {
       name: 'edge_upstream_lookups_total',
       help: 'Look-ups of the names of endpoints by their result.',
       type: 'counter',
-      values: [
-        { labels: { result: 'found' }, value: lookups.found },
-        { labels: { result: 'failed' }, value: lookups.failed },
-      ],
+      values: byLabel('result', { found: lookups.found, failed: lookups.failed }),
     },
-    {
-      name: 'edge_upstream_names_stale',
-      help: 'Names whose last look-up failed; their last known addresses are used.',
-      type: 'gauge',
-      values: [{ labels: {}, value: lookups.stale }],
-    },
+    sample(
+      'edge_upstream_names_stale',
+      'Names whose last look-up failed; their last known addresses are used.',
+      lookups.stale,
+    ),
   ]
 }
 

@@ -1,6 +1,7 @@
 /** `edge rules list`: what rules there are, in the order in which they run. */
 import { basename } from 'node:path'
 import { loadRuleset } from '../../waf/seclang/load.ts'
+import { severities } from '../../waf/seclang/phases.ts'
 import type { Rule } from '../../waf/rule.ts'
 import { exitCodes } from './exit-codes.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
@@ -8,17 +9,6 @@ import { asConfigError, ruleFlags, ruleSource } from './rule-source.ts'
 import type { Terminal } from './terminal.ts'
 
 const options = { ...ruleFlags, json: { type: 'boolean' } } as const
-
-const severities = [
-  'EMERGENCY',
-  'ALERT',
-  'CRITICAL',
-  'ERROR',
-  'WARNING',
-  'NOTICE',
-  'INFO',
-  'DEBUG',
-] as const
 
 /** One rule of the list. */
 interface ListedRule {

@@ -1,12 +1,13 @@
 /** Certificate files to the set that the wire serves; every fault in them is found before start. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Environment, seedCertificate } from '../config/environment.ts'
 import { ConfigError, type Fault } from '../config/faults.ts'
 import { Origins } from '../config/layer.ts'
+import { readText } from '../config/read-text.ts'
 import type { EdgeConfig } from '../config/schema.ts'
-import { stateDirectory } from '../state-directory.ts'
+import { stateDirectory } from '../directories.ts'
 import { localCertificate } from './local-ca.ts'
 
 /** One certificate that can be served. */
@@ -122,16 +123,7 @@ function readOne(
 }
 
 function readNamed(key: keyof Named, file: string, report: Report): string | null {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-    const isMissing = code === 'ENOENT'
-    const message = isMissing ? `${file} does not exist` : `${file} cannot be read (${code})`
-    const mend = isMissing ? 'correct the path' : 'let the user of this program read it'
-    report(key, message, mend)
-    return null
-  }
+  return readText(file, (message, mend) => report(key, message, mend))
 }
 
 /** Every certificate of a PEM text; none when one of them cannot be read or is cut off. */

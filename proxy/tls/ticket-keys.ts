@@ -1,7 +1,7 @@
 /** The file of session ticket keys: edges that share it resume each other's sessions. */
-import { readFileSync } from 'node:fs'
 import { ConfigError, type Fault } from '../config/faults.ts'
 import type { Origins } from '../config/layer.ts'
+import { readText } from '../config/read-text.ts'
 import type { EdgeConfig } from '../config/schema.ts'
 import type { TicketKeySet } from '../wire-config.ts'
 
@@ -54,16 +54,4 @@ function readKeys(file: string, report: Report): string[] {
     report(`${file} holds no key`, 'make one with `openssl rand -base64 48`')
   }
   return keys
-}
-
-function readText(file: string, report: Report): string | null {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-    const isMissing = code === 'ENOENT'
-    const message = isMissing ? `${file} does not exist` : `${file} cannot be read (${code})`
-    report(message, isMissing ? 'correct the path' : 'let the user of this program read it')
-    return null
-  }
 }

@@ -1,9 +1,9 @@
 /** The files that upstreams name, read before start; every fault in them is told together. */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { getCACertificates, rootCertificates } from 'node:tls'
 import { ConfigError, type Fault } from '../config/faults.ts'
 import type { Origins } from '../config/layer.ts'
+import { readText } from '../config/read-text.ts'
 import type { EdgeConfig } from '../config/schema.ts'
 
 /** What the files of one upstream hold. */
@@ -107,15 +107,7 @@ function stickyKey({ balance, sticky }: UpstreamConfig, report: Report): string 
 }
 
 function read(key: readonly string[], file: string, report: Report): string | null {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
-    const isMissing = code === 'ENOENT'
-    const message = isMissing ? `${file} does not exist` : `${file} cannot be read (${code})`
-    report(key, message, isMissing ? 'correct the path' : 'let the user of this program read it')
-    return null
-  }
+  return readText(file, (message, mend) => report(key, message, mend))
 }
 
 function isCertificate(pem: string): boolean {

@@ -1,6 +1,7 @@
 /** One call of the WAF service: its JSON into a request, the engine's verdict into its answer. */
 import { z } from 'zod'
 import type { Inspected, OfflineEngine, OfflineRequest } from '../../waf/offline/engine.ts'
+import { severities } from '../../waf/seclang/phases.ts'
 
 const port = z.number().int().min(0).max(65_535)
 
@@ -32,17 +33,6 @@ export interface Evaluation {
     readonly location?: string
   }
 }
-
-const severities = [
-  'EMERGENCY',
-  'ALERT',
-  'CRITICAL',
-  'ERROR',
-  'WARNING',
-  'NOTICE',
-  'INFO',
-  'DEBUG',
-] as const
 
 /** Judges one request. Phases 1 and 2 always run, whether there is a body or not. */
 export function evaluate(body: unknown, engine: OfflineEngine): Evaluation {

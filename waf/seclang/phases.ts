@@ -13,7 +13,7 @@ export function phaseOf(written: string): number | null {
 }
 
 /** In order: EMERGENCY is 0. */
-const severities = [
+export const severities = [
   'EMERGENCY',
   'ALERT',
   'CRITICAL',

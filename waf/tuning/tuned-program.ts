@@ -1,4 +1,5 @@
 /** The programs of one worker, one for each variant, and which of them a route's requests run. */
+import { noExclusions } from '../exclusions.ts'
 import type { StandingExclusions } from '../exclusions.ts'
 import { prepareUnfolded, replaceRule, specialize } from '../prepared.ts'
 import type { PreparedProgram } from '../prepared.ts'
@@ -33,7 +34,9 @@ export class TunedProgram {
   begin(tuning: number, request: RequestScope): Beginning {
     const chosen = this.#program.tunings?.[tuning]
     const program = this.#variant(chosen?.variant ?? 0)
-    if (chosen === undefined || chosen.exclusions.length === 0) return { program, exclusions: none }
+    if (chosen === undefined || chosen.exclusions.length === 0) {
+      return { program, exclusions: noExclusions }
+    }
     let exclusions = this.#exclusions.get(tuning)
     if (exclusions === undefined) {
       exclusions = new PreparedExclusions(chosen.exclusions, this.#rules)
@@ -54,8 +57,6 @@ export class TunedProgram {
     return prepared
   }
 }
-
-const none: StandingExclusions = { rules: new Set(), targets: new Map() }
 
 /** One variant, over the program's own rules made ready. */
 export function prepareVariant(
