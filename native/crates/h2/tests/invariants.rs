@@ -3,55 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use edge_h2::fuzz_connection;
-use std::path::Path;
+use edge_trials::{Random, seeds};
 
 const ROUNDS: usize = 40_000;
 
 #[test]
 fn promises_hold_on_seeds_and_their_mutations() {
-    let seeds = seeds();
-    assert!(seeds.len() >= 10, "too few seeds");
+    // A seed: the length of the pieces, then frames.
+    let seeds = seeds("h2_connection");
     for seed in &seeds {
         fuzz_connection(seed);
     }
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::default();
     for _ in 0..ROUNDS {
         fuzz_connection(&mutated(&seeds, &mut random));
-    }
-}
-
-/// A seed a line: the length of the pieces, then frames; `\xNN` for bytes that are not printable.
-fn seeds() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
-    let text = std::fs::read_to_string(folder.join("h2_connection.txt")).expect("seeds");
-    text.lines().map(unescaped).collect()
-}
-
-fn unescaped(line: &str) -> Vec<u8> {
-    let mut parts = line.split("\\x");
-    let mut out = parts.next().expect(line).as_bytes().to_vec();
-    for part in parts {
-        let (digits, plain) = part.split_at(2);
-        out.push(u8::from_str_radix(digits, 16).expect(line));
-        out.extend_from_slice(plain.as_bytes());
-    }
-    out
-}
-
-/// xorshift64*: the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap() % end.max(1)
-    }
-
-    fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use edge_trials::Random;
 use regex::bytes::{Captures, Regex};
 
 use super::Transformation;
@@ -204,38 +205,25 @@ fn base64_encode(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// xorshift64*: the same texts on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap() % end
-    }
-
-    fn text(&mut self) -> Vec<u8> {
-        let pieces = "% u U uff1c 0 4 41 x 0x \\ \\x \\u003c \\12 \\n & # &# &#x &lt &amp; nbsp \
-                      ; / * /* */ -- <!-- --> . .. ^ \" ' , ( a Z 9 + = \x00 \t \r \n \x0b \x0c";
-        let pieces: Vec<&str> = pieces.split(' ').collect();
-        let mut text = Vec::new();
-        for _ in 0..self.below(12) {
-            match self.below(8) {
-                0 => text.push(u8::try_from(self.below(256)).unwrap()),
-                1 => text.push(b' '),
-                _ => text.extend_from_slice(pieces[self.below(pieces.len())].as_bytes()),
-            }
+fn text(random: &mut Random) -> Vec<u8> {
+    let pieces = "% u U uff1c 0 4 41 x 0x \\ \\x \\u003c \\12 \\n & # &# &#x &lt &amp; nbsp \
+                  ; / * /* */ -- <!-- --> . .. ^ \" ' , ( a Z 9 + = \x00 \t \r \n \x0b \x0c";
+    let pieces: Vec<&str> = pieces.split(' ').collect();
+    let mut text = Vec::new();
+    for _ in 0..random.below(12) {
+        match random.below(8) {
+            0 => text.push(random.byte()),
+            1 => text.push(b' '),
+            _ => text.extend_from_slice(pieces[random.below(pieces.len())].as_bytes()),
         }
-        text
     }
+    text
 }
 
 #[test]
 fn transformations_do_what_their_descriptions_say() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let texts: Vec<Vec<u8>> = (0..ROUNDS).map(|_| random.text()).collect();
+    let mut random = Random::default();
+    let texts: Vec<Vec<u8>> = (0..ROUNDS).map(|_| text(&mut random)).collect();
     for (name, reference) in REFERENCES {
         let transformation = Transformation::from_name(name).unwrap();
         for text in &texts {
