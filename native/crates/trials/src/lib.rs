@@ -1,5 +1,5 @@
-//! For tests alone: the seeds of the fuzz targets and mutations of them, the same ones on every run,
-//! so that CI needs neither nightly nor luck.
+//! For tests alone: the seeds of the fuzz targets and mutations of them, the same ones on every
+//! run, so that CI needs neither nightly nor luck.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
