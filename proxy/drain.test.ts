@@ -42,6 +42,14 @@ test('the timeout ends the wait', async () => {
   expect(wire.calls).toEqual(['health 2', 'drain', 'stop accepting'])
 })
 
+test('the wait for what was accepted last is within the same timeout', async () => {
+  const wire = wireWith(Array.from({ length: 100 }, () => 1))
+  const begun = performance.now()
+  await drain(wire, { ...options, timeoutMs: 300 })
+  expect(performance.now() - begun).toBeLessThan(500)
+  expect(wire.calls.at(-1)).toBe('stop accepting')
+})
+
 test('idle connections may bring a last request for a while, not for ever', async () => {
   const wire = wireWith([], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
   const begun = performance.now()

@@ -25,11 +25,13 @@ export async function drain(wire: DrainedWire, options: DrainOptions): Promise<v
   if (options.delayMs > 0) await pause(options.delayMs)
   if (options.mode === 'handover') wire.stopAccepting()
   wire.drain()
-  await quiet(wire, options)
+  // One deadline for both waits: a supervisor counts on it.
+  const endMs = performance.now() + options.timeoutMs
+  await quiet(wire, { endMs, idleGraceMs: options.idleGraceMs })
   // What waits to be accepted still gets its answer.
   if (options.mode === 'withdraw') {
     wire.stopAccepting()
-    await quiet(wire, { ...options, idleGraceMs: Math.min(options.idleGraceMs, lastCallMs) })
+    await quiet(wire, { endMs, idleGraceMs: Math.min(options.idleGraceMs, lastCallMs) })
   }
 }
 
@@ -39,14 +41,14 @@ const lastCallMs = 100
 /** No exchange is left, and connections without one had their time. */
 async function quiet(
   wire: Pick<Wire, 'activeExchanges' | 'stats'>,
-  { timeoutMs, idleGraceMs }: Pick<DrainOptions, 'timeoutMs' | 'idleGraceMs'>,
+  { endMs, idleGraceMs }: { readonly endMs: number; readonly idleGraceMs: number },
 ): Promise<void> {
   const begun = performance.now()
   for (;;) {
-    const waitedMs = performance.now() - begun
-    if (waitedMs >= timeoutMs) return
+    const nowMs = performance.now()
+    if (nowMs >= endMs) return
     const isIdle = wire.activeExchanges() === 0
-    if (isIdle && isDone(wire, waitedMs >= idleGraceMs)) return
+    if (isIdle && isDone(wire, nowMs - begun >= idleGraceMs)) return
     await pause(pollMs)
   }
 }

@@ -44,12 +44,21 @@ test('a local copy is installed with what the WAF reads, and becomes the current
   expect(installedRules({ STATE_DIRECTORY: folder })).toBe(join(to, 'crs-4.28.0'))
 })
 
+test('rules that came along serve until others are installed', async () => {
+  const shipped = join(folder, 'shipped')
+  const env = { STATE_DIRECTORY: folder }
+  await installRules({ from: fakeCrs('4.28.0'), to: shipped, log: () => {} })
+  expect(installedRules(env, shipped)).toBe(join(shipped, 'crs-4.28.0'))
+  await installRules({ from: fakeCrs('3.3.4'), to: join(folder, 'rules'), log: () => {} })
+  expect(installedRules(env, shipped)).toBe(join(folder, 'rules/crs-3.3.4'))
+})
+
 test('a folder that is no CRS is refused and changes nothing', async () => {
   const to = join(folder, 'rules')
   const from = join(folder, 'empty')
   mkdirSync(from)
   await expect(installRules({ from, to, log: () => {} })).rejects.toThrow('is no CRS folder')
-  expect(installedRules({ STATE_DIRECTORY: folder })).toBeNull()
+  expect(installedRules({ STATE_DIRECTORY: folder }, join(folder, 'none'))).toBeNull()
 })
 
 test('edge rules tells what is installed, with exit code 3 when nothing is', async () => {

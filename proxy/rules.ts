@@ -12,10 +12,14 @@ export function rulesFolder(env: Environment): string {
   return join(stateDirectory(env), 'rules')
 }
 
-/** The rules that `edge rules install` chose, null when there are none. */
-export function installedRules(env: Environment): string | null {
-  const current = join(rulesFolder(env), 'current')
-  return existsSync(join(current, 'rules')) ? realpathSync(current) : null
+// Where an image or a package puts the rules that it brings along.
+const shippedRules = '/usr/share/quic-proxy-waf/rules'
+
+/** The rules that `edge rules install` chose, else those that came along; null without any. */
+export function installedRules(env: Environment, shipped = shippedRules): string | null {
+  const folders = [rulesFolder(env), shipped].map((folder) => join(folder, 'current'))
+  const current = folders.find((folder) => existsSync(join(folder, 'rules')))
+  return current === undefined ? null : realpathSync(current)
 }
 
 /** The version that the rules of a CRS folder carry: `4.28.0`; null when it is no CRS. */

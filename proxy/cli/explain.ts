@@ -2,10 +2,11 @@
 import { parseArgs } from 'node:util'
 import { type Exclusion, narrowest } from '../../waf/evidence/exclusion.ts'
 import { asHelm, asSecRule, asYaml, type Scope } from '../../waf/evidence/exclusion-text.ts'
+import { isAdminAddress, Unreachable } from '../admin/ask.ts'
 import { UsageError } from '../config/faults.ts'
 import type { ReadEvent } from '../events/event-json.ts'
 import { exitCodes } from './exit-codes.ts'
-import { fromAdmin, fromFile, Unreachable } from './explain-source.ts'
+import { fromAdmin, fromFile } from './explain-source.ts'
 import { explanation } from './explain-text.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -109,7 +110,7 @@ function readArguments(args: readonly string[], terminal: Terminal): Asked {
   if (file === undefined && admin === '') {
     throw new UsageError('where to ask? --admin ADDR:PORT or unix:PATH (or EDGE_ADMIN), or --file')
   }
-  if (file === undefined && !/^unix:.|:\d{1,5}$/.test(admin)) {
+  if (file === undefined && !isAdminAddress(admin)) {
     throw new UsageError(`--admin ${admin}: write ADDR:PORT or unix:PATH`)
   }
   return { requestId, source: file === undefined ? { admin } : { file }, isJson, form }

@@ -24,6 +24,8 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   [--as secrule|yaml|helm]
                   tells what stopped a request and why, and the narrowest exclusion; FILE is
                   that of waf.events.file or waf.auditLogFile
+  edge health [--admin ADDR:PORT|unix:PATH] [--live]
+                  whether the running program is ready (--live: answers); exit code 0 or 1
   edge replay FILE [--json] [--top N] [RULES]
                   what the rules would block of an access log, a HAR or an audit log
   edge help       this text

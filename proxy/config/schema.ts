@@ -51,6 +51,11 @@ const tls = z.strictObject({
     .max(1000)
     .prefault([])
     .describe('The first one is the default; none: the paths of seed 001, else a local CA'),
+  whenMissing: choice(['refuse', 'self-signed'])
+    .prefault('refuse')
+    .describe(
+      'Of all these files none is there: refuse to start, or use a local CA until they are',
+    ),
   ticketKeyFile: path()
     .nullable()
     .prefault(null)

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -81,4 +81,22 @@ test('files that are missing, empty or of another pair are faults with a mend', 
     `--cert: ${other.keyFile} is not the key of ${local.certFile}\n` +
       '  mend: name the key that the certificate was made with; the certificate comes first',
   ])
+})
+
+test('certificates that come later: a local CA until then, and nothing is missed', async () => {
+  const [certFile, keyFile] = [join(folder, 'tls.crt'), join(folder, 'tls.key')]
+  const env = { STATE_DIRECTORY: folder, EDGE_TLS_WHEN_MISSING: 'self-signed' }
+  const { settings: flags } = readFlags(['--cert', certFile, '--key', keyFile])
+  const sources = { file: null, env, flags, folder, processors: 1, installedRules: null }
+  const parsed = parseConfig(sources)
+  if (parsed instanceof ConfigError) throw parsed
+  const waiting = await loadCertificates({ ...parsed, env, now })
+  expect(waiting.caFile).toBe(join(folder, 'tls/ca.pem'))
+  expect(waiting.files).toEqual(expect.arrayContaining([certFile, keyFile]))
+  const made = await localCertificate({ folder: join(folder, 'b'), hostname: 'came', now })
+  copyFileSync(made.certFile, certFile)
+  await expect(loadCertificates({ ...parsed, env, now })).rejects.toThrow('tls.key does not exist')
+  copyFileSync(made.keyFile, keyFile)
+  const come = await loadCertificates({ ...parsed, env, now })
+  expect(come).toMatchObject({ caFile: null, certificates: [{ names: ['localhost', 'came'] }] })
 })

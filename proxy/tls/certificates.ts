@@ -1,6 +1,6 @@
 /** Certificate files to the set that the wire serves; every fault in them is found before start. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Environment, seedCertificate } from '../config/environment.ts'
 import { ConfigError, type Fault } from '../config/faults.ts'
@@ -59,13 +59,27 @@ export async function loadCertificates(sources: CertificateSources): Promise<Loa
     return { certificates: [], caFile: null, notices: [], files: [] }
   }
   const named = config.tls.certificates
-  if (named.length > 0) return { ...readAll(named, { origins, now }), caFile: null }
-  if (isReadable(seedCertificate.certFile) && isReadable(seedCertificate.keyFile)) {
+  if (named.length > 0 && !isAwaited(config.tls)) {
+    return { ...readAll(named, { origins, now }), caFile: null }
+  }
+  const hasSeed = isReadable(seedCertificate.certFile) && isReadable(seedCertificate.keyFile)
+  if (named.length === 0 && hasSeed) {
     return { ...readAll([seedCertificate], { origins, now }), caFile: null }
   }
   const folder = stateDirectory(sources.env)
   const local = await localCertificate({ folder, hostname: hostname(), now })
-  return { ...readAll([local], { origins, now }), caFile: local.caFile }
+  const made = readAll([local], { origins, now })
+  // What is awaited is watched: once it comes, it is served.
+  return { ...made, caFile: local.caFile, files: [...made.files, ...filesOf(named)] }
+}
+
+/** Nothing is there yet, and that is no fault; a part of it would be one. */
+function isAwaited({ certificates, whenMissing }: EdgeConfig['tls']): boolean {
+  return whenMissing === 'self-signed' && filesOf(certificates).every((file) => !existsSync(file))
+}
+
+function filesOf(certificates: readonly Named[]): string[] {
+  return certificates.flatMap(({ certFile, keyFile }) => [certFile, keyFile])
 }
 
 function readAll(
@@ -92,8 +106,7 @@ function readAll(
     return [{ chain, key, names, isDefault: index === 0, certFile, notAfterMs }]
   })
   if (faults.length > 0) throw new CertificateError(faults)
-  const read = named.flatMap(({ certFile, keyFile }) => [certFile, keyFile])
-  return { certificates, notices, files: read }
+  return { certificates, notices, files: filesOf(named) }
 }
 
 type Report = (key: keyof Named, message: string, mend: string) => void
