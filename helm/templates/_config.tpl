@@ -1,0 +1,46 @@
+{{/* edge.yaml: what the values say, and config: laid over it. */}}
+{{- define "edge.config" -}}
+{{- $proxy := .Values.proxy -}}
+{{- $isHost := eq (include "edge.exposure" .) "hostNetwork" -}}
+{{- $listen := dict
+  "http" (printf "0.0.0.0:%s" (include "edge.listenPort" (dict "root" $ "port" "http")))
+  "https" (printf "0.0.0.0:%s" (include "edge.listenPort" (dict "root" $ "port" "https")))
+  "advertiseHttpsPort" (int $proxy.ports.https) -}}
+{{- if $isHost -}}{{- $_ := set $listen "shared" true -}}{{- end -}}
+{{- $certificates := list (dict "certFile" $proxy.tls.certFile "keyFile" $proxy.tls.keyFile) -}}
+{{- range $proxy.tls.extraSecretNames -}}
+{{- $folder := printf "/etc/quic-proxy-waf-tls/%s" . -}}
+{{- $certificates = append $certificates (dict "certFile" (printf "%s/tls.crt" $folder) "keyFile" (printf "%s/tls.key" $folder)) -}}
+{{- end -}}
+{{- $tls := dict "certificates" $certificates -}}
+{{- if not $proxy.tls.extraSecretNames -}}{{- $_ := set $tls "whenMissing" "self-signed" -}}{{- end -}}
+{{- $isOn := and .Values.waf.enabled $proxy.waf.enabled -}}
+{{- $waf := dict "mode" (ternary $proxy.waf.mode "off" $isOn) "budget" (printf "%dms" (int $proxy.waf.timeout)) -}}
+{{- if ge (int $proxy.waf.timeout) 3000 -}}
+{{- $_ := set $waf "workerSilence" (printf "%dms" (add (int $proxy.waf.timeout) 2000)) -}}
+{{- end -}}
+{{- with $proxy.waf.paranoia -}}{{- $_ := set $waf "paranoia" (int .) -}}{{- end -}}
+{{- with $proxy.waf.exclusions -}}{{- $_ := set $waf "exclusions" . -}}{{- end -}}
+{{- $host := $proxy.backend.host -}}
+{{- if and (contains ":" $host) (not (hasPrefix "[" $host)) -}}{{- $host = printf "[%s]" $host -}}{{- end -}}
+{{- $upstream := dict "name" "default" "endpoints" (list (dict "url" (printf "http://%s:%d" $host (int $proxy.backend.port)))) -}}
+{{- $drain := dict
+  "mode" (ternary "handover" "withdraw" (and $isHost (eq (include "edge.surges" .) "true")))
+  "delay" (printf "%ds" (int .Values.drain.delaySeconds))
+  "timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) -}}
+{{- $status := printf "%s:%d" (ternary .Values.metrics.hostAddress "0.0.0.0" $isHost) (int .Values.metrics.port) -}}
+{{- $written := dict "listen" $listen "tls" $tls "upstreams" (list $upstream) "waf" $waf "drain" $drain "status" $status -}}
+{{- mergeOverwrite $written (deepCopy .Values.config) | toYaml -}}
+{{- end -}}
+
+{{/* What a running program cannot take over (proxy/unchangeable.ts): a change of it restarts pods. */}}
+{{- define "edge.unchangeable" -}}
+{{- $config := include "edge.config" . | fromYaml -}}
+{{- range list "listen" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
+{{- $value := $config -}}
+{{- range splitList "." . -}}
+{{- $value = ternary (index (default (dict) $value) .) nil (and (kindIs "map" $value) (hasKey (default (dict) $value) .)) -}}
+{{- end }}
+{{ . }}: {{ toJson $value }}
+{{- end -}}
+{{- end -}}

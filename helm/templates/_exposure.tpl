@@ -1,0 +1,91 @@
+{{/* How clients reach the proxy, and what follows from it. */}}
+{{- define "edge.exposure" -}}
+{{- $proxy := .Values.proxy -}}
+{{- if $proxy.exposure -}}
+{{- $proxy.exposure -}}
+{{- else if not $proxy.ports.useHostPorts -}}
+service
+{{- else if and (eq $proxy.kind "daemonset") .Values.daemonset.hostNetwork -}}
+hostNetwork
+{{- else -}}
+hostPort
+{{- end -}}
+{{- end -}}
+
+{{/* The ports that the program itself listens on: low ones only where they are the node's. */}}
+{{- define "edge.listenPort" -}}
+{{- if eq (include "edge.exposure" .root) "hostNetwork" -}}
+{{- index .root.Values.proxy.ports .port -}}
+{{- else if eq .port "http" -}}
+8080
+{{- else -}}
+8443
+{{- end -}}
+{{- end -}}
+
+{{/* "true" when the pod takes ports of its node that only root may take. */}}
+{{- define "edge.needsRoot" -}}
+{{- $ports := .Values.proxy.ports -}}
+{{- if eq (include "edge.exposure" .) "hostNetwork" -}}
+{{- if or (lt (int $ports.http) 1024) (lt (int $ports.https) 1024) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" when a new pod of a DaemonSet starts beside the old one on its node. */}}
+{{- define "edge.surges" -}}
+{{- $rolling := default (dict) .Values.daemonset.updateStrategy.rollingUpdate -}}
+{{- if and (eq .Values.proxy.kind "daemonset") (not (has (toString (default 0 $rolling.maxSurge)) (list "0" "0%"))) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* Values that contradict each other, said with the mend. */}}
+{{- define "edge.check" -}}
+{{- $exposure := include "edge.exposure" . -}}
+{{- $proxy := .Values.proxy -}}
+{{- $rolling := default (dict) .Values.daemonset.updateStrategy.rollingUpdate -}}
+{{- $faults := list -}}
+{{- if and (eq $exposure "hostNetwork") (ne $proxy.kind "daemonset") -}}
+{{- $faults = append $faults "proxy.exposure: hostNetwork is for a DaemonSet, since two pods of a Deployment may meet on one node\n  mend: set proxy.kind to daemonset, or proxy.exposure to service" -}}
+{{- end -}}
+{{- if and .Values.daemonset.hostNetwork $proxy.exposure (ne $exposure "hostNetwork") -}}
+{{- $faults = append $faults (printf "daemonset.hostNetwork: true contradicts proxy.exposure: %s\n  mend: remove one of them" $exposure) -}}
+{{- end -}}
+{{- if and (eq $exposure "service") $proxy.ports.useHostPorts -}}
+{{- $faults = append $faults "proxy.ports.useHostPorts: true contradicts proxy.exposure: service\n  mend: remove one of them" -}}
+{{- end -}}
+{{- if and (eq $exposure "hostPort") (include "edge.surges" .) -}}
+{{- $faults = append $faults "daemonset.updateStrategy.rollingUpdate.maxSurge: a host port belongs to one pod of a node, so the new pod would stay Pending for ever\n  mend: set it to 0 and maxUnavailable to 1, or set daemonset.hostNetwork to true, where both can listen" -}}
+{{- end -}}
+{{- $unavailable := toString (default 0 $rolling.maxUnavailable) -}}
+{{- if and (include "edge.surges" .) (not (has $unavailable (list "0" "0%"))) -}}
+{{- $faults = append $faults (printf "daemonset.updateStrategy.rollingUpdate: maxSurge %v and maxUnavailable %v; Kubernetes takes only one of them\n  mend: set maxUnavailable to 0 to surge, or maxSurge to 0" $rolling.maxSurge $rolling.maxUnavailable) -}}
+{{- end -}}
+{{- $ending := add .Values.drain.delaySeconds .Values.drain.timeoutSeconds -}}
+{{- if ge $ending (int64 .Values.terminationGracePeriodSeconds) -}}
+{{- $faults = append $faults (printf "terminationGracePeriodSeconds: %d is not more than drain.delaySeconds + drain.timeoutSeconds (%d), so pods would be killed while they finish\n  mend: set it to %d or more, or shorten the drain" (int64 .Values.terminationGracePeriodSeconds) $ending (add $ending 10)) -}}
+{{- end -}}
+{{- if eq (int $proxy.ports.http) (int $proxy.ports.https) -}}
+{{- $faults = append $faults (printf "proxy.ports: http and https are both %d\n  mend: give one of them another port" (int $proxy.ports.http)) -}}
+{{- end -}}
+{{- $listen := default (dict) .Values.config.listen -}}
+{{- range $key, $instead := dict "http" "proxy.ports.http" "https" "proxy.ports.https" "advertiseHttpsPort" "proxy.ports.https" "shared" "proxy.exposure" -}}
+{{- if hasKey $listen $key -}}
+{{- $faults = append $faults (printf "config.listen.%s: the chart sets it, so that ports, probes and Services agree\n  mend: use %s" $key $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $instead := dict "admin" "edge explain in a pod" "status" "metrics.port" -}}
+{{- if hasKey $.Values.config $key -}}
+{{- $faults = append $faults (printf "config.%s: the chart sets it, since probes ask there\n  mend: use %s" $key $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey .Values.config "drain" -}}
+{{- $faults = append $faults "config.drain: the chart sets it, because the grace period follows from it\n  mend: use drain.delaySeconds and drain.timeoutSeconds" -}}
+{{- end -}}
+{{- if hasKey (default (dict) .Values.config.tls) "certificates" -}}
+{{- $faults = append $faults "config.tls.certificates: the chart mounts and names them\n  mend: use proxy.tls.secretName and proxy.tls.extraSecretNames" -}}
+{{- end -}}
+{{- if $faults -}}
+{{- fail (printf "\n%s" (join "\n" $faults)) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,206 @@
+{{/* The pod of the proxy, the same for both kinds. */}}
+{{- define "edge.pod" -}}
+{{- $exposure := include "edge.exposure" . -}}
+{{- $isHost := eq $exposure "hostNetwork" -}}
+{{- $proxy := .Values.proxy -}}
+metadata:
+  annotations:
+    checksum/restart: {{ include "edge.unchangeable" . | sha256sum }}
+    {{- with $proxy.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  labels:
+    {{- include "edge.podLabels" . | nindent 4 }}
+    {{- with $proxy.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "edge.serviceAccount" . }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
+  {{- if $isHost }}
+  hostNetwork: true
+  {{- end }}
+  dnsPolicy: {{ ternary .Values.daemonset.dnsPolicy "ClusterFirst" (eq $proxy.kind "daemonset") }}
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- $root := include "edge.needsRoot" . }}
+    {{- $pod := dict "fsGroup" 65532 "seccompProfile" (dict "type" "RuntimeDefault") }}
+    {{- toYaml (mergeOverwrite $pod .Values.podSecurityContext) | nindent 4 }}
+  {{- with $proxy.initContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: proxy
+      image: {{ include "edge.image" . }}
+      imagePullPolicy: {{ .Values.global.imagePullPolicy }}
+      args:
+        - run
+        - --config
+        - /etc/quic-proxy-waf/edge.yaml
+        {{- with $proxy.extraArgs }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      env:
+        - name: EDGE_ADMIN
+          value: unix:/run/quic-proxy-waf/admin.sock
+        {{- with $proxy.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with $proxy.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- if not $isHost }}
+      ports:
+        {{- $isPort := eq $exposure "hostPort" }}
+        - name: http
+          containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "http") }}
+          protocol: TCP
+          {{- if $isPort }}
+          hostPort: {{ $proxy.ports.http }}
+          {{- end }}
+        - name: https
+          containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "https") }}
+          protocol: TCP
+          {{- if $isPort }}
+          hostPort: {{ $proxy.ports.https }}
+          {{- end }}
+        - name: http3
+          containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "https") }}
+          protocol: UDP
+          {{- if $isPort }}
+          hostPort: {{ $proxy.ports.https }}
+          {{- end }}
+        - name: status
+          containerPort: {{ .Values.metrics.port }}
+          protocol: TCP
+      {{- end }}
+      securityContext:
+        {{- $bare := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "runAsNonRoot" (not $root) "runAsUser" (ternary 0 65532 (eq $root "true")) "runAsGroup" (ternary 0 65532 (eq $root "true")) "capabilities" (dict "drop" (list "ALL")) }}
+        {{- if $root }}{{ $_ := set $bare.capabilities "add" (list "NET_BIND_SERVICE") }}{{ end }}
+        {{- toYaml (mergeOverwrite $bare .Values.securityContext) | nindent 8 }}
+      {{- include "edge.probes" . | nindent 6 }}
+      resources:
+        {{- toYaml $proxy.resources | nindent 8 }}
+      volumeMounts:
+        - name: config
+          mountPath: /etc/quic-proxy-waf
+          readOnly: true
+        {{- include "edge.tlsMounts" . | nindent 8 }}
+        - name: state
+          mountPath: /var/lib/quic-proxy-waf
+        - name: cache
+          mountPath: /var/cache/quic-proxy-waf
+        - name: tmp
+          mountPath: /tmp
+        - name: run
+          mountPath: /run/quic-proxy-waf
+        {{- with $proxy.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    {{- with $proxy.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    - name: config
+      configMap:
+        name: {{ include "edge.fullname" . }}-config
+    {{- include "edge.tlsVolumes" . | nindent 4 }}
+    {{- range list "state" "cache" "tmp" }}
+    - name: {{ . }}
+      emptyDir:
+        sizeLimit: 128Mi
+    {{- end }}
+    - name: run
+      emptyDir:
+        medium: Memory
+        sizeLimit: 1Mi
+    {{- with $proxy.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "runtimeClassName" "dnsConfig" "hostAliases" }}
+  {{- with index $.Values $key }}
+  {{ $key }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{/* On the node's own network two pods may share the ports for a while: each is asked by its socket. */}}
+{{- define "edge.probes" -}}
+{{- $isHost := eq (include "edge.exposure" .) "hostNetwork" -}}
+{{- $ready := dict "exec" (dict "command" (list "edge" "health")) -}}
+{{- $alive := dict "exec" (dict "command" (list "edge" "health" "--live")) -}}
+{{- $startup := dict "periodSeconds" 2 "failureThreshold" 90 "timeoutSeconds" 5 -}}
+{{- $readiness := dict "periodSeconds" 5 "failureThreshold" 2 "timeoutSeconds" 5 -}}
+{{- $liveness := dict "periodSeconds" 30 "failureThreshold" 3 "timeoutSeconds" 10 -}}
+{{- if not $isHost -}}
+{{- $ready = dict "httpGet" (dict "path" "/readyz" "port" "status") -}}
+{{- $alive = dict "httpGet" (dict "path" "/livez" "port" "status") -}}
+{{- $_ := set $readiness "periodSeconds" 2 -}}
+{{- $_ := set $liveness "periodSeconds" 10 -}}
+{{- end -}}
+startupProbe:
+  {{- toYaml (mergeOverwrite (mergeOverwrite $startup (deepCopy $ready)) .Values.startupProbe) | nindent 2 }}
+readinessProbe:
+  {{- toYaml (mergeOverwrite (mergeOverwrite $readiness (deepCopy $ready)) .Values.readinessProbe) | nindent 2 }}
+livenessProbe:
+  {{- toYaml (mergeOverwrite (mergeOverwrite $liveness $alive) .Values.livenessProbe) | nindent 2 }}
+{{- end -}}
+
+{{/* Whole folders and no single files: only those follow a Secret that changes. */}}
+{{- define "edge.tlsMounts" -}}
+{{- $tls := .Values.proxy.tls -}}
+- name: tls-cert
+  mountPath: {{ dir $tls.certFile }}
+  readOnly: true
+{{- if ne (dir $tls.certFile) (dir $tls.keyFile) }}
+- name: tls-key
+  mountPath: {{ dir $tls.keyFile }}
+  readOnly: true
+{{- end }}
+{{- range $index, $name := $tls.extraSecretNames }}
+- name: tls-extra-{{ $index }}
+  mountPath: /etc/quic-proxy-waf-tls/{{ $name }}
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "edge.tlsVolumes" -}}
+{{- $tls := .Values.proxy.tls -}}
+{{- $together := eq (dir $tls.certFile) (dir $tls.keyFile) -}}
+- name: tls-cert
+  secret:
+    secretName: {{ $tls.secretName }}
+    optional: {{ empty $tls.extraSecretNames }}
+    defaultMode: 0440
+    items:
+      - key: tls.crt
+        path: {{ base $tls.certFile }}
+      {{- if $together }}
+      - key: tls.key
+        path: {{ base $tls.keyFile }}
+      {{- end }}
+{{- if not $together }}
+- name: tls-key
+  secret:
+    secretName: {{ $tls.secretName }}
+    optional: {{ empty $tls.extraSecretNames }}
+    defaultMode: 0440
+    items:
+      - key: tls.key
+        path: {{ base $tls.keyFile }}
+{{- end }}
+{{- range $index, $name := $tls.extraSecretNames }}
+- name: tls-extra-{{ $index }}
+  secret:
+    secretName: {{ $name }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}

@@ -1,0 +1,222 @@
+/** The chart: what it renders, what it refuses and how it says so. */
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { parse, parseAllDocuments } from 'yaml'
+import { ConfigError } from '../../proxy/config/faults.ts'
+import { parseConfig } from '../../proxy/config/parse.ts'
+import { root } from '../harness/edge.ts'
+import { examples } from './examples.ts'
+import { generatedFiles, rendered, schemaFile, valuesSchema } from './generated.ts'
+import { kubernetesSchemas } from './kubernetes-schemas.ts'
+import { helm, kubernetesVersion, render, tool } from './tools.ts'
+import { strayPaths } from './values-schema.ts'
+
+// The first run builds helm: minutes on a small machine, nothing later.
+const buildTimeoutMs = 15 * 60_000
+
+beforeAll(() => {
+  tool('helm')
+  tool('kubeconform')
+  kubernetesSchemas()
+}, buildTimeoutMs)
+
+interface KubernetesObject {
+  readonly kind: string
+  readonly metadata: { readonly name: string }
+  readonly data: Readonly<Record<string, string>>
+  readonly spec: PodOwner
+}
+
+interface PodOwner {
+  readonly template: {
+    readonly metadata: { readonly annotations: Readonly<Record<string, string>> }
+    readonly spec: {
+      readonly hostNetwork?: boolean
+      readonly containers: readonly {
+        readonly ports?: readonly { readonly hostPort?: number; readonly protocol: string }[]
+        readonly securityContext: Readonly<Record<string, unknown>>
+      }[]
+    }
+  }
+}
+
+function objectsOf(text: string): KubernetesObject[] {
+  return parseAllDocuments(text).flatMap((document) => {
+    const object: KubernetesObject | null = document.toJS()
+    return object === null ? [] : [object]
+  })
+}
+
+function objectsFor(flags: readonly string[], values = ''): KubernetesObject[] {
+  return objectsOf(rendered({ name: '', flags, values }))
+}
+
+function proxyOf(objects: readonly KubernetesObject[]): PodOwner {
+  const found = objects.find(({ kind }) => kind === 'DaemonSet' || kind === 'Deployment')
+  if (found === undefined) throw new Error('there is no proxy')
+  return found.spec
+}
+
+const daemonset = ['--values', 'helm/values-daemonset.yaml']
+
+describe('generated files', () => {
+  test('values.schema.json is that of the program and of values.yaml', () => {
+    expect(readFileSync(join(root, schemaFile), 'utf8')).toBe(valuesSchema())
+    expect(strayPaths()).toEqual([])
+  })
+
+  test('renders and plain manifests are current (npm run chart makes them)', () => {
+    for (const [file, text] of generatedFiles()) {
+      expect(readFileSync(join(root, file), 'utf8'), file).toBe(text)
+    }
+  })
+
+  test('values-daemonset.yaml at the top leads to the one of the chart', () => {
+    expect(readlinkSync(join(root, 'values-daemonset.yaml'))).toBe('helm/values-daemonset.yaml')
+  })
+})
+
+describe('every example', () => {
+  test('is valid Kubernetes', () => {
+    const folder = kubernetesSchemas()
+    const location = `${folder}/{{ .ResourceKind }}{{ .KindSuffix }}.json`
+    const files = [...generatedFiles().keys()]
+    const args = ['-strict', '-summary', '-schema-location', location, ...files]
+    const { status, stdout, stderr } = spawnSync(tool('kubeconform'), args, {
+      cwd: root,
+      encoding: 'utf8',
+    })
+    expect(`${stdout}${stderr}`).toContain('Invalid: 0, Errors: 0, Skipped: 0')
+    expect(status).toBe(0)
+  })
+
+  test.each(examples)('$name: the program takes its configuration', (example) => {
+    const map = objectsOf(rendered(example)).find(({ kind }) => kind === 'ConfigMap')
+    const text = map?.data['edge.yaml'] ?? ''
+    const file = { path: '/etc/quic-proxy-waf/edge.yaml', name: 'edge.yaml', text }
+    const env = { EDGE_ADMIN: 'unix:/run/quic-proxy-waf/admin.sock' }
+    const sources = { file, env, flags: [], folder: '/', processors: 2, installedRules: '/rules' }
+    const parsed = parseConfig(sources)
+    expect(parsed instanceof ConfigError ? parsed.message : '').toBe('')
+  })
+
+  test('helm lint finds nothing', () => {
+    const kube = ['--kube-version', kubernetesVersion]
+    expect(helm(['lint', '--strict', './helm', ...kube])).toMatchObject({ code: 0 })
+    expect(helm(['lint', '--strict', './helm', ...daemonset, ...kube])).toMatchObject({ code: 0 })
+  })
+})
+
+describe('exposure', () => {
+  const names = (objects: readonly KubernetesObject[]): string[] => objects.map(({ kind }) => kind)
+
+  test('the seed: on the network of the node, no declared port, one capability', () => {
+    const objects = objectsFor(daemonset)
+    const { spec } = proxyOf(objects).template
+    expect(spec.hostNetwork).toBe(true)
+    expect(spec.containers[0]?.ports).toBeUndefined()
+    expect(spec.containers[0]?.securityContext).toMatchObject({
+      runAsUser: 0,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'], add: ['NET_BIND_SERVICE'] },
+    })
+    expect(names(objects)).not.toContain('Service')
+    expect(names(objects)).not.toContain('NetworkPolicy')
+    expect(names(objects)).not.toContain('PodDisruptionBudget')
+  })
+
+  test('high ports of the node need no root', () => {
+    const ports = ['--set', 'proxy.ports.http=8080,proxy.ports.https=8443']
+    const { spec } = proxyOf(objectsFor([...daemonset, ...ports])).template
+    expect(spec.containers[0]?.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      capabilities: { drop: ['ALL'] },
+    })
+  })
+
+  test('host ports: TCP and UDP, without root', () => {
+    const set = 'proxy.kind=daemonset,proxy.ports.useHostPorts=true'
+    const [container] = proxyOf(objectsFor(['--set', set])).template.spec.containers
+    const ports = container?.ports?.map(({ hostPort, protocol }) => `${hostPort}/${protocol}`)
+    expect(ports).toEqual(['80/TCP', '443/TCP', '443/UDP', 'undefined/TCP'])
+    expect(container?.securityContext).toMatchObject({ runAsUser: 65_532 })
+  })
+
+  test('a Service for everything else, with UDP', () => {
+    const service = objectsFor([]).find(({ kind }) => kind === 'Service')
+    expect(service?.spec).toMatchObject({
+      type: 'LoadBalancer',
+      ports: [
+        { name: 'http', port: 80, protocol: 'TCP' },
+        { name: 'http3', port: 443, protocol: 'UDP' },
+        { name: 'https', port: 443, protocol: 'TCP' },
+      ],
+    })
+  })
+})
+
+describe('changes', () => {
+  const checksum = (set: string): string | undefined =>
+    proxyOf(objectsFor(['--set', set])).template.metadata.annotations['checksum/restart']
+
+  test('what reloads restarts nothing; what cannot does', () => {
+    const before = checksum('proxy.backend.host=a')
+    expect(checksum('proxy.backend.host=b,config.waf.paranoia=3')).toBe(before)
+    expect(checksum('proxy.backend.host=a,config.waf.workers=3')).not.toBe(before)
+    expect(checksum('proxy.backend.host=a,config.limits.workerQueueMax=3')).not.toBe(before)
+  })
+
+  test('every setting that a running program cannot take over is in the checksum', () => {
+    const source = readFileSync(join(root, 'proxy/unchangeable.ts'), 'utf8')
+    const paths = [...source.matchAll(/^ {2}\['([^']+)'/gm)].map((match) => match[1] ?? '')
+    const template = readFileSync(join(root, 'helm/templates/_config.tpl'), 'utf8')
+    const line = template.split('\n').find((text) => text.includes('"limits.workerQueueMax"')) ?? ''
+    // The environment gives admin, and listen is there as a whole.
+    const wanted = paths.filter((path) => path !== 'admin' && !path.startsWith('listen.'))
+    expect(wanted.length).toBeGreaterThan(5)
+    expect(wanted.filter((path) => !line.includes(`"${path}"`))).toEqual([])
+    expect(line).toContain('"listen"')
+  })
+})
+
+describe('what is refused, and how', () => {
+  const refusals: readonly (readonly [string, string, readonly string[]])[] = [
+    ['proxy.knd=daemonset', 'knd', []],
+    ['proxy.kind=demonset', 'proxy.kind', []],
+    ['proxy.exposure=nodeAddress', 'proxy.exposure', []],
+    ['proxy.ports.http=99999', 'proxy.ports.http', []],
+    ['config.waf.paranoia=7', 'config.waf.paranoia', []],
+    ['config.upstream=x', 'upstream', []],
+    ['waf.mode=service', 'mode', []],
+    [
+      'proxy.kind=daemonset,proxy.ports.useHostPorts=true,' +
+        'daemonset.updateStrategy.rollingUpdate.maxSurge=1,' +
+        'daemonset.updateStrategy.rollingUpdate.maxUnavailable=0',
+      'daemonset.updateStrategy.rollingUpdate.maxSurge: a host port belongs to one pod of a node',
+      [],
+    ],
+    ['daemonset.updateStrategy.rollingUpdate.maxSurge=1', 'takes only one of them', daemonset],
+    ['drain.delaySeconds=40', 'mend: set it to 110 or more', []],
+    ['proxy.exposure=hostNetwork', 'mend: set proxy.kind to daemonset', []],
+    ['proxy.exposure=service', 'proxy.ports.useHostPorts: true contradicts', daemonset],
+    ['proxy.ports.http=443', 'http and https are both 443', []],
+    ['config.listen.http=0.0.0.0:81', 'mend: use proxy.ports.http', []],
+    ['config.admin=127.0.0.1:1', 'config.admin: the chart sets it', []],
+    ['config.drain.delay=1s', 'mend: use drain.delaySeconds', []],
+  ]
+  test.each(refusals)('%s', (set, said, flags) => {
+    const { code, err } = render([...flags, '--set', set])
+    expect(code).not.toBe(0)
+    expect(err.replaceAll('/', '.')).toContain(said.replaceAll('/', '.'))
+  })
+})
+
+test('nothing of a machine is in the chart', () => {
+  expect(existsSync(join(root, 'helm/charts'))).toBe(false)
+  const chart: { readonly kubeVersion: string } = parse(
+    readFileSync(join(root, 'helm/Chart.yaml'), 'utf8'),
+  )
+  expect(chart.kubeVersion).toBe('>=1.25.0-0')
+})

@@ -1,0 +1,182 @@
+/** The chart's examples: those of seed 001, word by word, and what else is promised. */
+
+/** Values as they are written, and flags beside them. */
+export interface Example {
+  readonly name: string
+  readonly flags: readonly string[]
+  readonly values: string
+}
+
+const daemonset = ['--values', 'helm/values-daemonset.yaml']
+const example = (name: string, values: string, flags: readonly string[] = []): Example => ({
+  name,
+  flags,
+  values,
+})
+
+export const examples: readonly Example[] = [
+  example('deployment', ''),
+  example('daemonset', '', [...daemonset, '--set', 'proxy.backend.host=my-backend-service']),
+  example(
+    'basic-daemonset',
+    `
+proxy:
+  kind: daemonset
+  ports:
+    useHostPorts: true
+
+daemonset:
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+`,
+  ),
+  example(
+    'host-ports',
+    `
+proxy:
+  kind: daemonset
+  ports:
+    http: 80
+    https: 443
+    useHostPorts: true
+`,
+  ),
+  example(
+    'without-host-ports',
+    `
+proxy:
+  kind: daemonset
+  ports:
+    useHostPorts: false
+`,
+  ),
+  example(
+    'node-selection',
+    `
+nodeSelector:
+  node-role.kubernetes.io/edge: "true"
+tolerations:
+- key: "edge"
+  operator: "Equal"
+  value: "true"
+  effect: "NoSchedule"
+`,
+    daemonset,
+  ),
+  example(
+    'anti-affinity',
+    `
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        labelSelector:
+          matchExpressions:
+          - key: app.kubernetes.io/name
+            operator: In
+            values:
+            - quic-proxy-waf
+        topologyKey: kubernetes.io/hostname
+`,
+  ),
+  example(
+    'privileges',
+    `
+securityContext:
+  runAsNonRoot: false
+  runAsUser: 0
+  capabilities:
+    add:
+    - NET_BIND_SERVICE
+    drop:
+    - ALL
+`,
+    daemonset,
+  ),
+  example(
+    'complete',
+    `
+global:
+  registry: ghcr.io/pmh-only/quic-proxy
+  tag: "v1.1.0"
+
+proxy:
+  kind: daemonset
+  backend:
+    host: "api-backend.internal"
+    port: 8080
+  ports:
+    useHostPorts: true
+
+waf:
+  enabled: true
+  replicaCount: 3
+
+daemonset:
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+  updateStrategy:
+    type: RollingUpdate
+    rollingUpdate:
+      maxUnavailable: 1
+
+nodeSelector:
+  node-role.kubernetes.io/edge: "true"
+
+tolerations:
+- key: "edge-taint"
+  operator: "Exists"
+  effect: "NoSchedule"
+`,
+  ),
+  example(
+    'alternate-ports',
+    `
+proxy:
+  ports:
+    http: 8080
+    https: 8443
+    useHostPorts: true
+`,
+    daemonset,
+  ),
+  example(
+    'surge',
+    `
+daemonset:
+  updateStrategy:
+    rollingUpdate:
+      maxSurge: 1
+      maxUnavailable: 0
+`,
+    daemonset,
+  ),
+  example(
+    'own-configuration',
+    `
+proxy:
+  waf:
+    mode: detect
+    paranoia: 2
+    timeout: 4000
+    exclusions:
+      - { rules: [942100], targets: ["ARGS:q"], paths: [/search] }
+  tls:
+    certFile: /tls/server.crt
+    keyFile: /tls/server.key
+    extraSecretNames: [shop-certificate]
+service:
+  type: ClusterIP
+config:
+  upstreams:
+    - name: shop
+      endpoints: [{ url: "http://shop:8080" }, { url: "http://shop-2:8080", weight: 2 }]
+  waf:
+    setupFiles: [own.conf]
+configFiles:
+  own.conf: |
+    SecAction "id:10001,phase:1,pass,nolog,setvar:tx.example=1"
+`,
+  ),
+]

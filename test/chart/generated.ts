@@ -1,0 +1,49 @@
+/** Every file that is made from the chart or for it, and what it should hold. */
+import { type Example, examples } from './examples.ts'
+import { render } from './tools.ts'
+import { valuesSchema } from './values-schema.ts'
+
+/** Examples that come as plain manifests, too. */
+const plain: Readonly<Record<string, string>> = {
+  daemonset: 'deploy/daemonset.yaml',
+  deployment: 'deploy/deployment.yaml',
+}
+
+/** Where the stored render of an example is. */
+export function renderFile(name: string): string {
+  return `test/chart/renders/${name}.yaml`
+}
+
+/** The objects of an example; throws what helm says against it. */
+export function rendered({ flags, values }: Example): string {
+  const { code, out, err } = render(flags, values)
+  if (code !== 0) throw new Error(err)
+  return out
+}
+
+/** Path and contents of each file but the schema, which helm reads as it renders. */
+export function generatedFiles(): Map<string, string> {
+  const files = new Map<string, string>()
+  for (const example of examples) {
+    const objects = rendered(example)
+    files.set(renderFile(example.name), objects)
+    const file = plain[example.name]
+    if (file !== undefined) files.set(file, manifest(example, objects))
+  }
+  return files
+}
+
+/** Path and contents of the schema. */
+export const schemaFile = 'helm/values.schema.json'
+export { valuesSchema }
+
+function manifest({ name }: Example, objects: string): string {
+  const own = objects
+    .replaceAll('my-proxy-quic-proxy-waf', 'quic-proxy-waf')
+    .replaceAll('instance: my-proxy', 'instance: quic-proxy-waf')
+    .replaceAll('managed-by: Helm', 'managed-by: kubectl')
+    .replaceAll(/^ *(?:# Source|namespace|helm\.sh\/chart): .*\n/gm, '')
+  return `# Made from the chart (example ${name}) by \`npm run chart\`; change the chart instead.
+# kubectl apply -n NAMESPACE -f deploy/${name}.yaml; set the backend in the ConfigMap.
+${own}`
+}

@@ -1,0 +1,159 @@
+/**
+ * `helm/values.schema.json`: the program's own schema below `config`, and for the chart's keys what
+ * `values.yaml` shows: its types, with the words, ranges and open maps that defaults cannot show.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { schema } from '../../proxy/config/schema.ts'
+import { tuningKeys } from '../../proxy/config/tuning-schema.ts'
+import { root } from '../harness/edge.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+const port = { type: 'integer', minimum: 1, maximum: 65_535 }
+const intOrPercent = { type: ['integer', 'string'], pattern: '^[0-9]+%$', minimum: 0 }
+const maybe = (type: string): Json => ({ type: [type, 'null'] })
+const words = (...values: readonly string[]): Json => ({ enum: values })
+const text = (pattern: string): Json => ({ type: 'string', pattern })
+const strings: Json = { type: 'array', items: { type: 'string' } }
+const objects: Json = { type: 'array', items: { type: 'object' } }
+const texts: Json = { type: 'object', additionalProperties: { type: 'string' } }
+const open: Json = { type: 'object' }
+const secret = text('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')
+const strategy: Json = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    type: { type: 'string' },
+    rollingUpdate: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: { maxUnavailable: intOrPercent, maxSurge: intOrPercent },
+    },
+  },
+}
+
+/** What a default cannot show, by path; `*` stands for any key. */
+const known: Readonly<Record<string, Json>> = {
+  commonLabels: texts,
+  labels: texts,
+  annotations: texts,
+  'global.imagePullPolicy': words('Always', 'IfNotPresent', 'Never'),
+  'global.tag': { type: ['string', 'number'] },
+  imagePullSecrets: objects,
+  'proxy.kind': words('deployment', 'daemonset'),
+  'proxy.replicaCount': { type: 'integer', minimum: 0 },
+  'proxy.exposure': words('', 'hostPort', 'hostNetwork', 'service'),
+  'proxy.image.tag': { type: ['string', 'number'] },
+  'proxy.image.digest': text('^(sha256:[0-9a-f]{64})?$'),
+  'proxy.backend.host': { type: 'string', minLength: 1, pattern: '^[A-Za-z0-9_.:\\[\\]-]+$' },
+  'proxy.backend.port': port,
+  'proxy.ports.http': port,
+  'proxy.ports.https': port,
+  'proxy.waf.mode': words('block', 'detect', 'off'),
+  'proxy.waf.timeout': { type: 'integer', minimum: 1, maximum: 60_000 },
+  'proxy.waf.paranoia': { type: ['integer', 'null'], minimum: 1, maximum: 4 },
+  'proxy.waf.exclusions': inputSchema(tuningKeys.exclusions),
+  'proxy.tls.certFile': text('^/[^/]+/.*[^/]$'),
+  'proxy.tls.keyFile': text('^/[^/]+/.*[^/]$'),
+  'proxy.tls.secretName': secret,
+  'proxy.tls.extraSecretNames': { type: 'array', items: secret, maxItems: 100 },
+  'proxy.resources': open,
+  'proxy.updateStrategy': strategy,
+  'proxy.podAnnotations': texts,
+  'proxy.podLabels': texts,
+  'proxy.extraArgs': strings,
+  'proxy.minReadySeconds': { type: 'integer', minimum: 0 },
+  'proxy.revisionHistoryLimit': { type: 'integer', minimum: 0 },
+  'waf.image.tag': { type: ['string', 'number'] },
+  'waf.resources': open,
+  'waf.service.port': port,
+  'daemonset.updateStrategy': {
+    ...strategy,
+    properties: { ...(strategy['properties'] as Json), type: words('RollingUpdate', 'OnDelete') },
+  },
+  'daemonset.dnsPolicy': words('ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'),
+  'drain.delaySeconds': { type: 'integer', minimum: 0, maximum: 3_600 },
+  'drain.timeoutSeconds': { type: 'integer', minimum: 0, maximum: 86_400 },
+  terminationGracePeriodSeconds: { type: 'integer', minimum: 1 },
+  'service.type': words('LoadBalancer', 'NodePort', 'ClusterIP'),
+  'service.annotations': texts,
+  'service.labels': texts,
+  'service.externalTrafficPolicy': words('', 'Cluster', 'Local'),
+  'service.internalTrafficPolicy': words('', 'Cluster', 'Local'),
+  'service.loadBalancerSourceRanges': strings,
+  'service.healthCheckNodePort': maybe('integer'),
+  'service.ipFamilyPolicy': words('', 'SingleStack', 'PreferDualStack', 'RequireDualStack'),
+  'service.sessionAffinity': words('', 'None', 'ClientIP'),
+  'service.nodePorts.http': maybe('integer'),
+  'service.nodePorts.https': maybe('integer'),
+  'service.nodePorts.http3': maybe('integer'),
+  configFiles: texts,
+  'metrics.port': port,
+  startupProbe: open,
+  readinessProbe: open,
+  livenessProbe: open,
+  'serviceAccount.annotations': texts,
+  podSecurityContext: open,
+  securityContext: open,
+  'podDisruptionBudget.proxy.minAvailable': intOrPercent,
+  'podDisruptionBudget.waf.minAvailable': intOrPercent,
+  'podDisruptionBudget.unhealthyPodEvictionPolicy': words('', 'IfHealthyBudget', 'AlwaysAllow'),
+  nodeSelector: texts,
+  affinity: open,
+  dnsConfig: open,
+}
+
+/** What the program takes, as it may be written. */
+function inputSchema(of: z.ZodType): Json {
+  const { $schema, ...written } = z.toJSONSchema(of, { io: 'input', unrepresentable: 'any' })
+  return written
+}
+
+function schemaOf(value: unknown, path: string): Json {
+  const given = known[path]
+  if (given !== undefined) return given
+  if (Array.isArray(value)) return objects
+  if (typeof value === 'object' && value !== null) {
+    const prefix = path === '' ? '' : `${path}.`
+    const properties = Object.entries(value).map(([key, below]) => [
+      key,
+      schemaOf(below, prefix + key),
+    ])
+    return {
+      type: 'object',
+      additionalProperties: false,
+      properties: Object.fromEntries(properties),
+    }
+  }
+  if (value === null) throw new Error(`values.yaml: ${path} is null: say in known what it is`)
+  return { type: typeof value }
+}
+
+/** The schema file's text. */
+export function valuesSchema(): string {
+  const values: Json = parse(readFileSync(join(root, 'helm/values.yaml'), 'utf8'))
+  const { properties, ...rest } = schemaOf({ ...values, config: {} }, '')
+  const config = inputSchema(schema)
+  const written = {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    ...rest,
+    properties: { ...(properties as Json), config },
+  }
+  return `${JSON.stringify(written, null, 2)}\n`
+}
+
+/** Paths of `known` that `values.yaml` does not have. */
+export function strayPaths(): string[] {
+  const values: Json = parse(readFileSync(join(root, 'helm/values.yaml'), 'utf8'))
+  return Object.keys(known).filter((path) => {
+    let value: unknown = values
+    for (const key of path.split('.')) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return true
+      value = (value as Json)[key]
+    }
+    return false
+  })
+}
