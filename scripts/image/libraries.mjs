@@ -9,16 +9,17 @@ import { Missing } from '../paths.mjs'
 
 /** All that these programs load, with what that loads. */
 export function librariesOf(programs) {
-  const found = new Map()
+  /** @type {Set<string>} */
+  const found = new Set()
   for (const program of programs) {
     const lines = execFileSync('ldd', [program], { encoding: 'utf8' }).split('\n')
     for (const line of lines) {
       const path = /(?:=> )?(\/\S+) \(0x/.exec(line)?.[1]
-      if (path !== undefined) found.set(path, null)
+      if (path !== undefined) found.add(path)
       else if (line.includes('not found')) throw new Missing(`image: ${program}: ${line.trim()}`)
     }
   }
-  return [...found.keys()].toSorted().map(libraryAt)
+  return [...found].map(libraryAt)
 }
 
 function libraryAt(path) {

@@ -8,7 +8,7 @@ const types = { file: '0', link: '2', folder: '5' }
 /**
  * One file, symbolic link or folder of an archive.
  * @typedef {{ path: string, type: 'file' | 'link' | 'folder', mode: number, owner?: number,
- *   text?: string | Buffer, source?: string, target?: string }} Entry
+ *   text?: string | Uint8Array, source?: string, target?: string }} Entry
  */
 
 /** The archive; no times, no names of users: nothing of the machine is in it. */

@@ -108,7 +108,7 @@ const known: Readonly<Record<string, Json>> = {
 
 /** What the program takes, as it may be written. */
 function inputSchema(of: z.ZodType): Json {
-  const { $schema, ...written } = z.toJSONSchema(of, { io: 'input', unrepresentable: 'any' })
+  const { $schema: _, ...written } = z.toJSONSchema(of, { io: 'input', unrepresentable: 'any' })
   return written
 }
 

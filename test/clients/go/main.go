@@ -14,6 +14,7 @@ var commands = map[string]func(args []string) error{
 	"certificate":       certificate,
 	"concurrent":        concurrent,
 	"frames":            frames,
+	"get":               get,
 	"grpc":              calls,
 	"grpc-backend":      grpcBackend,
 	"hold":              hold,
