@@ -22,7 +22,9 @@ spec:
   {{- if $isHost }}
   hostNetwork: true
   {{- end }}
-  dnsPolicy: {{ ternary .Values.daemonset.dnsPolicy "ClusterFirst" (eq $proxy.kind "daemonset") }}
+  {{- $dns := ternary .Values.daemonset.dnsPolicy "ClusterFirst" (eq $proxy.kind "daemonset") }}
+  {{- /* On the node's network, ClusterFirst alone would ask the node's resolver. */}}
+  dnsPolicy: {{ ternary "ClusterFirstWithHostNet" $dns (and $isHost (eq $dns "ClusterFirst")) }}
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}

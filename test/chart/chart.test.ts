@@ -102,6 +102,15 @@ describe('every example', () => {
     expect(parsed instanceof ConfigError ? parsed.message : '').toBe('')
   })
 
+  test('helm test brings valid objects, too', () => {
+    const flags = ['--kube-version', kubernetesVersion, '--show-only', 'templates/tests/probe.yaml']
+    const { out } = helm(['template', 'my-proxy', './helm', ...flags])
+    const location = `${kubernetesSchemas()}/{{ .ResourceKind }}{{ .KindSuffix }}.json`
+    const args = ['-strict', '-summary', '-schema-location', location]
+    const judged = spawnSync(tool('kubeconform'), args, { input: out, encoding: 'utf8' })
+    expect(judged.stdout).toContain('Valid: 2, Invalid: 0, Errors: 0, Skipped: 0')
+  })
+
   test('helm lint finds nothing', () => {
     const kube = ['--kube-version', kubernetesVersion]
     expect(helm(['lint', '--strict', './helm', ...kube])).toMatchObject({ code: 0 })

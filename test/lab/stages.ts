@@ -85,6 +85,13 @@ export class Stage {
     }
   }
 
+  /** `helm test`. */
+  probes(): void {
+    const { code, out } = this.lab.run(['helm', 'test', release, '--timeout', '120s'], '', 150_000)
+    const logs = code === 0 ? '' : this.lab.run(['k', 'logs', 'my-proxy-quic-proxy-waf-test']).out
+    this.check('helm test', code === 0 ? null : `${out}${logs}`)
+  }
+
   /** Names, restarts and starts of the proxy's pods: the same text, the same processes. */
   pods(): string {
     const path =
@@ -105,6 +112,7 @@ async function daemonset(stage: Stage): Promise<void> {
   const { lab } = stage
   await stage.release('install', [...seed, ...backend])
   for (const node of stage.nodes) stage.serves(lab.node(node))
+  stage.probes()
   const before = stage.pods()
   makeSecret(stage)
   const secure = `${lab.node(1)}:443`
@@ -164,6 +172,7 @@ async function deployment(stage: Stage): Promise<void> {
   const service = ['--set', `service.type=NodePort,${ports},service.nodePorts.http3=30443`]
   await stage.release('install', [...backend, ...service, '--set', 'proxy.kind=deployment'])
   stage.serves(lab.node(1), { http: 30_080, https: 30_443 })
+  stage.probes()
   const { out } = lab.run(['k', 'get', 'pdb', '-o', 'name'])
   stage.check('it has a disruption budget', out.includes('proxy-pdb') ? null : out)
   lab.must(['helm', 'uninstall', release, '--wait'])
@@ -175,6 +184,7 @@ async function hostPort(stage: Stage): Promise<void> {
   const set = 'proxy.kind=daemonset,proxy.ports.useHostPorts=true'
   await stage.release('install', [...backend, '--set', set])
   for (const node of stage.nodes) stage.serves(stage.lab.node(node))
+  stage.probes()
 }
 
 /** The seed's other ports. */
