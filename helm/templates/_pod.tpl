@@ -139,13 +139,15 @@ spec:
 {{- $isHost := eq (include "edge.exposure" .) "hostNetwork" -}}
 {{- $ready := dict "exec" (dict "command" (list "edge" "health")) -}}
 {{- $alive := dict "exec" (dict "command" (list "edge" "health" "--live")) -}}
-{{- $startup := dict "periodSeconds" 2 "failureThreshold" 90 "timeoutSeconds" 5 -}}
-{{- $readiness := dict "periodSeconds" 5 "failureThreshold" 2 "timeoutSeconds" 5 -}}
-{{- $liveness := dict "periodSeconds" 30 "failureThreshold" 3 "timeoutSeconds" 10 -}}
+{{- /* A command costs a start of Node each time, on a node that may be busy. */ -}}
+{{- $startup := dict "periodSeconds" 5 "failureThreshold" 36 "timeoutSeconds" 10 -}}
+{{- $readiness := dict "periodSeconds" 10 "failureThreshold" 2 "timeoutSeconds" 10 -}}
+{{- $liveness := dict "periodSeconds" 30 "failureThreshold" 3 "timeoutSeconds" 15 -}}
 {{- if not $isHost -}}
 {{- $ready = dict "httpGet" (dict "path" "/readyz" "port" "status") -}}
 {{- $alive = dict "httpGet" (dict "path" "/livez" "port" "status") -}}
-{{- $_ := set $readiness "periodSeconds" 2 -}}
+{{- $startup = dict "periodSeconds" 2 "failureThreshold" 90 "timeoutSeconds" 5 -}}
+{{- $readiness = dict "periodSeconds" 2 "failureThreshold" 2 "timeoutSeconds" 5 -}}
 {{- $_ := set $liveness "periodSeconds" 10 -}}
 {{- end -}}
 startupProbe:

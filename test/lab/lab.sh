@@ -128,6 +128,8 @@ make_cgroups() { # path
   for kind in $cgroups; do
     [ -d "/sys/fs/cgroup/$kind" ] || continue
     mkdir -p "/sys/fs/cgroup/$kind/$1"
+    # All pods together would else weigh as much as one process beside them.
+    [ "$kind" = cpu ] && echo 16384 > "/sys/fs/cgroup/cpu/$P/cpu.shares"
     [ "$kind" = cpuset ] || continue
     path=/sys/fs/cgroup/cpuset
     for step in ${1//\// }; do

@@ -96,7 +96,7 @@ export class Stage {
   pods(): string {
     const path =
       '{range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount};{end}'
-    const selector = ['-l', 'app.kubernetes.io/instance=my-proxy']
+    const selector = ['-l', 'app.kubernetes.io/instance=my-proxy,app.kubernetes.io/component=proxy']
     return this.lab.must(['k', 'get', 'pods', ...selector, '-o', `jsonpath=${path}`])
   }
 }

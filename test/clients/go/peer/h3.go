@@ -78,7 +78,11 @@ func DialH3(ctx context.Context, address string, options H3Options) (*H3, error)
 	}
 	transport := options.Transport
 	if transport == nil {
-		socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		local := &net.UDPAddr{}
+		if remote.IP.IsLoopback() {
+			local.IP = net.IPv4(127, 0, 0, 1)
+		}
+		socket, err := net.ListenUDP("udp", local)
 		if err != nil {
 			return nil, err
 		}
