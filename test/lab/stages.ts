@@ -139,14 +139,13 @@ async function daemonset(stage: Stage): Promise<void> {
   stage.serves(lab.node(2))
   lab.must(['helm', 'uninstall', release, '--wait'])
   lab.must(['k', 'delete', 'secret', 'tls-certificate'])
-  const left = lab.must([
-    'k',
-    'get',
-    'all,configmaps,networkpolicies,serviceaccounts,pdb',
-    '-o',
-    'name',
-  ])
-  stage.check('helm uninstall leaves nothing', left.includes(release) ? left : null)
+  // The pods still drain when helm is done.
+  const kinds = 'all,configmaps,networkpolicies,serviceaccounts,pdb'
+  await eventually(() => {
+    const left = lab.must(['k', 'get', kinds, '-o', 'name'])
+    return left.includes(release) ? left : null
+  })
+  stage.check('helm uninstall leaves nothing', null)
 }
 
 function makeSecret({ lab }: Stage): void {
