@@ -46,6 +46,8 @@ export class Stage {
       console.log(this.lab.run(['k', 'logs', ...selector]).out)
     }
     this.lab.run(['helm', 'uninstall', release, '--ignore-not-found', '--wait'])
+    // Helm is done before the pods are: they still hold the ports.
+    await eventually(() => (this.pods() === '' ? null : `pods of ${name} do not end`))
   }
 
   /** `helm install` or `upgrade`, and the wait for all pods. */
@@ -196,9 +198,10 @@ async function alternatePorts(stage: Stage): Promise<void> {
 /** Labelled and tainted nodes only. */
 async function selection(stage: Stage): Promise<void> {
   const { lab } = stage
-  const name = lab.must(['k', 'get', 'nodes', '-o', 'name']).trim().split('\n')[1] ?? ''
-  lab.must(['k', 'label', name, 'node-role.kubernetes.io/edge=true'])
-  lab.must(['k', 'taint', name, 'edge=true:NoSchedule'])
+  const name =
+    lab.must(['k', 'get', 'nodes', '-o', 'name']).split('\n')[1]?.slice('node/'.length) ?? ''
+  lab.must(['k', 'label', 'nodes', name, 'node-role.kubernetes.io/edge=true'])
+  lab.must(['k', 'taint', 'nodes', name, 'edge=true:NoSchedule'])
   const wanted = JSON.stringify([
     { key: 'edge', operator: 'Equal', value: 'true', effect: 'NoSchedule' },
   ])
@@ -208,8 +211,8 @@ async function selection(stage: Stage): Promise<void> {
   const count = stage.pods().split(';').length - 1
   stage.check('one pod, on the node that was meant', count === 1 ? null : String(count))
   stage.serves(lab.node(2))
-  lab.must(['k', 'taint', name, 'edge-'])
-  lab.must(['k', 'label', name, 'node-role.kubernetes.io/edge-'])
+  lab.must(['k', 'taint', 'nodes', name, 'edge-'])
+  lab.must(['k', 'label', 'nodes', name, 'node-role.kubernetes.io/edge-'])
 }
 
 interface Count {
