@@ -242,6 +242,20 @@ async function surge(stage: Stage): Promise<void> {
   }
 }
 
+/** A node that is gone from one moment to the next: the others serve on. It is the last stage. */
+async function nodeLoss(stage: Stage): Promise<void> {
+  const { lab } = stage
+  await stage.release('install', [...seed, ...backend])
+  lab.must(['rmnode', String(stage.nodes.length)])
+  for (const node of stage.nodes.slice(0, -1)) {
+    const health = stage.get('h1', `${lab.node(node)}:80`, '/_gwhealthz')
+    stage.check(`node ${node} is healthy`, differs(health, { status: 200, body: 'ok' }))
+  }
+  // A backend of the lost node is served by the others once Kubernetes has seen it.
+  await eventually(() => differs(stage.get('h3', `${lab.node(1)}:443`), { status: 200 }))
+  stage.serves(lab.node(2))
+}
+
 /** By name, in the order in which they run. */
 export const stages: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
   daemonset,
@@ -250,4 +264,5 @@ export const stages: Readonly<Record<string, (stage: Stage) => Promise<void>>> =
   alternatePorts,
   selection,
   surge,
+  nodeLoss,
 }
