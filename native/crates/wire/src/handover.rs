@@ -12,7 +12,7 @@
 use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt::socket_peercred,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use std::io::{Error, IoSlice, IoSliceMut, Result};
 use std::mem::MaybeUninit;
@@ -45,7 +45,7 @@ pub(crate) fn take(address: SocketAddr) -> Result<Option<(Vec<TcpListener>, Offe
         return Ok(None);
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    if !is_ours(&stream)? {
+    if !offers_to_us(&stream)? {
         return Err(Error::other("another user's program offers its listeners"));
     }
     let mut received = receive(&stream)?;
@@ -93,10 +93,11 @@ impl Offer {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
+            let ours = is_ours(&stream).unwrap_or(false);
             let Ok(stream) = stream.into_std() else {
                 continue;
             };
-            if is_ours(&stream).unwrap_or(false) {
+            if ours {
                 // A successor that is gone again needs nothing.
                 let _ = self.send(&stream);
             }
@@ -135,9 +136,25 @@ fn receive(stream: &UnixStream) -> Result<Vec<OwnedFd>> {
     Ok(messages.flatten().collect())
 }
 
-/// Whether the other side runs as the same user as this program.
-fn is_ours(stream: &UnixStream) -> Result<bool> {
-    Ok(socket_peercred(stream)?.uid == rustix::process::geteuid())
+/// Whether the other side runs as the same user as this program. Asked through tokio, because
+/// rustix takes a process of another PID namespace (pid 0: every container) for an error.
+fn is_ours(stream: &tokio::net::UnixStream) -> Result<bool> {
+    Ok(stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// The same of a stream that no runtime drives yet.
+fn offers_to_us(stream: &UnixStream) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    stream.set_nonblocking(true)?;
+    let entered = runtime.enter();
+    let ours = tokio::net::UnixStream::from_std(stream.try_clone()?).and_then(|it| is_ours(&it));
+    drop(entered);
+    runtime.shutdown_background();
+    // The copy shares its state with the original.
+    stream.set_nonblocking(false)?;
+    ours
 }
 
 #[cfg(test)]
