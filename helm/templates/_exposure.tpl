@@ -31,9 +31,22 @@ hostPort
 {{- end -}}
 {{- end -}}
 
+{{/* The update strategy of the DaemonSet. On the node's own network the new pod takes over the sockets
+     of the old one, so that "one node at a time" need not mean a node without a pod: without a
+     maxSurge of the user's, maxUnavailable becomes it. */}}
+{{- define "edge.updateStrategy" -}}
+{{- $strategy := deepCopy .Values.daemonset.updateStrategy -}}
+{{- $rolling := default (dict) $strategy.rollingUpdate -}}
+{{- $isRolling := eq (default "RollingUpdate" $strategy.type) "RollingUpdate" -}}
+{{- if and $isRolling (eq (include "edge.exposure" .) "hostNetwork") (not (hasKey $rolling "maxSurge")) -}}
+{{- $_ := set $strategy "rollingUpdate" (dict "maxSurge" (default 1 $rolling.maxUnavailable) "maxUnavailable" 0) -}}
+{{- end -}}
+{{- toYaml $strategy -}}
+{{- end -}}
+
 {{/* "true" when a new pod of a DaemonSet starts beside the old one on its node. */}}
 {{- define "edge.surges" -}}
-{{- $rolling := default (dict) .Values.daemonset.updateStrategy.rollingUpdate -}}
+{{- $rolling := include "edge.updateStrategy" . | fromYaml | dig "rollingUpdate" dict -}}
 {{- if and (eq .Values.proxy.kind "daemonset") (not (has (toString (default 0 $rolling.maxSurge)) (list "0" "0%"))) -}}
 true
 {{- end -}}
@@ -43,7 +56,7 @@ true
 {{- define "edge.check" -}}
 {{- $exposure := include "edge.exposure" . -}}
 {{- $proxy := .Values.proxy -}}
-{{- $rolling := default (dict) .Values.daemonset.updateStrategy.rollingUpdate -}}
+{{- $rolling := include "edge.updateStrategy" . | fromYaml | dig "rollingUpdate" dict -}}
 {{- $faults := list -}}
 {{- if and (eq $exposure "hostNetwork") (ne $proxy.kind "daemonset") -}}
 {{- $faults = append $faults "proxy.exposure: hostNetwork is for a DaemonSet, since two pods of a Deployment may meet on one node\n  mend: set proxy.kind to daemonset, or proxy.exposure to service" -}}

@@ -30,6 +30,7 @@ interface KubernetesObject {
 }
 
 interface PodOwner {
+  readonly updateStrategy?: object
   readonly template: {
     readonly metadata: { readonly annotations: Readonly<Record<string, string>> }
     readonly spec: {
@@ -134,6 +135,18 @@ describe('exposure', () => {
     expect(names(objects)).not.toContain('Service')
     expect(names(objects)).not.toContain('NetworkPolicy')
     expect(names(objects)).not.toContain('PodDisruptionBudget')
+  })
+
+  test('on the network of the node one node at a time means a pod more, not one less', () => {
+    const rolling = 'daemonset.updateStrategy.rollingUpdate'
+    const update = (...flags: string[]) => proxyOf(objectsFor([...daemonset, ...flags]))
+    const surge = { maxSurge: 1, maxUnavailable: 0 }
+    expect(update().updateStrategy).toMatchObject({ rollingUpdate: surge })
+    expect(update('--set', `${rolling}.maxSurge=0`).updateStrategy).toMatchObject({
+      rollingUpdate: { maxSurge: 0, maxUnavailable: 1 },
+    })
+    const onDelete = update('--set', 'daemonset.updateStrategy.type=OnDelete').updateStrategy
+    expect(onDelete).toEqual({ type: 'OnDelete', rollingUpdate: { maxUnavailable: 1 } })
   })
 
   test('high ports of the node need no root', () => {

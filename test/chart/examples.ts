@@ -142,13 +142,13 @@ proxy:
     daemonset,
   ),
   example(
-    'surge',
+    'no-surge',
     `
 daemonset:
   updateStrategy:
     rollingUpdate:
-      maxSurge: 1
-      maxUnavailable: 0
+      maxSurge: 0
+      maxUnavailable: 1
 `,
     daemonset,
   ),
