@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type DrainOptions, drain } from './drain.ts'
 
-function wireWith(active: number[], open: number[] = [], quic: object[] = []) {
+function wireWith(active: number[], open: number[] = [], quic: object[] = [], handedOver = 2) {
   const calls: string[] = []
   return {
     calls,
@@ -12,7 +12,11 @@ function wireWith(active: number[], open: number[] = [], quic: object[] = []) {
       calls.push('look')
       return active.shift() ?? 0
     },
-    stats: () => JSON.stringify({ connectionsOpen: open.shift() ?? 0, quic: quic.shift() ?? {} }),
+    stats: () => {
+      // Asked once before anything is looked at.
+      if (!calls.includes('drain')) return JSON.stringify({ handedOver })
+      return JSON.stringify({ connectionsOpen: open.shift() ?? 0, quic: quic.shift() ?? {} })
+    },
   }
 }
 
@@ -34,6 +38,12 @@ test('handover: no new connections, and health is the business of the successor'
   const wire = wireWith([1, 0])
   await drain(wire, { ...options, mode: 'handover' })
   expect(wire.calls).toEqual(['stop accepting', 'drain', 'look', 'look'])
+})
+
+test('handover without a successor is withdraw: balancers hear of it', async () => {
+  const wire = wireWith([0], [], [], 0)
+  await drain(wire, { ...options, mode: 'handover' })
+  expect(wire.calls.slice(0, 2)).toEqual(['health 2', 'drain'])
 })
 
 test('the timeout ends the wait', async () => {

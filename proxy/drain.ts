@@ -6,7 +6,7 @@ export interface DrainOptions {
   /**
    * `withdraw`: balancers are told by the health path and have time to look elsewhere; whoever
    * still comes is served. `handover`: a successor has the same ports, so nobody comes any more,
-   * and health stays what it is: the node serves on.
+   * and health stays what it is: the node serves on. Without a successor it is `withdraw`.
    */
   readonly mode: 'withdraw' | 'handover'
   readonly delayMs: number
@@ -21,15 +21,16 @@ type DrainedWire = Pick<Wire, 'setHealth' | 'drain' | 'stopAccepting' | 'activeE
 
 /** Ends when no exchange is left, or at the timeout: what is then still running is cut off. */
 export async function drain(wire: DrainedWire, options: DrainOptions): Promise<void> {
-  if (options.mode === 'withdraw') wire.setHealth(health.draining)
+  const isHandover = options.mode === 'handover' && statsOf(wire).handedOver > 0
+  if (!isHandover) wire.setHealth(health.draining)
   if (options.delayMs > 0) await pause(options.delayMs)
-  if (options.mode === 'handover') wire.stopAccepting()
+  if (isHandover) wire.stopAccepting()
   wire.drain()
   // One deadline for both waits: a supervisor counts on it.
   const endMs = performance.now() + options.timeoutMs
   await quiet(wire, { endMs, idleGraceMs: options.idleGraceMs })
   // What waits to be accepted still gets its answer.
-  if (options.mode === 'withdraw') {
+  if (!isHandover) {
     wire.stopAccepting()
     await quiet(wire, { endMs, idleGraceMs: Math.min(options.idleGraceMs, lastCallMs) })
   }
@@ -58,11 +59,17 @@ async function quiet(
  * knows which requests were served (RFC 9114 §5.2): cut before, it would lose those on their way.
  */
 function isDone(wire: Pick<Wire, 'stats'>, isGraceOver: boolean): boolean {
-  const { connectionsOpen, quic }: DrainStats = JSON.parse(wire.stats())
+  const { connectionsOpen, quic } = statsOf(wire)
   return connectionsOpen === 0 || (isGraceOver && (quic.accepted ?? 0) === (quic.ended ?? 0))
 }
 
+function statsOf(wire: Pick<Wire, 'stats'>): DrainStats {
+  return JSON.parse(wire.stats()) as DrainStats
+}
+
 interface DrainStats {
+  /** Listeners that a successor has copies of. */
+  readonly handedOver: number
   readonly connectionsOpen: number
   readonly quic: { readonly accepted?: number; readonly ended?: number }
 }

@@ -80,8 +80,8 @@ impl Offer {
         Ok(Offer { listeners, door })
     }
 
-    /// Answers successors for as long as it is polled.
-    pub async fn serve(self) {
+    /// Answers successors for as long as it is polled; `taken` hears of each one that was given.
+    pub async fn serve(self, taken: impl Fn()) {
         let Ok(again) = self.door.try_clone() else {
             return;
         };
@@ -99,7 +99,9 @@ impl Offer {
             };
             if ours {
                 // A successor that is gone again needs nothing.
-                let _ = self.send(&stream);
+                if self.send(&stream).is_ok() {
+                    taken();
+                }
             }
         }
     }
@@ -163,14 +165,17 @@ mod tests {
     use super::*;
     use std::net::TcpStream;
 
-    fn served(offer: Offer) -> std::thread::JoinHandle<()> {
+    fn served(offer: Offer) -> std::thread::JoinHandle<u64> {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             let enough = Duration::from_millis(500);
-            runtime.block_on(async { tokio::time::timeout(enough, offer.serve()).await.ok() });
+            let taken = crate::stats::Counter::default();
+            let serving = offer.serve(|| taken.add(1));
+            runtime.block_on(async { tokio::time::timeout(enough, serving).await.ok() });
+            taken.get()
         })
     }
 
@@ -185,7 +190,7 @@ mod tests {
         let mut waiting = TcpStream::connect(address).unwrap();
         let (taken, next) = take(address).unwrap().unwrap();
         drop(listener);
-        first.join().unwrap();
+        assert_eq!(first.join().unwrap(), 1);
         let (mut accepted, _) = taken[0].accept().unwrap();
         std::io::Write::write_all(&mut accepted, b"x").unwrap();
         let mut byte = [0; 1];

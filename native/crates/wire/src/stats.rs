@@ -54,6 +54,8 @@ pub struct Stats {
     pub records_lost: Counter,
     pub redelivered: Counter,
     pub panics: Counter,
+    /// Listeners that a successor took copies of.
+    pub handed_over: Counter,
     refusals: ByCode,
     errors: ByCode,
     quic: Mutex<BTreeMap<&'static str, u64>>,
@@ -111,6 +113,7 @@ impl Stats {
             "recordsLost": self.records_lost.get(),
             "redelivered": self.redelivered.get(),
             "panics": self.panics.get(),
+            "handedOver": self.handed_over.get(),
             "refusals": by_code(&self.refusals),
             "errors": by_code(&self.errors),
             "quic": quic,

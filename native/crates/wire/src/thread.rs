@@ -184,9 +184,10 @@ pub(crate) fn run(
         }
         for offer in sockets.offers {
             let ended = thread.shared.accepting_ended();
+            let on = thread.clone();
             thread.spawn(async move {
                 tokio::select! {
-                    () = offer.serve() => {}
+                    () = offer.serve(|| on.shared.stats.handed_over.add(1)) => {}
                     () = ended => {}
                 }
             });
