@@ -109,6 +109,11 @@ export class Lab {
     return `${this.#env['NET']}.1${number}`
   }
 
+  /** Its name in Kubernetes. */
+  nodeName(number: number): string {
+    return `${this.#env['PREFIX']}-n${number}`
+  }
+
   /** Where an archive has to be before `up`, to be in every node. */
   image(name: string): string {
     return join(this.folder, 'images', `${name}.tar`)

@@ -226,7 +226,7 @@ async function update(stage: Stage): Promise<void> {
   const { lab } = stage
   const flags = [...seed, ...backend]
   // The load has PUTs, which the CRS takes for an attack: it inspects, and lets them pass.
-  flags.push('--set', 'drain.delaySeconds=2,proxy.waf.mode=detect')
+  flags.push('--set', 'drain.delaySeconds=5,proxy.waf.mode=detect')
   await stage.release('install', flags)
   const node = lab.node(1)
   const load = ['loss', '-https', `${node}:443`, '-http', `${node}:80`, '-protocols', 'h1s,h2,h3']
@@ -240,6 +240,12 @@ async function update(stage: Stage): Promise<void> {
     const isWhole = started > 100 && succeeded === started
     stage.check(`${protocol} loses nothing`, isWhole ? null : `${succeeded} of ${started}`)
   }
+  // A pod that has no successor says so to balancers before it closes.
+  const here = ['--field-selector', `spec.nodeName=${lab.nodeName(1)}`, '--wait=false']
+  lab.must(['k', 'delete', 'pod', '-l', 'app.kubernetes.io/component=proxy', ...here])
+  const health = (): Answer => stage.get('h1', `${node}:80`, '/_gwhealthz')
+  await eventually(() => differs(health(), { status: 503, body: 'draining' }), 20_000)
+  stage.check('a pod that is deleted withdraws', null)
 }
 
 /** A node that is gone from one moment to the next: the others serve on. It is the last stage. */
