@@ -165,9 +165,7 @@ const drain = z
   .strictObject({
     mode: choice(['withdraw', 'handover'])
       .prefault('withdraw')
-      .describe(
-        'withdraw: health says draining, serve on; handover: a successor has the ports, if any came',
-      ),
+      .describe('withdraw: health says draining, serve on; handover: to a successor on the ports'),
     delay: duration().prefault('0s').describe('Health says draining, all is still served'),
     timeout: duration().prefault('25s').describe('Longest wait for exchanges to end'),
     idleGrace: duration()
