@@ -184,4 +184,5 @@ const noScanner: Scanner = {
   setBodyProcessor: unread,
   forceBodyVariable: unread,
   setBodyAccess: unread,
+  showResponseBody: unread,
 }

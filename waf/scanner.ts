@@ -29,6 +29,8 @@ export interface Scanner {
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
   setBodyAccess(handle: number, on: boolean): void
+  /** From now on rules see the response's body that the wire holds. */
+  showResponseBody(handle: number): void
 }
 
 /** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
@@ -65,7 +67,7 @@ export type ScanPort = Pick<
   | 'forceBodyVariable'
   | 'bodyAccess'
 > &
-  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
+  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt' | 'showResponseBody'>>
 
 /** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
 export function createOfflinePort(): OfflinePort {
@@ -179,6 +181,11 @@ export class AddonScanner implements Scanner, Witness {
 
   setBodyAccess(handle: number, on: boolean): void {
     this.#port.bodyAccess(handle, on)
+  }
+
+  /** A port that no wire feeds shows it as soon as it has it. */
+  showResponseBody(handle: number): void {
+    this.#port.showResponseBody?.(handle)
   }
 
   trace(handle: number, ask: TraceAsk): MatchTrace | null {

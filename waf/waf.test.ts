@@ -149,7 +149,7 @@ test('phase 4 waits for a body of a listed media type and no other', () => {
   const image = waf.begin(facts, { mode: 'block' })
   const png = { status: 200, headers: [['content-type', 'image/png']] } as const
   expect(waf.responseHead(image, png)).toEqual({ action: 'pass' })
-  expect(scanner.told).toEqual(['scan 3', 'scan 4', 'scan 3', 'scan 4'])
+  expect(scanner.told).toEqual(['scan 3', 'response body', 'scan 4', 'scan 3', 'scan 4'])
 })
 
 const allow = (scope: string): RuleText => ({

@@ -237,6 +237,10 @@ export class FakeScanner implements Scanner {
     this.told.push(`body access ${on}`)
   }
 
+  showResponseBody(_handle: number): void {
+    this.told.push('response body')
+  }
+
   #run(leaf: number, link: Link, argument: string): Hit[] {
     const hits: Hit[] = []
     for (const [key, value] of Object.entries(this.#request)) {

@@ -73,9 +73,6 @@ fn current<'a>(
         let headers = headers.map(|(name, value)| (name.as_ref(), value.as_ref()));
         inspection.set_response(("HTTP/1.1", head.status), headers);
     }
-    if let Some(body) = exchange.response_body.get() {
-        inspection.set_response_body(body, true);
-    }
     inspection
 }
 
@@ -293,6 +290,22 @@ impl WorkerPort {
     pub fn body_access(&mut self, handle: u32, on: bool) -> napi::Result<()> {
         self.inspected(handle, |scanned| {
             scanned.inspection.set_body_access(on);
+            Ok(())
+        })
+    }
+
+    /// From now on rules see the response's body: it came with the head, which phase 3 judges alone.
+    #[napi]
+    pub fn show_response_body(&mut self, handle: u32) -> napi::Result<()> {
+        let exchange = self.exchange(handle);
+        let body = exchange.as_ref().and_then(|it| it.response_body.get());
+        let Some(body) = body else {
+            return Ok(());
+        };
+        self.inspected(handle, |scanned| {
+            scanned
+                .inspection
+                .set_response_body(&body.bytes, body.complete);
             Ok(())
         })
     }
