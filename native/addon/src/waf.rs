@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use edge_http_policy::{Framing, Version};
 use edge_waf::{Effort, EvaluateError, Hits, Inspection, Memo, Plan, RequestFacts};
@@ -160,11 +160,11 @@ impl Scanned<'_> {
     ) -> napi::Result<i32> {
         let plan = plan(plan_id)?;
         let phase = u8::try_from(phase).unwrap_or(0);
-        let deadline = Instant::now() + plan.scan_budget();
+        let budget = plan.scan_budget();
         let memo = &mut self.kept.memo;
         match self
             .inspection
-            .scan(&plan, phase, Effort { deadline, memo })
+            .scan(&plan, phase, Effort { budget, memo })
         {
             Ok(hits) => hits.write(&mut self.kept.result),
             Err(_) => return Ok(OVER_BUDGET),
@@ -178,8 +178,8 @@ impl Scanned<'_> {
         out: &mut Uint8ArraySlice,
     ) -> napi::Result<i32> {
         let plan = plan(plan_id)?;
-        let deadline = Instant::now() + plan.scan_budget();
-        match self.inspection.evaluate(&plan, (leaf, argument), deadline) {
+        let budget = plan.scan_budget();
+        match self.inspection.evaluate(&plan, (leaf, argument), budget) {
             Ok(hits) => hits.write(&mut self.kept.result),
             Err(error) => return evaluate_error(error),
         }

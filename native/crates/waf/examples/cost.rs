@@ -136,7 +136,7 @@ fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], u
             _ => {}
         }
         let effort = Effort {
-            deadline: Instant::now() + Duration::from_secs(60),
+            budget: Duration::from_secs(60),
             memo,
         };
         let hits = inspection.scan(plan, phase, effort).unwrap();

@@ -9,7 +9,7 @@
 )]
 
 use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edge_waf::{Effort, Inspection, Memo, Plan, RequestFacts};
@@ -148,7 +148,7 @@ fn inspect(plan: &Plan, text: &[u8]) -> (Duration, &'static str) {
     inspection.set_body(&body, true);
     for phase in 1..=2 {
         let effort = Effort {
-            deadline: Instant::now() + Duration::from_secs(60),
+            budget: Duration::from_secs(60),
             memo: &mut memo,
         };
         if inspection.scan(plan, phase, effort).is_err() {

@@ -1,7 +1,8 @@
 //! Runs the plan's programs over the store's entries.
 
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::budget::{Budget, OverBudget};
 use crate::hits::{Hit, Hits};
 use crate::memo::Memo;
 use crate::operators::{Captures, Operator, meet};
@@ -11,44 +12,10 @@ use crate::store::{Entry, Store};
 use crate::texts::{Sifter, Texts};
 use crate::variable::{Side, Variable};
 
-/// The time budget is used up; the caller decides what that means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OverBudget;
-
-/// Looks at the clock now and then, by work done.
-pub struct Budget {
-    deadline: Instant,
-    work: usize,
-}
-
-/// Work between two looks at the clock, in bytes; each operator costs `OPERATOR_WORK` more.
-const WORK_PER_CHECK: usize = 64 * 1024;
-const OPERATOR_WORK: usize = 256;
-
-impl Budget {
-    /// A budget that ends at `deadline`.
-    pub fn new(deadline: Instant) -> Self {
-        Self { deadline, work: 0 }
-    }
-
-    /// Counts one operator or transformation over a text of this length.
-    pub fn spend(&mut self, text_len: usize) -> Result<(), OverBudget> {
-        self.work += OPERATOR_WORK + text_len;
-        if self.work < WORK_PER_CHECK {
-            return Ok(());
-        }
-        self.work = 0;
-        if Instant::now() > self.deadline {
-            Err(OverBudget)
-        } else {
-            Ok(())
-        }
-    }
-}
-
 /// What a scan may take, and what it may rely on.
 pub struct Effort<'m> {
-    pub deadline: Instant,
+    /// CPU time of this thread that the exchange may take in all, with what it took before.
+    pub budget: Duration,
     pub memo: &'m mut Memo,
 }
 
@@ -57,7 +24,7 @@ pub struct Scan<'a> {
     pub plan: &'a Plan,
     pub store: &'a Store,
     pub hits: &'a mut Hits,
-    pub budget: Budget,
+    pub budget: &'a mut Budget,
 }
 
 /// Where a text that is run through a leaf comes from, for its hit.
@@ -215,7 +182,7 @@ impl<'a> Scan<'a> {
             let matched = survives && self.verdict(test.operator, text, buffers)?;
             if matched != test.negated {
                 let bytes = buffers.texts.bytes(text);
-                self.hit(test, (entry, bytes), &mut buffers.captures);
+                self.hit(test, (entry, bytes), &mut buffers.captures)?;
             }
         }
         Ok(())
@@ -237,22 +204,28 @@ impl<'a> Scan<'a> {
         let mut matched = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
         if matched {
             self.budget.spend(bytes.len())?;
-            let known = self.plan.operator(operator);
-            matched = known.is_some_and(|known| known.matches(bytes, None));
+            if let Some(known) = self.plan.operator(operator) {
+                matched = known.matches_within(bytes, None, self.budget)?;
+            }
         }
         buffers.texts.judge(text, operator, matched);
         Ok(matched)
     }
 
     /// Notes that a test hit a text, if it looks at members of this name.
-    fn hit(&mut self, test: &Test, (entry, text): (&Entry, &[u8]), captures: &mut Captures) {
+    fn hit(
+        &mut self,
+        test: &Test,
+        (entry, text): (&Entry, &[u8]),
+        captures: &mut Captures,
+    ) -> Result<(), OverBudget> {
         let name = self.store.bytes(entry.name);
         if test
             .filter
             .as_ref()
             .is_some_and(|filter| !filter.admits(name))
         {
-            return;
+            return Ok(());
         }
         captures.clear();
         // Groups cost more than the answer, and nearly every answer is no.
@@ -260,7 +233,7 @@ impl<'a> Scan<'a> {
             && !test.negated
             && let Some(operator) = self.plan.operator(test.operator)
         {
-            operator.matches(text, Some(&mut *captures));
+            operator.matches_within(text, Some(&mut *captures), self.budget)?;
         }
         self.hits.push(Hit {
             leaf: test.leaf,
@@ -270,6 +243,7 @@ impl<'a> Scan<'a> {
             value: text.to_vec(),
             captures: std::mem::take(captures),
         });
+        Ok(())
     }
 
     fn count(&mut self, count: &Count) -> Result<(), OverBudget> {
@@ -381,7 +355,8 @@ impl<'a> Scan<'a> {
         self.budget.spend(text.len())?;
         let mut captures = Captures::new();
         let wanted = leaf.capture && !leaf.negated;
-        if operator.matches(text, wanted.then_some(&mut captures)) == leaf.negated {
+        let captured = wanted.then_some(&mut captures);
+        if operator.matches_within(text, captured, self.budget)? == leaf.negated {
             return Ok(());
         }
         self.hits.push(Hit {
