@@ -97,7 +97,9 @@ test('the body processor that a rule chose reaches the addon before phase 2', ()
     ],
   }
   const { waf, scanner } = rig({ rules: [rule, ...phases] })
-  waf.requestHead(waf.begin(facts, { mode: 'block' }))
+  const transaction = waf.begin({ ...facts, hasBody: true }, { mode: 'block' })
+  waf.requestHead(transaction)
+  waf.requestBody(transaction)
   expect(scanner.told).toEqual(['scan 1', 'processor JSON', 'force true', 'scan 2'])
 })
 
