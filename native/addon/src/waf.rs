@@ -294,7 +294,8 @@ impl WorkerPort {
         })
     }
 
-    /// From now on rules see the response's body: it came with the head, which phase 3 judges alone.
+    /// From now on rules see the response's body: it came with the head, which phase 3 judges
+    /// alone.
     #[napi]
     pub fn show_response_body(&mut self, handle: u32) -> napi::Result<()> {
         let exchange = self.exchange(handle);
