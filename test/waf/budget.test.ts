@@ -1,4 +1,4 @@
-/** The time budget of an inspection, through the proxy: `waf.onFailure` decides what comes of it. */
+/** The time budget of an inspection, through the proxy: `waf.onFailure` decides what follows. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
