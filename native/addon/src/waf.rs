@@ -162,10 +162,7 @@ impl Scanned<'_> {
         let phase = u8::try_from(phase).unwrap_or(0);
         let budget = plan.scan_budget();
         let memo = &mut self.kept.memo;
-        match self
-            .inspection
-            .scan(&plan, phase, Effort { budget, memo })
-        {
+        match self.inspection.scan(&plan, phase, Effort { budget, memo }) {
             Ok(hits) => hits.write(&mut self.kept.result),
             Err(_) => return Ok(OVER_BUDGET),
         }
