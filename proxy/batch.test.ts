@@ -38,8 +38,8 @@ test('records of every kind follow each other', () => {
   const batch = encodeBatch([
     headRecord({ id: 7, headers: [['x-a', 'b']] }),
     [[2, 7, 1, 5_000], ''],
-    [[4, 7, 200, 11, 1, 6, 2], 'serverna'],
-    [[5, 7, 1, 9], ''],
+    [[4, 7, 200, 0, 1, 6, 2], 'serverna'],
+    [[5, 7, 2], ''],
     [[3, 7, 502, 15, 3, 2, 1, 1, 4, 0, 1_500, 0, 3, 2, 16], ''],
     [[6, 0, 11, 0, 400, 40_000, 9, 5], '192.0.2.9GET /'],
   ])
@@ -47,8 +47,8 @@ test('records of every kind follow each other', () => {
   expect(head).toMatchObject({ kind: 'head', id: 7 })
   expect(rest).toEqual([
     { kind: 'body', id: 7, status: 'over-max', bytes: 5_000 },
-    { kind: 'response', id: 7, status: 200, headers: [['server', 'na']] },
-    { kind: 'response-body', id: 7, truncated: true, bytes: 9 },
+    { kind: 'response', id: 7, status: 200, headers: [['server', 'na']], body: 'unread' },
+    { kind: 'response-body', id: 7, body: 'beginning' },
     {
       kind: 'outcome',
       id: 7,

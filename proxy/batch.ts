@@ -48,6 +48,19 @@ export interface WireRefusal {
   readonly line: string
 }
 
+/** How much of a response's body the wire holds for inspection. Index as in the record. */
+export const bodyExtents = [
+  /** Not read, or not yet. */
+  'unread',
+  'whole',
+  /** There is more than the plan asked for. */
+  'beginning',
+  /** Not read: it says itself that it is longer than what is let through. */
+  'too-long',
+] as const
+
+export type BodyExtent = (typeof bodyExtents)[number]
+
 export type Received =
   | { readonly kind: 'head'; readonly id: number; readonly head: RequestHead }
   | {
@@ -62,13 +75,10 @@ export type Received =
       readonly id: number
       readonly status: number
       readonly headers: readonly HeaderField[]
+      /** The body that came with the head. */
+      readonly body: BodyExtent
     }
-  | {
-      readonly kind: 'response-body'
-      readonly id: number
-      readonly truncated: boolean
-      readonly bytes: number
-    }
+  | { readonly kind: 'response-body'; readonly id: number; readonly body: BodyExtent }
   | { readonly kind: 'refusal'; readonly refusal: WireRefusal }
 
 const word = 2 ** 32
@@ -116,7 +126,7 @@ class BatchReader {
         return this.#response()
       case 5: {
         const id = this.#next()
-        return { kind: 'response-body', id, truncated: this.#next() !== 0, bytes: this.#next() }
+        return { kind: 'response-body', id, body: this.#extent() }
       }
       case 6:
         return { kind: 'refusal', refusal: this.#refusal() }
@@ -218,7 +228,7 @@ class BatchReader {
   #response(): Received {
     const id = this.#next()
     const status = this.#next()
-    this.#next() // The upstream's protocol: HTTP/1.1 is the only one.
+    const body = this.#extent()
     const count = this.#next()
     const headers: HeaderField[] = []
     for (let index = 0; index < count; index += 1) {
@@ -226,7 +236,13 @@ class BatchReader {
       const valueLength = this.#next()
       headers.push([this.#take(nameLength), this.#take(valueLength)])
     }
-    return { kind: 'response', id, status, headers }
+    return { kind: 'response', id, status, headers, body }
+  }
+
+  #extent(): BodyExtent {
+    const extent = bodyExtents[this.#next()]
+    assert(extent !== undefined, 'no such extent of a body')
+    return extent
   }
 
   #refusal(): WireRefusal {

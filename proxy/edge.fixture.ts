@@ -43,7 +43,7 @@ export function edge(changes: Partial<Edge> = {}): Edge {
     unrouted: inspection,
     waf: null,
     onFailure: 'deny',
-    responseInspectMaxBytes: 0,
+    responseHold: { bytesMax: 0, rejectsLonger: false, mediaTypes: '' },
     policy: {
       refuse: {
         encodedSlash: true,

@@ -6,6 +6,7 @@ import type { Program } from '../waf/program.ts'
 import { AddonScanner, openCollectionStore } from '../waf/scanner.ts'
 import { Waf } from '../waf/waf.ts'
 import type { EdgeConfig } from './config/schema.ts'
+import type { ResponseHold } from './plan.ts'
 import { Router } from './router.ts'
 import { routesOf, unroutedInspection } from './route.ts'
 import type { Edge } from './serve.ts'
@@ -99,7 +100,7 @@ class EdgeBuilder {
       unrouted: unroutedInspection(config),
       waf: program === null ? null : this.#wafOf(config, program),
       onFailure: config.waf.onFailure,
-      responseInspectMaxBytes: program?.settings.responseBodyLimitBytes ?? 0,
+      responseHold: responseHoldOf(program),
       policy: { refuse: config.policy.refuse, certificateNames: setup.certificateNames },
       trusted: new TrustedProxies(config.trustedProxies),
       balancer: new Balancer(config.upstreams, setup.upstreams, {
@@ -139,4 +140,17 @@ class EdgeBuilder {
     this.#logs.set(path, log)
     return log
   }
+}
+
+/** Far more media types than anybody lists; the wire asks about what it was not told. */
+const mediaTypesLengthMax = 4_096
+
+function responseHoldOf(program: Program | null): ResponseHold {
+  const { responseBodyLimitBytes = 0, responseBodyMimeTypes = [] } = program?.settings ?? {}
+  const mediaTypes = responseBodyMimeTypes.join(' ').toLowerCase()
+  return Object.freeze({
+    bytesMax: responseBodyLimitBytes,
+    rejectsLonger: false,
+    mediaTypes: mediaTypes.length > mediaTypesLengthMax ? '' : mediaTypes,
+  })
 }

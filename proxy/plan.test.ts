@@ -17,8 +17,7 @@ const forward: ForwardPlan = {
   retry: true,
   tunnel: false,
   allTrailers: false,
-  inspectResponseHead: false,
-  inspectResponseBody: true,
+  inspectResponse: { bytesMax: 9, rejectsLonger: true, mediaTypes: 'a/b c/d' },
   connectTimeoutMs: 1,
   firstByteTimeoutMs: 2,
   idleTimeoutMs: 3,
@@ -46,8 +45,9 @@ test('a forward plan is laid out as the wire reads it', () => {
   writer.write(1, forward)
   expect(hex(writer)).toBe(
     layout(
-      '03 01000000 03000000 0b 01 07000000 01000000 02000000 03000000 05000000 01000000',
-      '01 0200 6964  0200  00 0100 61 01000000 e9  02 0100 62 00000000',
+      '03 01000000 03000000 2b 01 07000000 01000000 02000000 03000000 05000000 01000000',
+      '01 0200 6964  09000000 0700 612f6220632f64',
+      '0200  00 0100 61 01000000 e9  02 0100 62 00000000',
       '0100  01 0300 766961 01000000 78',
     ),
   )

@@ -25,6 +25,15 @@ export type HeaderEdit =
   | { readonly op: 'set' | 'append'; readonly name: string; readonly value: string }
   | { readonly op: 'remove'; readonly name: string }
 
+/** Which response bodies the wire holds and hands over together with their heads. */
+export interface ResponseHold {
+  readonly bytesMax: number
+  /** A longer body is refused: one that says its length is not worth reading. */
+  readonly rejectsLonger: boolean
+  /** Lower-case media types, apart by spaces; of others only the head is shown. */
+  readonly mediaTypes: string
+}
+
 /** Send the request to one endpoint and its response to the client. */
 export interface ForwardPlan {
   readonly kind: 'forward'
@@ -37,8 +46,8 @@ export interface ForwardPlan {
   readonly tunnel: boolean
   /** Every trailer passes (gRPC), not only those that the wire's list allows. */
   readonly allTrailers: boolean
-  readonly inspectResponseHead: boolean
-  readonly inspectResponseBody: boolean
+  /** What of the response the worker sees before the client does. */
+  readonly inspectResponse: 'none' | 'head' | ResponseHold
   readonly connectTimeoutMs: number
   readonly firstByteTimeoutMs: number
   readonly idleTimeoutMs: number
@@ -89,6 +98,13 @@ const kinds = {
   'read-response-body': 5,
   done: 6,
 } as const satisfies Record<Plan['kind'], number>
+
+function inspectionFlags(inspection: ForwardPlan['inspectResponse']): number {
+  if (inspection === 'none') return 0
+  if (inspection === 'head') return 1
+  // The body implies the head.
+  return 3 | (inspection.rejectsLonger ? 32 : 0)
+}
 
 const editOps = { set: 0, append: 1, remove: 2 } as const
 
@@ -164,10 +180,12 @@ export class PlanWriter {
 
   #forward(plan: ForwardPlan): void {
     this.#u32(plan.endpoint)
-    // Inspecting the body implies inspecting the head.
-    const inspection = plan.inspectResponseBody ? 3 : plan.inspectResponseHead ? 1 : 0
+    const { inspectResponse } = plan
     this.#u8(
-      inspection | (plan.tunnel ? 4 : 0) | (plan.retry ? 8 : 0) | (plan.allTrailers ? 16 : 0),
+      inspectionFlags(inspectResponse) |
+        (plan.tunnel ? 4 : 0) |
+        (plan.retry ? 8 : 0) |
+        (plan.allTrailers ? 16 : 0),
     )
     this.#u8(plan.alternatives.length)
     for (const endpoint of plan.alternatives) this.#u32(endpoint)
@@ -178,6 +196,10 @@ export class PlanWriter {
     this.#u32(plan.bodyBytesMax === null ? word - 1 : Math.floor(plan.bodyBytesMax / word))
     this.#u8(plan.template)
     this.#text(plan.requestId)
+    if (typeof inspectResponse === 'object') {
+      this.#u32(inspectResponse.bytesMax)
+      this.#text(inspectResponse.mediaTypes)
+    }
     this.#edits(plan.requestEdits)
     this.#edits(plan.responseEdits)
   }

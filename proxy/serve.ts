@@ -5,15 +5,16 @@
  *   redirect → route → WAF phase 1 → (body) → WAF phase 2 → content policy → forward
  *     → (WAF phases 3 and 4) → outcome: WAF phase 5, access log, metrics
  */
+import type { ResponseFacts } from '../waf/facts.ts'
 import type { Verdict } from '../waf/verdict.ts'
 import type { Waf } from '../waf/waf.ts'
 import { accessEntry } from './access-entry.ts'
 import type { AccessEntry } from './access-log.ts'
-import type { BodyStatus, Outcome } from './batch.ts'
+import type { BodyExtent, BodyStatus, Outcome } from './batch.ts'
 import type { ErrorCode } from './errors.ts'
 import { type Exchange, factsOf } from './exchange.ts'
 import { forwardedHeaders } from './forwarding.ts'
-import type { HeaderField, Plan } from './plan.ts'
+import type { HeaderField, Plan, ResponseHold } from './plan.ts'
 import { learn } from './learn.ts'
 import { type ContentPolicy, inspectsBody, isGrpc, isTooEarly, refusal } from './policy.ts'
 import { type RedirectOptions, redirect } from './redirect.ts'
@@ -31,7 +32,7 @@ export interface Edge {
   /** Null where the WAF is off for the whole program. */
   readonly waf: Waf | null
   readonly onFailure: 'deny' | 'pass'
-  readonly responseInspectMaxBytes: number
+  readonly responseHold: ResponseHold
   readonly policy: ContentPolicy
   readonly trusted: TrustedProxies
   readonly balancer: Balancer
@@ -81,23 +82,31 @@ export function serveUninspected(exchange: Exchange, edge: Edge): Plan {
   return edge.onFailure === 'deny' ? exchange.fail('WAF_UNAVAILABLE') : onwards(exchange, edge)
 }
 
-/** The backend's response head is here; the client has seen nothing of it. */
+/**
+ * The backend's response head is here, and mostly the body with it; the client has seen nothing.
+ */
 export function serveResponse(
   exchange: Exchange,
-  response: { readonly status: number; readonly headers: readonly HeaderField[] },
+  response: ResponseFacts & { readonly body: BodyExtent },
   edge: Edge,
 ): Plan {
   const verdict = inspect(exchange, edge, (waf, transaction) =>
     waf.responseHead(transaction, response),
   )
-  if (verdict.action === 'needs-body') {
-    return { kind: 'read-response-body', maxBytes: edge.responseInspectMaxBytes }
-  }
+  if (verdict.action === 'needs-body') return serveResponseBody(exchange, response.body, edge)
   return stopped(exchange, verdict, edge) ?? { kind: 'pass-response', responseEdits: [] }
 }
 
-/** The response body is here, as far as it is inspected. */
-export function serveResponseBody(exchange: Exchange, edge: Edge): Plan {
+/** Phase 4 waits for the body, of which that much is here. */
+export function serveResponseBody(exchange: Exchange, body: BodyExtent, edge: Edge): Plan {
+  const isLonger = body === 'beginning' || body === 'too-long'
+  if (isLonger && rejectsLonger(exchange, edge)) {
+    exchange.wafResult = 'deny'
+    return exchange.deny(tooLongStatus)
+  }
+  if (body === 'unread' || body === 'too-long') {
+    return { kind: 'read-response-body', maxBytes: edge.responseHold.bytesMax }
+  }
   const verdict = inspect(exchange, edge, (waf, transaction) => waf.responseBody(transaction))
   return stopped(exchange, verdict, edge) ?? { kind: 'pass-response', responseEdits: [] }
 }
@@ -148,8 +157,7 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
     retry,
     tunnel: request.websocket,
     allTrailers: isGrpc(request),
-    inspectResponseHead: need !== 'none',
-    inspectResponseBody: need === 'body',
+    inspectResponse: need === 'body' ? responseHold(exchange, edge) : need,
     connectTimeoutMs: upstream.connectTimeoutMs,
     firstByteTimeoutMs: upstream.firstByteTimeoutMs,
     idleTimeoutMs: upstream.idleTimeoutMs,
@@ -159,6 +167,19 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
 }
 
 const none: readonly number[] = []
+
+/** As ModSecurity v3 answers a response beyond SecResponseBodyLimit with the action Reject. */
+const tooLongStatus = 403
+
+function rejectsLonger({ transaction }: Exchange, { waf }: Edge): boolean {
+  return waf !== null && transaction !== null && waf.rejectsLongResponse(transaction)
+}
+
+function responseHold(exchange: Exchange, edge: Edge): ResponseHold {
+  return rejectsLonger(exchange, edge)
+    ? { ...edge.responseHold, rejectsLonger: true }
+    : edge.responseHold
+}
 
 /** The most of a body that is held; what is more is over the limit of route, WAF or rules. */
 function heldBytesMax({ route, transaction }: Exchange, { waf, unrouted }: Edge): number {

@@ -194,7 +194,7 @@ const phases = { body: 2, response: 3, 'response-body': 4 } as const
 function step({ exchange, edge }: Pinned, received: Step): Plan {
   if (received.kind === 'body') return serveBody(exchange, received.status, edge)
   if (received.kind === 'response') return serveResponse(exchange, received, edge)
-  return serveResponseBody(exchange, edge)
+  return serveResponseBody(exchange, received.body, edge)
 }
 
 function uninspected(exchange: Exchange, edge: Edge): Plan {

@@ -1,16 +1,18 @@
 /** Runs the rules of one phase over the hits of its scan, in rule order. */
 import { isAction } from './exclusions.ts'
+import type { TargetTest } from './exclusions.ts'
 import { matchLink } from './match-link.ts'
 import type { HitsByLeaf } from './match-link.ts'
 import { operatorName } from './matched-rule.ts'
 import type { MatchedValue } from './matched-rule.ts'
 import type { PreparedPhase, PreparedRule } from './prepared.ts'
+import type { Guard } from './program.ts'
+import type { Rule } from './rule.ts'
 import type { Hit } from './scan-plan.ts'
+import type { Scanned } from './scanner.ts'
 import type { Transaction } from './transaction.ts'
 import { fullName } from './variables.ts'
 import type { Interruption } from './verdict.ts'
-
-const noHits: HitsByLeaf = new Map()
 
 /**
  * Runs phase 1–5. Null when nothing stops the exchange; in detection-only mode nothing ever does.
@@ -23,9 +25,12 @@ export function runPhase(
   const prepared = transaction.program.phases[phase]
   if (prepared === undefined || prepared.rules.length === 0) return null
   if (!transaction.runs(phase)) return null
-  const hits = scan(transaction, prepared, phase)
-  if (hits === 'over-budget') return hits
-  const fired = firedRules(prepared, hits)
+  const found = scan(transaction, prepared, phase)
+  if (found === 'over-budget') return found
+  let fired = firedRules(prepared, found.leaves)
+  if (passQuietly(transaction, phase, fired)) return null
+  const hits = byLeaf(found.hits())
+  let isScanCurrent = true
   let control = 0
   let scanned = 0
   let at = 0
@@ -43,8 +48,28 @@ export function runPhase(
     if (outcome === 'unmatched') transaction.forgetMatches()
     if (transaction.interruption !== null && phase !== 5) return transaction.interruption
     if (outcome === 'end-of-phase') return null
+    if (isScanCurrent && transaction.isProcessorChanged) {
+      isScanCurrent = false
+      fired = merge(fired, prepared.late)
+      scanned = 0
+    }
     at = outcome === 'matched' ? rule.next : index + 1
   }
+}
+
+/** Does at once what the phase's rules would; false where they have to run. */
+function passQuietly(transaction: Transaction, phase: number, fired: readonly number[]): boolean {
+  const { program, tx, exclusions } = transaction
+  if (transaction.matchedVar !== null || exclusions.hasRemovedRules) return false
+  if (fired.length > 0 && exclusions.hasHiddenTargets) return false
+  const quiet = program.quiet?.of(phase, fired, exclusions.standing) ?? null
+  if (quiet === null || tx.differs(quiet.touches)) return false
+  for (const rule of quiet.heldBack) holdBack(transaction, rule)
+  for (const run of quiet.runs) run(transaction)
+  tx.share(quiet.sets)
+  const last = quiet.matchedVars.at(-1)
+  if (last !== undefined) transaction.showMatches(quiet.matchedVars, last)
+  return true
 }
 
 type RuleOutcome = 'matched' | 'unmatched' | 'removed' | 'end-of-phase' | 'over-budget'
@@ -53,7 +78,7 @@ type RuleOutcome = 'matched' | 'unmatched' | 'removed' | 'end-of-phase' | 'over-
  * True when a rule that was passed over did not match: ModSecurity v3 forgets MATCHED_VAR and its
  * like at each rule that fails, and keeps them else, from rule to rule and from phase to phase.
  */
-function failedBetween(
+export function failedBetween(
   transaction: Transaction,
   { rules }: PreparedPhase,
   { at, index }: { readonly at: number; readonly index: number },
@@ -70,36 +95,67 @@ interface PhaseView {
   readonly phase: number
 }
 
+const noHits: readonly Hit[] = []
+const nothing: Scanned = { leaves: [], hits: () => noHits }
+
 function scan(
   transaction: Transaction,
   prepared: PreparedPhase,
   phase: number,
-): HitsByLeaf | 'over-budget' {
-  if (!prepared.scans) return noHits
+): Scanned | 'over-budget' {
+  if (!prepared.scans) return nothing
   const { scanner, facts, program } = transaction
-  const hits = scanner.scan(facts.handle, program.plan, phase)
-  if (hits === 'over-budget') return hits
-  if (hits.length === 0) return noHits
-  const byLeaf = new Map<number, Hit[]>()
-  for (const hit of hits) {
-    const same = byLeaf.get(hit.leaf)
-    if (same === undefined) byLeaf.set(hit.leaf, [hit])
-    else same.push(hit)
-  }
-  return byLeaf
+  transaction.isProcessorChanged = false
+  return scanner.scan(facts.handle, program.plan, phase)
 }
 
-/** The rules whose first link is a leaf with hits, ascending. */
-function firedRules(prepared: PreparedPhase, hits: HitsByLeaf): readonly number[] {
-  const fired: number[] = []
-  for (const leaf of hits.keys()) {
-    for (const index of prepared.byLeaf.get(leaf) ?? []) fired.push(index)
+function byLeaf(hits: readonly Hit[]): HitsByLeaf {
+  const found = new Map<number, Hit[]>()
+  for (const hit of hits) {
+    const same = found.get(hit.leaf)
+    if (same === undefined) found.set(hit.leaf, [hit])
+    else same.push(hit)
   }
-  return fired.toSorted((one, other) => one - other)
+  return found
+}
+
+const noRules: readonly number[] = []
+
+/** The rules of which every leaf that they need has hits, ascending. */
+function firedRules(
+  { byLeaf: rulesOf, rules }: PreparedPhase,
+  leaves: readonly number[],
+): readonly number[] {
+  let fired: number[] | null = null
+  let all: ReadonlySet<number> | null = null
+  for (const leaf of leaves) {
+    for (const index of rulesOf.get(leaf) ?? noRules) {
+      const needs = rules[index]?.needs ?? noRules
+      if (needs.length > 1) {
+        all ??= new Set(leaves)
+        if (!needs.every((needed) => all?.has(needed))) continue
+      }
+      if (fired === null) fired = [index]
+      else fired.push(index)
+    }
+  }
+  return fired?.sort(ascending) ?? noRules
+}
+
+function merge(some: readonly number[], others: readonly number[]): readonly number[] {
+  return [...new Set([...some, ...others])].sort(ascending)
+}
+
+function ascending(one: number, other: number): number {
+  return one - other
 }
 
 function runRule(transaction: Transaction, prepared: PreparedRule, view: PhaseView): RuleOutcome {
   if (transaction.exclusions.removes(prepared.rule)) return 'removed'
+  if (isHeldBack(prepared.guard, view)) {
+    holdBack(transaction, prepared)
+    return 'unmatched'
+  }
   transaction.currentRule = prepared.rule
   for (const link of prepared.links) {
     const outcome = matchLink(transaction, prepared, link, view.hits)
@@ -110,6 +166,33 @@ function runRule(transaction: Transaction, prepared: PreparedRule, view: PhaseVi
   const interruption = conclude(transaction, prepared, view.phase)
   record(transaction, prepared, interruption)
   return endsPhase(transaction, prepared, view.phase) ? 'end-of-phase' : 'matched'
+}
+
+/** True when the chain cannot match, by its guard. */
+function isHeldBack(guard: Guard | null, { hits }: PhaseView): boolean {
+  return guard !== null && !hits.has(guard.within) && !hits.has(guard.names)
+}
+
+/** All that the first link of a chain behind a guard leaves is TX:0, the last value it takes. */
+function holdBack(transaction: Transaction, { rule, links }: PreparedRule): void {
+  const test = links[0]?.test
+  if (test?.kind !== 'dynamic') return
+  // As the exclusions are now: a `ctl:` to come does not change what this rule has taken.
+  const hidden = transaction.exclusions.hides(rule)
+  transaction.tx.captureLate(
+    () => lastTaken(transaction, test.leaf, { rule, hidden })?.captures ?? null,
+  )
+}
+
+function lastTaken(
+  { scanner, facts, program }: Transaction,
+  leaf: number,
+  { rule, hidden }: { readonly rule: Rule; readonly hidden: TargetTest | null },
+): Hit | null {
+  const query = { plan: program.plan, leaf, argument: rule.links[0]?.argument ?? '' }
+  const hits = scanner.evaluate(facts.handle, query)
+  if (hits === 'over-budget') return null
+  return hits.findLast((hit) => hidden?.(hit) !== true) ?? null
 }
 
 /** The head's disruptive action, as far as the engine's mode lets it act. */

@@ -18,12 +18,12 @@ export const noExclusions: StandingExclusions = { rules: new Set(), targets: new
 
 /** The removals of one transaction. Empty for most of them, so asking must cost next to nothing. */
 export class Exclusions {
-  readonly #standing: StandingExclusions
+  readonly standing: StandingExclusions
   readonly #rules: RuleTest[] = []
   readonly #targets: { readonly rule: RuleTest; readonly hidden: TargetTest }[] = []
 
   constructor(standing: StandingExclusions = noExclusions) {
-    this.#standing = standing
+    this.standing = standing
   }
 
   removeRules(rules: RuleTest): void {
@@ -34,16 +34,26 @@ export class Exclusions {
     this.#targets.push({ rule, hidden })
   }
 
+  /** True when rules were taken out while others ran. */
+  get hasRemovedRules(): boolean {
+    return this.#rules.length > 0
+  }
+
+  /** True when targets were taken out while rules ran. */
+  get hasHiddenTargets(): boolean {
+    return this.#targets.length > 0
+  }
+
   /** True when the rule is not to run. */
   removes(rule: Rule): boolean {
-    if (this.#standing.rules.has(rule)) return true
+    if (this.standing.rules.has(rule)) return true
     for (const removed of this.#rules) if (removed(rule)) return true
     return false
   }
 
   /** The test for values the rule must not see; null when it sees all. */
   hides(rule: Rule): TargetTest | null {
-    const standing = this.#standing.targets.get(rule)
+    const standing = this.standing.targets.get(rule)
     if (this.#targets.length === 0) return standing ?? null
     const tests = this.#targets.filter((one) => one.rule(rule)).map((one) => one.hidden)
     if (standing !== undefined) tests.push(standing)

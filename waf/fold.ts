@@ -3,8 +3,11 @@
  * initialisation) run once, when the rules are prepared. What they leave in TX is the state that
  * every transaction begins with. A rule that is not understood ends the folding: only time is lost.
  */
+import { noExclusions } from './exclusions.ts'
+import type { StandingExclusions } from './exclusions.ts'
 import type { ExchangeFacts } from './facts.ts'
 import { matchLink } from './match-link.ts'
+import { decidesAlone } from './prepared-link.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedProgram, PreparedRule } from './prepared.ts'
 import type { LinkTest } from './program.ts'
@@ -59,7 +62,7 @@ export function fold(
       at += 1
       continue
     }
-    if (!isConstant(rule)) {
+    if (!isConstant(rule) || !rule.links.every((link) => decidesAlone(transaction, link))) {
       if (!isAside(rule)) break
       removals.push(...removalsOf(rule.links.flatMap(({ link }) => link.actions)))
       at += 1
@@ -69,19 +72,14 @@ export function fold(
     const before = new Map(transaction.tx)
     const matched = matches(transaction, rule)
     if (matched && !isQuiet(rule)) {
-      restore(transaction.tx, before)
+      transaction.tx.restart(before)
       break
     }
     const next = matched ? rule.next : at + 1
     // What a constant skip leaves out is never reached by any request.
     for (; at < Math.min(next, rules.length); at += 1) done.add(at)
   }
-  return { tx: transaction.tx, rules: done }
-}
-
-function restore(tx: Map<string, string>, before: ReadonlyMap<string, string>): void {
-  tx.clear()
-  for (const [key, value] of before) tx.set(key, value)
+  return { tx: new Map(transaction.tx), rules: done }
 }
 
 /** Runs a rule that reads only TX. */
@@ -92,8 +90,11 @@ export function matches(transaction: Transaction, prepared: PreparedRule): boole
 }
 
 /** A transaction of no request, for rules that read none. */
-export function requestless(program: PreparedProgram): Transaction {
-  return new Transaction(program, noScanner, { facts: noFacts, mode: 'block' })
+export function requestless(
+  program: PreparedProgram,
+  exclusions: StandingExclusions = noExclusions,
+): Transaction {
+  return new Transaction(program, noScanner, { facts: noFacts, mode: 'block', exclusions })
 }
 
 /** True when a match leaves no trace outside TX, but for where the rules go on. */
@@ -114,7 +115,8 @@ function readsOnlyTx({ link, test, txKey }: PreparedLink): boolean {
   return txKey !== null && !/^\d+$/.test(txKey)
 }
 
-function writesOnlyTx({ link }: PreparedLink): boolean {
+/** True when a match of the link changes nothing but TX, by what is in TX. */
+export function writesOnlyTx({ link }: PreparedLink): boolean {
   return link.actions.every(({ name, argument }) => {
     if (opensCollection.has(name)) return false
     return name !== 'setvar' || (/^!?\s*tx[.:]/i.test(argument) && isTxText(argument))
@@ -184,4 +186,5 @@ const noScanner: Scanner = {
   setBodyProcessor: unread,
   forceBodyVariable: unread,
   setBodyAccess: unread,
+  showResponseBody: unread,
 }

@@ -1,4 +1,5 @@
 /** Decides one link of a rule over the transaction, and does what it does for each value. */
+import { refuses } from './prepared-link.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedRule } from './prepared.ts'
 import type { Hit } from './scan-plan.ts'
@@ -32,8 +33,7 @@ export function matchLink(
   hits: HitsByLeaf,
 ): LinkOutcome {
   if (link.test.kind === 'always') return always(transaction, prepared, link)
-  const found =
-    link.txKey === null ? collect(transaction, link, hits) : compareTx(transaction, link)
+  const found = valuesOf(transaction, link, hits)
   if (found === 'over-budget') return found
   // As in ModSecurity v3, targets are taken from the link that bears the rule's id: the head.
   const hides = found.length > 0 && link === prepared.links[0]
@@ -56,7 +56,7 @@ function accept(
   transaction.matchedVar = match
   transaction.matchedVars.push(match)
   // What a negated operator did not find has no groups.
-  if (link.link.capture && !link.link.negated) transaction.capture(match.captures)
+  if (link.link.capture && !link.link.negated) transaction.tx.capture(match.captures)
   for (const run of link.perValue) run(transaction)
 }
 
@@ -73,6 +73,16 @@ function always(transaction: Transaction, prepared: PreparedRule, link: Prepared
   return 'matched'
 }
 
+function valuesOf(
+  transaction: Transaction,
+  link: PreparedLink,
+  hits: HitsByLeaf,
+): readonly Match[] | 'over-budget' {
+  if (link.txKey === null) return collect(transaction, link, hits)
+  if (link.plain === null) return compareTx(transaction, link)
+  return refuses(transaction, link) ? none : collect(transaction, link, hits)
+}
+
 function collect(
   transaction: Transaction,
   link: PreparedLink,
@@ -80,7 +90,11 @@ function collect(
 ): readonly Match[] | 'over-budget' {
   const { test } = link
   if (test.kind === 'always') return none
-  if (test.kind === 'scanned') return hits.get(test.leaf) ?? none
+  if (test.kind === 'scanned') {
+    const isStale = test.late === true && transaction.isProcessorChanged
+    if (!isStale) return hits.get(test.leaf) ?? none
+    return evaluate(transaction, test.leaf, link.argument.expand(transaction))
+  }
   if (test.kind === 'dynamic') {
     return evaluate(transaction, test.leaf, link.argument.expand(transaction))
   }
@@ -122,7 +136,7 @@ function reason(transaction: Transaction, link: PreparedLink, leaf: number): rea
   const matches: Match[] = []
   for (const read of link.readers) {
     for (const value of read(transaction)) {
-      if (link.ownTest !== null) {
+      if (link.ownTest !== null && link.plain === null) {
         if (link.ownTest(value.value, argument)) matches.push({ ...value, captures: noCaptures })
         continue
       }

@@ -7,11 +7,15 @@ import { comparisons, toNumber } from './number.ts'
 import type { LinkTest } from './program.ts'
 import type { Link } from './rule.ts'
 import { geoMembers } from './scanner.ts'
+import type { Transaction } from './transaction.ts'
 import { compileReader, reasonedVariable } from './variables.ts'
 import type { Reader } from './variables.ts'
 
 /** Compares a text and the operator's argument, negation included. */
 export type TextTest = (text: string, argument: string) => boolean
+
+/** A text after transformations, where that takes no addon; else null. */
+export type PlainText = (text: string) => string | null
 
 /** A link of which nothing is left to parse. */
 export interface PreparedLink {
@@ -24,6 +28,8 @@ export interface PreparedLink {
   readonly ownTest: TextTest | null
   /** TX key of a link that compares just one member of TX: most control rules of the CRS. */
   readonly txKey: string | null
+  /** What the transformations make of a text; null where there are none. */
+  readonly plain: PlainText | null
   /** Run for each value that matched. */
   readonly perValue: readonly RunAction[]
   /** Run once when the whole rule matched. */
@@ -39,6 +45,22 @@ const textComparisons: Readonly<Record<string, TextTest>> = {
   endswith: (text, argument) => text.endsWith(argument),
 }
 
+/** Transformations that leave digits alone: the CRS puts some before `@eq 1`. */
+const keepsDigits = new Set([
+  'compresswhitespace',
+  'htmlentitydecode',
+  'jsdecode',
+  'lowercase',
+  'removenulls',
+  'removewhitespace',
+  'trim',
+  'trimleft',
+  'trimright',
+  'uppercase',
+  'urldecode',
+  'urldecodeuni',
+])
+
 /** What the rule itself carries or the parser resolved; nothing to run. */
 const passive = new Set(['logdata', 'msg', 't', 'capture', 'multimatch', 'xmlns', 'pause'])
 
@@ -53,9 +75,45 @@ export function prepareLink(link: Link, test: LinkTest | undefined): PreparedLin
     readers: readers(link),
     ownTest: own,
     txKey: own === null ? null : onlyTxKey(link),
+    plain: own === null || link.transformations.length === 0 ? null : plainText(link),
     perValue: [...locators(link), ...runners(link, 'value')],
     perRule: runners(link, 'rule'),
   }
+}
+
+/** True when nothing but MATCHED_VAR and its like tells that the link matched. */
+export function leavesNothing({ link, perValue }: PreparedLink): boolean {
+  return perValue.length === 0 && (!link.capture || link.negated)
+}
+
+function plainText({ transformations }: Link): PlainText | null {
+  if (transformations.every((name) => name === 'lowercase')) {
+    return (text) => (isAscii.test(text) ? text.toLowerCase() : null)
+  }
+  const keeps = transformations.every((name) => keepsDigits.has(name))
+  return keeps ? (text) => (/^\d*$/.test(text) ? text : null) : null
+}
+
+// oxlint-disable-next-line no-control-regex -- ASCII is what it says
+const isAscii = /^[\x00-\x7f]*$/
+
+/**
+ * True for a link that compares one member of TX and does not match, whatever the addon would make
+ * of it. What matches behind a transformation is left to the addon, which says how it came about.
+ */
+export function refuses(transaction: Transaction, link: PreparedLink): boolean {
+  const { txKey, plain, ownTest } = link
+  if (txKey === null || plain === null || ownTest === null) return false
+  const held = transaction.tx.get(txKey)
+  const isCount = link.link.targets[0]?.count === true
+  if (held === undefined && !isCount) return true
+  const text = plain(isCount ? (held === undefined ? '0' : '1') : (held ?? ''))
+  return text !== null && !ownTest(text, link.argument.expand(transaction))
+}
+
+/** True when a link that compares one member of TX needs no addon for what that holds now. */
+export function decidesAlone(transaction: Transaction, link: PreparedLink): boolean {
+  return link.plain === null || refuses(transaction, link)
 }
 
 /** `@geoLookup` fills GEO before the link's own actions run. */
@@ -79,8 +137,10 @@ function readers(link: Link): Reader[] {
 }
 
 function ownTest(link: Link): TextTest | null {
-  // A transformation such as length works on bytes, so those links stay with the addon.
-  if (link.transformations.length > 0 || link.multiMatch) return null
+  if (link.multiMatch) return null
+  // Transformations work on bytes, so those links stay with the addon, but for the plainest texts.
+  if (link.transformations.length > 0 && (onlyTxKey(link) === null || plainText(link) === null))
+    return null
   const { negated, operator } = link
   const compareTexts = textComparisons[operator]
   if (compareTexts !== undefined) {

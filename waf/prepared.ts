@@ -7,10 +7,11 @@ import type { NotePlan } from './evidence/trail.ts'
 import { fold } from './fold.ts'
 import { compileMacro } from './macro.ts'
 import type { Macro } from './macro.ts'
-import { prepareLink } from './prepared-link.ts'
+import { leavesNothing, prepareLink } from './prepared-link.ts'
 import type { PreparedLink } from './prepared-link.ts'
-import type { Program, ProgramRule } from './program.ts'
+import type { Guard, Program, ProgramRule } from './program.ts'
 import { prune, withoutRules } from './prune.ts'
+import { QuietPhases } from './quiet-phase.ts'
 import type { EngineSettings, Rule } from './rule.ts'
 
 /** A rule with its macros compiled and its jump resolved. */
@@ -23,6 +24,11 @@ export interface PreparedRule {
   readonly redirect: Macro
   /** Null when its matches are not kept. */
   readonly notes: NotePlan | null
+  readonly guard: Guard | null
+  /** True when a match does the same whatever its values are, and nobody is told of it. */
+  readonly isBlind: boolean
+  /** Scanned leaves: unless all of them have hits, the rule fails without a trace. */
+  readonly needs: readonly number[]
   /** Index of the rule to go on with after this one matched: skip and skipAfter resolved. */
   readonly next: number
 }
@@ -30,10 +36,12 @@ export interface PreparedRule {
 /** The rules of one phase, and which of them to look at. */
 export interface PreparedPhase {
   readonly rules: readonly PreparedRule[]
-  /** Rules to look at for every request, ascending: their first link is not just a scanned leaf. */
+  /** Rules to look at for every request, ascending: no scanned leaf decides that they fail. */
   readonly controls: readonly number[]
-  /** Rules to look at when the leaf of their first link has hits. */
+  /** Rules to look at when the first leaf that they need has hits. */
   readonly byLeaf: ReadonlyMap<number, readonly number[]>
+  /** Rules to look at as well once `ctl:` has changed what the scan saw, ascending. */
+  readonly late: readonly number[]
   readonly scans: boolean
 }
 
@@ -48,6 +56,8 @@ export interface PreparedProgram {
   readonly phases: readonly PreparedPhase[]
   /** TX as every transaction finds it: what the rules that depend on no request have set. */
   readonly initialTx: ReadonlyMap<string, string>
+  /** Null for a program that remembers nothing. */
+  readonly quiet: QuietPhases | null
   /** True when phase 3 or 4 depends on the response. */
   readonly readsResponse: boolean
   /** Lower-case, from SecResponseBodyMimeType. */
@@ -82,7 +92,8 @@ export function specialize(plain: PreparedProgram, without: Without = nothing): 
   const phases = present.phases.map((phase, number) =>
     number === 1 ? withoutRules(phase, (index) => folded.rules.has(index)) : phase,
   )
-  return prune({ ...present, phases, initialTx: folded.tx }, isDoubtful)
+  const pruned = prune({ ...present, phases, initialTx: folded.tx }, isDoubtful)
+  return { ...pruned, quiet: new QuietPhases(pruned) }
 }
 
 function withoutAbsent(
@@ -105,6 +116,7 @@ export function prepareUnfolded(program: Program): PreparedProgram {
       preparePhase(items, program.scans[phase] === true),
     ),
     initialTx: new Map(),
+    quiet: null,
     readsResponse: true,
     responseMimeTypes: new Set(settings.responseBodyMimeTypes.map((type) => type.toLowerCase())),
   }
@@ -129,6 +141,7 @@ export function replaceRule(plain: PreparedProgram, item: ProgramRule): Prepared
 function preparePhase(items: readonly (ProgramRule | string)[], scans: boolean): PreparedPhase {
   const rules: PreparedRule[] = []
   const controls: number[] = []
+  const late: number[] = []
   const byLeaf = new Map<number, number[]>()
   for (const [place, item] of items.entries()) {
     if (typeof item === 'string') continue
@@ -136,16 +149,17 @@ function preparePhase(items: readonly (ProgramRule | string)[], scans: boolean):
     const next = goOn(items, place, index)
     const prepared = located(item.rule, () => prepareRule(item, next))
     rules.push(prepared)
-    const head = prepared.links[0]?.test
-    if (head?.kind !== 'scanned') {
-      controls.push(index)
-      continue
+    if (item.tests.some((test) => test.kind === 'scanned' && test.late === true)) late.push(index)
+    const { needs, guard } = prepared
+    if (needs.length === 0) controls.push(index)
+    const first = guard === null ? needs.slice(0, 1) : [guard.within, guard.names]
+    for (const leaf of first) {
+      const sharing = byLeaf.get(leaf)
+      if (sharing === undefined) byLeaf.set(leaf, [index])
+      else sharing.push(index)
     }
-    const sharing = byLeaf.get(head.leaf)
-    if (sharing === undefined) byLeaf.set(head.leaf, [index])
-    else sharing.push(index)
   }
-  return { rules, controls, byLeaf, scans }
+  return { rules, controls, byLeaf, late, scans }
 }
 
 function prepareRule(item: ProgramRule, next: number): PreparedRule {
@@ -160,8 +174,48 @@ function prepareRule(item: ProgramRule, next: number): PreparedRule {
     tags: rule.tags.map(compileMacro),
     redirect: compileMacro(rule.disruptiveArgument),
     notes: notePlan(rule),
+    guard: item.guard ?? null,
+    isBlind: isBlind(rule, links),
+    needs: needsOf(links),
     next,
   }
+}
+
+const blindOptions = new Set([
+  'auditengine',
+  'auditlogparts',
+  'debugloglevel',
+  'forcerequestbodyvariable',
+  'responsebodyaccess',
+  'ruleremovebyid',
+  'ruleremovebymsg',
+  'ruleremovebytag',
+  'ruleremovetargetbyid',
+  'ruleremovetargetbymsg',
+  'ruleremovetargetbytag',
+])
+
+/** True for the likes of `"@rx …" "pass,nolog,ctl:ruleRemoveById=…"`. */
+function isBlind(rule: Rule, links: readonly PreparedLink[]): boolean {
+  if (rule.log || rule.auditLog || rule.disruptive !== 'pass' || rule.severity !== null)
+    return false
+  return links.every(({ link, test, perValue }) => {
+    if (test.kind !== 'scanned' || perValue.length > 0 || (link.capture && !link.negated))
+      return false
+    return link.actions.every(({ name, argument }) => {
+      if (name === 'logdata' || name === 'msg') return true
+      return (
+        name === 'ctl' && blindOptions.has(argument.split('=', 1)[0]?.trim().toLowerCase() ?? '')
+      )
+    })
+  })
+}
+
+/** A chain fails without a trace when no link before the one that fails leaves anything behind. */
+function needsOf(links: readonly PreparedLink[]): number[] {
+  const first = links.findIndex((link) => !leavesNothing(link))
+  const decisive = links.slice(0, first < 0 ? links.length : first + 1)
+  return decisive.flatMap(({ test }) => (test.kind === 'scanned' ? [test.leaf] : []))
 }
 
 /** Where to go on after the rule at `place` matched; past the end when its marker never comes. */

@@ -9,15 +9,17 @@ import type { Exclusion, Levels } from './tuning/tuning.ts'
 /** How one link of a rule is decided. `leaf` indexes the scan plan. */
 export type LinkTest =
   /** Answered by the phase's scan: it matched when the leaf has hits. */
-  | { readonly kind: 'scanned'; readonly leaf: number }
-  /**
-   * Bytes of the request, but the argument has macros or `ctl:` may change them: asked for when the
-   * rule is reached.
-   */
+  | {
+      readonly kind: 'scanned'
+      readonly leaf: number
+      /** A `ctl:` may change the variable; once one did, the leaf is asked for again. */
+      readonly late?: boolean
+    }
+  /** Bytes of the request that are asked for when the rule is reached: the argument has macros… */
   | {
       readonly kind: 'dynamic'
       readonly leaf: number
-      /** Because `ctl:` may change the variable. */
+      /** … or the answer is not to be had before. */
       readonly late?: boolean
     }
   /**
@@ -34,10 +36,18 @@ export type LinkTest =
   /** SecAction, `@unconditionalMatch`. */
   | { readonly kind: 'always' }
 
+/** Two leaves of which one has hits on every request that the rule matches (`compile/guard.ts`). */
+export interface Guard {
+  readonly within: number
+  /** -1 when there is no need of it. */
+  readonly names: number
+}
+
 export interface ProgramRule {
   readonly rule: Rule
   /** One for each link. */
   readonly tests: readonly LinkTest[]
+  readonly guard?: Guard
 }
 
 /** A program with other settings, or without some rules, over what all variants share. */

@@ -4,6 +4,7 @@
  * response body that nobody hands over.
  */
 import { isQuiet, matches, requestless } from './fold.ts'
+import { decidesAlone, leavesNothing } from './prepared-link.ts'
 import type { PreparedLink } from './prepared-link.ts'
 import type { PreparedPhase, PreparedProgram, PreparedRule } from './prepared.ts'
 import { removalsOf } from './removals.ts'
@@ -50,7 +51,8 @@ export function withoutRules(
     if (left.length > 0) byLeaf.set(leaf, left)
   }
   const controls = phase.controls.filter((index) => !gone(index))
-  const left = { ...phase, controls, byLeaf }
+  const late = phase.late.filter((index) => !gone(index))
+  const left = { ...phase, controls, byLeaf, late }
   const scans = phase.scans && readsExchange(left)
   return { ...left, scans }
 }
@@ -66,7 +68,9 @@ export function liveLeaves(program: PreparedProgram): ReadonlySet<number> {
   const leaves = new Set<number>()
   for (const phase of program.phases) {
     for (const index of liveRules(phase)) {
-      for (const { test } of phase.rules[index]?.links ?? []) {
+      const rule = phase.rules[index]
+      if (rule?.guard) leaves.add(rule.guard.within).add(rule.guard.names)
+      for (const { test } of rule?.links ?? []) {
         if (test.kind === 'scanned') leaves.add(test.leaf)
         if (test.kind === 'reasoned') leaves.add(test.scannedLeaf)
       }
@@ -98,7 +102,7 @@ export function effectsOf(program: PreparedProgram): Effects {
 }
 
 /** `!TX.Name=value` → `name`. */
-function assignedName({ argument }: Action): string {
+export function assignedName({ argument }: Action): string {
   const target = argument.replace(/^!\s*/, '').split('=', 1)[0]?.trim().toLowerCase() ?? ''
   return target.replace(/^\w+[.:]/, '')
 }
@@ -126,10 +130,6 @@ function neverMatches(rule: PreparedRule, effects: Effects): boolean {
   return at >= 0 && rule.links.slice(0, at).every(leavesNothing)
 }
 
-function leavesNothing({ link, perValue }: PreparedLink): boolean {
-  return perValue.length === 0 && (!link.capture || link.negated)
-}
-
 /** True for a jump that every request takes which gets here, over rules it cannot reach else. */
 function alwaysSkips(phase: PreparedPhase, index: number, effects: Effects): boolean {
   const rule = phase.rules[index]
@@ -150,9 +150,10 @@ function alwaysSkips(phase: PreparedPhase, index: number, effects: Effects): boo
 }
 
 /** True when the link compares one member of TX that stays as it is with a text that does too. */
-function isConstant({ link, txKey, test }: PreparedLink, { sets }: Effects): boolean {
+function isConstant(prepared: PreparedLink, { sets, transaction }: Effects): boolean {
+  const { link, txKey, test } = prepared
   if (test.kind === 'always' || txKey === null || sets(txKey)) return false
-  return holdsOnlySettledTx(link.argument, { sets })
+  return decidesAlone(transaction, prepared) && holdsOnlySettledTx(link.argument, { sets })
 }
 
 /** True when every macro of the text is a member of TX that stays as it is after the start. */

@@ -60,7 +60,7 @@ export interface DecodeLimits {
 export interface ScanPlan {
   readonly leaves: readonly Leaf[]
   readonly limits: {
-    /** CPU time one scan may take before it answers "over budget". */
+    /** CPU time that one exchange's inspection may take before it answers "over budget". */
     readonly scanBudgetMs: number
     readonly argumentsMax: number
     readonly jsonDepthMax: number

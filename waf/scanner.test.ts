@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { AddonScanner, decodeHits } from './scanner.ts'
+import { AddonScanner, ResultBuffer } from './scanner.ts'
 import type { ScanPort } from './scanner.ts'
 
 interface HitText {
@@ -59,7 +59,10 @@ function scannerOf(packed: Uint8Array | -1): { scanner: AddonScanner; calls: str
 
 test('hits are decoded with names, Latin-1 values and captures', () => {
   const packed = pack(two)
-  expect(decodeHits(packed, packed.length, ['REQUEST_URI', 'ARGS'])).toEqual([
+  const buffer = new ResultBuffer(4_096)
+  buffer.bytes.set(packed)
+  expect(buffer.leaves()).toEqual([3, 9])
+  expect(buffer.hits(packed.length, ['REQUEST_URI', 'ARGS'])).toEqual([
     { leaf: 3, variable: 'ARGS', name: 'id', value: 'caf\u00e9', captures: ['af', ''] },
     { leaf: 9, variable: 'REQUEST_URI', name: null, value: '', captures: [] },
   ])
@@ -67,7 +70,7 @@ test('hits are decoded with names, Latin-1 values and captures', () => {
 
 test('no bytes are no hits', () => {
   const { scanner } = scannerOf(new Uint8Array(0))
-  expect(scanner.scan(1, 2, 1)).toEqual([])
+  expect(scanner.scan(1, 2, 1)).toMatchObject({ leaves: [] })
   expect(scanner.matchText({ plan: 1, leaf: 1, argument: '' }, 'x')).toEqual([])
 })
 
@@ -82,8 +85,10 @@ test('a result that does not fit is fetched once more and the buffer stays grown
   const value = 'v'.repeat(100_000)
   const packed = pack([{ leaf: 1, variable: 1, name: null, value, captures: [] }])
   const { scanner, calls } = scannerOf(packed)
-  expect(scanner.scan(1, 2, 1)).toHaveLength(1)
-  expect(scanner.scan(1, 2, 1)).toHaveLength(1)
+  for (const found of [scanner.scan(1, 2, 1), scanner.scan(1, 2, 1)]) {
+    expect(found === 'over-budget' ? [] : found.leaves).toEqual([1])
+    expect(found === 'over-budget' ? [] : found.hits()).toMatchObject([{ leaf: 1, value }])
+  }
   expect(calls).toEqual(['scan 65536', 'result 131072', 'scan 131072'])
 })
 

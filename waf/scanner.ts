@@ -16,10 +16,18 @@ import type { Hit } from './scan-plan.ts'
 /** Hits in the order of their leaves, or the sign that the time budget is spent. */
 export type ScanResult = readonly Hit[] | 'over-budget'
 
+/** What a scan found. Most of it concerns nobody, so texts are decoded only when asked for. */
+export interface Scanned {
+  /** The leaves that have hits, ascending. */
+  readonly leaves: readonly number[]
+  /** To be asked for before the scanner is asked for anything else, or never. */
+  hits(): readonly Hit[]
+}
+
 /** What reasoning needs of the bytes; tests put a fake in its place. */
 export interface Scanner {
   /** Every hit of the phase's leaves. */
-  scan(handle: number, plan: number, phase: number): ScanResult
+  scan(handle: number, plan: number, phase: number): Scanned | 'over-budget'
   /** One dynamic leaf with its argument expanded. */
   evaluate(handle: number, query: LeafQuery): ScanResult
   /** One leaf on a text known only here; `argument` '' takes the leaf's own. */
@@ -29,6 +37,8 @@ export interface Scanner {
   setBodyProcessor(handle: number, processor: string): void
   forceBodyVariable(handle: number, on: boolean): void
   setBodyAccess(handle: number, on: boolean): void
+  /** From now on rules see the response's body that the wire holds. */
+  showResponseBody(handle: number): void
 }
 
 /** What evidence and the audit log ask of an exchange, once it is known that they are needed. */
@@ -65,7 +75,7 @@ export type ScanPort = Pick<
   | 'forceBodyVariable'
   | 'bodyAccess'
 > &
-  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt'>>
+  Partial<Pick<WorkerPort, 'trace' | 'bodyExcerpt' | 'showResponseBody'>>
 
 /** A port that no wire feeds: for the engine without a server (waf/offline/engine.ts). */
 export function createOfflinePort(): OfflinePort {
@@ -126,6 +136,7 @@ export function geoMembers(database: string, address: string): readonly string[]
 }
 
 const noHits: readonly Hit[] = []
+const nothing: Scanned = { leaves: [], hits: () => noHits }
 const initialBytes = 64 * 1024
 /** A result beyond this gets a buffer of its own, so that one request cannot pin memory. */
 const keptBytesMax = 1024 * 1024
@@ -136,7 +147,7 @@ export class AddonScanner implements Scanner, Witness {
   readonly #port: ScanPort
   readonly #addon: ScanFunctions
   readonly #names: readonly string[]
-  #buffer = new Uint8Array(initialBytes)
+  #buffer = new ResultBuffer(initialBytes)
 
   constructor(port: ScanPort, addon: ScanFunctions = loadAddon()) {
     this.#port = port
@@ -144,29 +155,34 @@ export class AddonScanner implements Scanner, Witness {
     this.#names = addon.variableNames()
   }
 
-  scan(handle: number, plan: number, phase: number): ScanResult {
-    return this.#fetch(this.#port.scan(handle, plan, phase, this.#buffer))
+  scan(handle: number, plan: number, phase: number): Scanned | 'over-budget' {
+    const length = this.#port.scan(handle, plan, phase, this.#buffer.bytes)
+    if (length < 0) return 'over-budget'
+    if (length === 0) return nothing
+    const buffer = this.#fetched(length)
+    const names = this.#names
+    return { leaves: buffer.leaves(), hits: () => buffer.hits(length, names) }
   }
 
   evaluate(handle: number, query: LeafQuery): ScanResult {
     const { plan, leaf, argument } = query
-    return this.#fetch(this.#port.evaluate(handle, plan, leaf, argument, this.#buffer))
+    return this.#fetch(this.#port.evaluate(handle, plan, leaf, argument, this.#buffer.bytes))
   }
 
   variable(handle: number, name: string, selector: string): readonly Hit[] {
-    const result = this.#fetch(this.#port.variable(handle, name, selector, this.#buffer))
+    const result = this.#fetch(this.#port.variable(handle, name, selector, this.#buffer.bytes))
     return result === 'over-budget' ? noHits : result
   }
 
   matchText(query: LeafQuery, text: string): readonly Hit[] {
-    const run = (out: Uint8Array): number =>
-      this.#addon.matchText(query.plan, query.leaf, text, query.argument, out)
+    const run = ({ bytes }: ResultBuffer): number =>
+      this.#addon.matchText(query.plan, query.leaf, text, query.argument, bytes)
     const length = run(this.#buffer)
     if (length <= 0) return noHits
-    if (length <= this.#buffer.length) return decodeHits(this.#buffer, length, this.#names)
+    if (length <= this.#buffer.bytes.length) return this.#buffer.hits(length, this.#names)
     // `result` belongs to the port, which knows nothing of this text: it is cheaper to run again.
     const buffer = this.#grown(length)
-    return decodeHits(buffer, run(buffer), this.#names)
+    return buffer.hits(run(buffer), this.#names)
   }
 
   setBodyProcessor(handle: number, processor: string): void {
@@ -179,6 +195,11 @@ export class AddonScanner implements Scanner, Witness {
 
   setBodyAccess(handle: number, on: boolean): void {
     this.#port.bodyAccess(handle, on)
+  }
+
+  /** A port that no wire feeds shows it as soon as it has it. */
+  showResponseBody(handle: number): void {
+    this.#port.showResponseBody?.(handle)
   }
 
   trace(handle: number, ask: TraceAsk): MatchTrace | null {
@@ -197,33 +218,63 @@ export class AddonScanner implements Scanner, Witness {
   #fetch(length: number): ScanResult {
     if (length < 0) return 'over-budget'
     if (length === 0) return noHits
-    if (length <= this.#buffer.length) return decodeHits(this.#buffer, length, this.#names)
-    const buffer = this.#grown(length)
-    return decodeHits(buffer, this.#port.result(buffer), this.#names)
+    return this.#fetched(length).hits(length, this.#names)
   }
 
-  #grown(length: number): Uint8Array<ArrayBuffer> {
-    const buffer = new Uint8Array(2 ** Math.ceil(Math.log2(length)))
-    if (buffer.length <= keptBytesMax) this.#buffer = buffer
+  #fetched(length: number): ResultBuffer {
+    if (length <= this.#buffer.bytes.length) return this.#buffer
+    const buffer = this.#grown(length)
+    this.#port.result(buffer.bytes)
+    return buffer
+  }
+
+  #grown(length: number): ResultBuffer {
+    const buffer = new ResultBuffer(2 ** Math.ceil(Math.log2(length)))
+    if (buffer.bytes.length <= keptBytesMax) this.#buffer = buffer
     return buffer
   }
 }
 
 /**
- * Decodes a packed result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
- * valueLength, captureCount, captureLength…] (a length of all ones: absent), then the texts. One
- * decode for all texts: the hits' own texts are slices of it.
+ * Where the addon packs a result: u32 hitCount, u32 textBytes, per hit [leaf, variable, nameLength,
+ * valueLength, captureCount, captureLength…] (a length of all ones: absent), then the texts. The
+ * hits of a scan are sorted by leaf.
  */
-export function decodeHits(
-  buffer: Uint8Array<ArrayBuffer>,
-  length: number,
-  names: readonly string[],
-): readonly Hit[] {
-  const words = new Uint32Array(buffer.buffer, buffer.byteOffset, length >>> 2)
+export class ResultBuffer {
+  readonly bytes: Buffer<ArrayBuffer>
+  readonly #words: Uint32Array
+
+  constructor(length: number) {
+    const memory = new ArrayBuffer(length)
+    this.bytes = Buffer.from(memory)
+    this.#words = new Uint32Array(memory, 0, length >>> 2)
+  }
+
+  /** Each leaf once. */
+  leaves(): readonly number[] {
+    const words = this.#words
+    const leaves: number[] = []
+    let last = -1
+    let word = 2
+    for (let left = words[0] ?? 0; left > 0; left -= 1) {
+      const leaf = words[word] ?? absent
+      if (leaf !== last) leaves.push(leaf)
+      last = leaf
+      word += 5 + (words[word + 4] ?? 0)
+    }
+    return leaves
+  }
+
+  /** Everything. One decode for all texts: the hits' own texts are slices of it. */
+  hits(length: number, names: readonly string[]): readonly Hit[] {
+    const words = this.#words
+    const text = this.bytes.toString('latin1', length - (words[1] ?? 0), length)
+    return decodeHits(words, text, names)
+  }
+}
+
+function decodeHits(words: Uint32Array, text: string, names: readonly string[]): readonly Hit[] {
   const hitCount = words[0] ?? 0
-  const textBytes = words[1] ?? 0
-  const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, length)
-  const text = bytes.toString('latin1', length - textBytes, length)
   const hits: Hit[] = []
   let word = 2
   let from = 0

@@ -10,6 +10,7 @@ import type { PreparedProgram } from './prepared.ts'
 import type { EngineMode, EngineSettings, Rule } from './rule.ts'
 import { openCollectionStore } from './scanner.ts'
 import type { Scanner } from './scanner.ts'
+import { Tx } from './tx.ts'
 import { txNumber } from './variables.ts'
 import type { Value } from './variables.ts'
 import type { Interruption, WafMode } from './verdict.ts'
@@ -38,7 +39,7 @@ export class Transaction {
   readonly mode: WafMode
 
   /** TX by lower-case key; the captures of the last match are under 0–9. */
-  readonly tx: Map<string, string>
+  readonly tx: Tx
   readonly exclusions: Exclusions
   /** Rules that matched and asked to be logged, in order. */
   readonly matched: MatchedRule[] = []
@@ -53,6 +54,8 @@ export class Transaction {
   auditLogParts: string
   requestBodyAccess: boolean
   responseBodyAccess: boolean
+  /** True when `ctl:requestBodyProcessor` ran after the phase's scan. */
+  isProcessorChanged = false
   /** What `@geoLookup` found last. */
   geo: readonly (readonly [string, string])[] = []
   sessionId = ''
@@ -83,7 +86,7 @@ export class Transaction {
     this.facts = exchange.facts
     this.mode = exchange.mode
     this.#source = exchange.collections ?? null
-    this.tx = new Map(program.initialTx)
+    this.tx = new Tx(program.initialTx)
     const { settings } = program
     this.engine = weaker(engineByMode[exchange.mode], settings.ruleEngine)
     this.auditEngine = settings.auditEngine
@@ -118,6 +121,7 @@ export class Transaction {
 
   /** `ctl:requestBodyProcessor`: told at once, since rules of the same phase may ask for it. */
   setBodyProcessor(processor: string): void {
+    this.isProcessorChanged = true
     this.scanner.setBodyProcessor(this.facts.handle, processor)
   }
 
@@ -127,8 +131,9 @@ export class Transaction {
     this.scanner.setBodyAccess(this.facts.handle, on)
   }
 
-  /** `ctl:forceRequestBodyVariable`. */
+  /** `ctl:forceRequestBodyVariable`; the CRS does it for every request without a body, too. */
   setForceBodyVariable(on: boolean): void {
+    if (!this.facts.hasBody) return
     this.scanner.forceBodyVariable(this.facts.handle, on)
   }
 
@@ -150,15 +155,10 @@ export class Transaction {
     this.engine = weaker(engineByMode[this.mode], engine)
   }
 
-  /**
-   * Groups 0–9 of a match become TX:0–9. As in ModSecurity v3, what an earlier match left under
-   * the number of a group that this one lacks stays.
-   */
-  capture(groups: readonly (string | null)[]): void {
-    for (let index = 0; index < groups.length && index < 10; index += 1) {
-      const group = groups[index] ?? null
-      if (group !== null) this.tx.set(String(index), group)
-    }
+  /** MATCHED_VARS, and MATCHED_VAR, as rules that matched have left them. */
+  showMatches(values: readonly Value[], last: Value): void {
+    this.matchedVar = last
+    this.matchedVars = [...values]
   }
 
   /** What a rule that fails does to MATCHED_VAR, MATCHED_VARS and their names. */

@@ -2,6 +2,8 @@
 import type { CollectionName } from './collections/open-collection.ts'
 import { toNumber } from './number.ts'
 import type { Target } from './scan-plan.ts'
+import { meansCapture } from './tx.ts'
+import type { NameTest, Tx } from './tx.ts'
 import type { Transaction } from './transaction.ts'
 
 /** One value of a variable, as a hit carries it. */
@@ -96,8 +98,13 @@ export function compileReader(target: Target, excludes: readonly Target[]): Read
   const excluded = excludes.filter((one) => one.variable === variable).map(selector)
   const keeps = (name: string | null): boolean =>
     selects(name) && !excluded.some((excludesName) => excludesName(name))
+  const members = variable === 'TX' ? txMembers(keeps) : null
   const read: Reader = (transaction) => {
     const values: Value[] = []
+    if (members !== null) {
+      for (const [name, value] of members(transaction.tx)) values.push({ variable, name, value })
+      return values
+    }
     const scalar = scalars[variable]
     if (scalar !== undefined) {
       const value = scalar(transaction)
@@ -111,6 +118,22 @@ export function compileReader(target: Target, excludes: readonly Target[]): Read
   }
   if (!target.count) return read
   return (transaction) => [{ variable, name: target.name, value: String(read(transaction).length) }]
+}
+
+/** Members of TX by name: of those that all transactions begin with, found out once. */
+function txMembers(keeps: NameTest): (tx: Tx) => Iterable<readonly [string, string]> {
+  if (meansCapture(keeps)) return (tx) => [...tx].filter(([name]) => keeps(name))
+  const known = new WeakMap<Tx['start'], readonly string[]>()
+  return (tx) => {
+    const { start } = tx
+    let names = known.get(start)
+    if (names === undefined) {
+      names = [...start.keys()].filter(keeps)
+      known.set(start, names)
+    }
+    const added = tx.added().filter(([name]) => keeps(name))
+    return [...names.map((name) => [name, tx.get(name) ?? ''] as const), ...added]
+  }
 }
 
 /** The test that a target's name puts to a member's name. */

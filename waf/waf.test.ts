@@ -97,7 +97,9 @@ test('the body processor that a rule chose reaches the addon before phase 2', ()
     ],
   }
   const { waf, scanner } = rig({ rules: [rule, ...phases] })
-  waf.requestHead(waf.begin(facts, { mode: 'block' }))
+  const transaction = waf.begin({ ...facts, hasBody: true }, { mode: 'block' })
+  waf.requestHead(transaction)
+  waf.requestBody(transaction)
   expect(scanner.told).toEqual(['scan 1', 'processor JSON', 'force true', 'scan 2'])
 })
 
@@ -149,7 +151,7 @@ test('phase 4 waits for a body of a listed media type and no other', () => {
   const image = waf.begin(facts, { mode: 'block' })
   const png = { status: 200, headers: [['content-type', 'image/png']] } as const
   expect(waf.responseHead(image, png)).toEqual({ action: 'pass' })
-  expect(scanner.told).toEqual(['scan 3', 'scan 4', 'scan 3', 'scan 4'])
+  expect(scanner.told).toEqual(['scan 3', 'response body', 'scan 4', 'scan 3', 'scan 4'])
 })
 
 const allow = (scope: string): RuleText => ({

@@ -129,12 +129,17 @@ export class Waf {
     transaction.response = response
     const verdict = this.#run(transaction, 3)
     if (verdict.action !== 'pass' || !transaction.active) return verdict
-    if (transaction.wantsResponseBody(response)) return needsBody
-    return this.responseBody(transaction)
+    return transaction.wantsResponseBody(response) ? needsBody : this.#run(transaction, 4)
+  }
+
+  /** `SecResponseBodyLimitAction Reject`, unless the engine only detects. */
+  rejectsLongResponse({ program, engine }: Transaction): boolean {
+    return program.settings.responseBodyLimitAction === 'reject' && engine === 'on'
   }
 
   /** Phase 4, over the response body that the addon holds. */
   responseBody(transaction: Transaction): Verdict {
+    transaction.scanner.showResponseBody(transaction.facts.handle)
     return this.#run(transaction, 4)
   }
 

@@ -53,6 +53,8 @@ export class WorkerPort {
   setBodyProcessor(handle: number, processor: string): void
   /** `ctl:requestBodyAccess`. */
   bodyAccess(handle: number, on: boolean): void
+  /** From now on rules see the response's body: it came with the head, which phase 3 judges alone. */
+  showResponseBody(handle: number): void
   /** `ctl:forceRequestBodyVariable`. */
   forceBodyVariable(handle: number, on: boolean): void
   /** How a match of the exchange came about, computed anew; null when it cannot be told (too large, or not there any more). */

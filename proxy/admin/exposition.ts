@@ -1,5 +1,5 @@
 /** From the workers' series and the wire's numbers to Prometheus text. */
-import { AggregatorRegistry, type MetricObject, type PrometheusContentType } from 'prom-client'
+import type { MetricObject, PrometheusContentType } from 'prom-client'
 import { type FamilyName, type Series, bucketsOf, families, isGauge } from '../metrics.ts'
 
 /** One metric in prom-client's JSON, by which it merges the metrics of many workers. */
@@ -46,6 +46,8 @@ export async function expose(
   reports: readonly (readonly Series[])[],
   samples: readonly Sample[],
 ): Promise<string> {
+  // Loaded with the first scrape: it brings a part of OpenTelemetry, which no start waits for.
+  const { AggregatorRegistry } = await import('prom-client')
   const own = samples.map((sample): MetricJson => ({ ...sample, aggregator: 'sum' }))
   const merged = [own, ...reports.map((report) => metricsOf(report))]
   return AggregatorRegistry.aggregate<PrometheusContentType>(merged).metrics()

@@ -37,6 +37,9 @@ const wireFamilies: Readonly<Record<string, readonly [name: string, help: string
   upstreamConnects: ['edge_upstream_connects_total', 'Connections opened to endpoints.'],
   upstreamReuses: ['edge_upstream_reuses_total', 'Requests sent on a kept connection.'],
   upstreamRetries: ['edge_upstream_connection_retries_total', 'Requests sent once more.'],
+  records: ['edge_waf_records_total', 'What workers were told, a crossing each.'],
+  batches: ['edge_waf_batches_total', 'Batches in which workers took records.'],
+  wakeups: ['edge_waf_wakeups_total', 'Wake-ups of workers.'],
   redelivered: ['edge_waf_redelivered_total', 'Exchanges given to another worker.'],
   panics: ['edge_wire_panics_total', 'Panics caught in the addon.'],
 }

@@ -10,6 +10,9 @@ import { issueFaults } from './issues.ts'
 import { applySettings, Origins, type Setting } from './layer.ts'
 import { type EdgeConfig, resolve, schema } from './schema.ts'
 
+// A configuration is judged once: code made for its schema costs more than it saves.
+z.config({ jitless: true })
+
 /** Everything that has a say in the configuration. */
 export interface Sources {
   readonly file: ConfigFile | null

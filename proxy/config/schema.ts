@@ -125,7 +125,9 @@ const waf = z
     onFailure: choice(['deny', 'pass'])
       .prefault('deny')
       .describe('What happens to a request that cannot be inspected'),
-    budget: duration().prefault('1s').describe('Longest inspection of one request'),
+    budget: duration()
+      .prefault('250ms')
+      .describe('Longest inspection of one request, as CPU time of its thread'),
     workers: threads().prefault('auto').describe('Threads that inspect'),
     workerSilence: duration()
       .prefault('3s')

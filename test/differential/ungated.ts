@@ -9,6 +9,7 @@ import {
   compileScanPlan,
   createOfflinePort,
   dropScanPlan,
+  type Scanned,
   type ScanResult,
 } from '../../waf/scanner.ts'
 import { parseSecLang } from '../../waf/seclang/parser.ts'
@@ -74,7 +75,7 @@ export class Ungated {
   }
 
   #phase(handle: number, phase: number): string[] {
-    const gated = linesOf(this.#scanner.scan(handle, this.#plan, phase))
+    const gated = linesOf(hitsOf(this.#scanner.scan(handle, this.#plan, phase)))
     const alone = this.#scanned().filter(({ leaf }) => leaf.phase === phase && leaf.idle !== true)
     const found = alone.flatMap(({ leaf, index }) => {
       const query = { plan: this.#plan, leaf: index, argument: leaf.argument }
@@ -86,6 +87,10 @@ export class Ungated {
       ...found.filter((line) => !one.has(line)).map((line) => `only without gates: ${line}`),
     ]
   }
+}
+
+function hitsOf(found: Scanned | 'over-budget'): ScanResult {
+  return found === 'over-budget' ? found : found.hits()
 }
 
 function linesOf(result: ScanResult): string[] {

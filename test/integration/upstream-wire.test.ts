@@ -61,6 +61,11 @@ function answerStream(stream: http2.ServerHttp2Stream, fields: http2.IncomingHtt
     stream.end('too much')
     return
   }
+  if (path === '/soon') {
+    stream.respond({ ':status': 200 })
+    stream.end('soon')
+    return
+  }
   if (path === '/hints') stream.additionalHeaders({ ':status': 103, link: '</a.css>' })
   if (path === '/download') {
     stream.respond({ ':status': 200, 'content-length': String(8 << 20) })
@@ -108,6 +113,10 @@ async function startBackends() {
     if (request.url === '/hints') response.writeEarlyHints({ link: '</a.css>' })
     if (request.url === '/early') {
       response.writeHead(413).end('too much')
+      return
+    }
+    if (request.url === '/soon') {
+      response.writeHead(200).end('soon')
       return
     }
     request.resume()
@@ -331,6 +340,27 @@ describe.each(['plain', 'h2c'])('%s', (host) => {
     await vi.waitFor(() => expect(text).toMatch(/^HTTP\/1\.1 413[^]*too much/), 5_000)
     await closed
     expect((await ask(host, '/')).status).toBe(200)
+  })
+
+  test.each([
+    ['a request answered with success before its end', 200_000, 2],
+    ['more than is read for the sake of a connection', 3_000_000, 1],
+  ])('%s: what follows on the connection', async (_name, length, answers) => {
+    const socket = connect(edge.httpPort, '127.0.0.1')
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    let text = ''
+    socket.on('error', () => {})
+    socket.on('data', (chunk) => (text += chunk.toString()))
+    const head = (method: string, path: string): string =>
+      `${method} ${path} HTTP/1.1\r\nhost: ${host}.test\r\n`
+    socket.write(`${head('POST', '/soon')}content-length: ${length}\r\n\r\n`)
+    socket.write(Buffer.alloc(1000))
+    await vi.waitFor(() => expect(text).toMatch(/^HTTP\/1\.1 200[^]*soon/), 5_000)
+    expect(text).not.toMatch(/connection: close/i)
+    socket.write(Buffer.alloc(length - 1000))
+    socket.write(`${head('GET', '/')}connection: close\r\n\r\n`)
+    await closed
+    expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(answers)
   })
 })
 

@@ -195,7 +195,9 @@ test.runIf(crs)('exclusions cost no plan, levels one each', () => {
 
 function told({ verdict, matched, tx }: Inspected) {
   const ids = matched.map(({ rule }) => rule.id)
-  return { verdict, ids, tx: Object.fromEntries(tx) }
+  // A chain that a guard holds back does not write down what nobody else reads.
+  const shown = [...tx].filter(([name]) => !name.startsWith('header_name_'))
+  return { verdict, ids, tx: Object.fromEntries(shown) }
 }
 
 interface YamlInput {

@@ -6,6 +6,7 @@ import type { DecodeLimits, Leaf, ScanPlan } from '../scan-plan.ts'
 import { reasonOf, SecLangError } from '../seclang/faults.ts'
 import type { Tuning } from '../tuning/tuning.ts'
 import { compileVariants } from './compile-variants.ts'
+import { guarded } from './guard.ts'
 import { LeafTable, testOf } from './leaves.ts'
 
 /** Gives the plan's JSON to the addon; the plan's id. Throws with a leaf's source and why. */
@@ -45,6 +46,7 @@ export function compile(
     if (item.kind === 'marker') continue
     rules.set(item, { rule: item, tests: item.links.map((one) => testOf(one, item.phase, table)) })
   }
+  for (const [rule, compiled] of guarded(ruleset, rules, table)) rules.set(rule, compiled)
   const program: Program = {
     phases: [[], ...PHASES.map((phase) => phaseItems(ruleset, rules, phase))],
     settings: ruleset.settings,

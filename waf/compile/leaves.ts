@@ -24,7 +24,7 @@ export class LeafTable {
 
 /**
  * Variables of the request that an earlier rule of the same phase may change by `ctl:`, so that the
- * phase's scan, which ran before all its rules, would show the old value.
+ * phase's scan, which ran before all its rules, may show the old value.
  */
 const setWhileReasoning = new Set(['REQBODY_PROCESSOR'])
 
@@ -34,16 +34,18 @@ export function testOf(link: Link, phase: number, table: LeafTable): LinkTest {
   const reasoned = side(link.targets, true)
   const scanned = side(link.targets, false)
   const macros = hasMacros(link.operator, link.argument)
+  const changes = scanned.some((target) => setWhileReasoning.has(target.variable))
   // An answer of @rbl changes with time: it is asked for only when the rule is reached, and outside
   // of the scan, whose memo would keep it.
-  const late =
-    link.operator === 'rbl' || scanned.some((target) => setWhileReasoning.has(target.variable))
+  const late = link.operator === 'rbl' || (changes && (macros || reasoned.length > 0))
   const dynamic = macros || late
   const scannedLeaf =
     scanned.length === 0 ? -1 : table.add(leafOf(link, { phase, targets: scanned, dynamic }))
   if (reasoned.length === 0) {
     if (late) return { kind: 'dynamic', leaf: scannedLeaf, late }
-    return { kind: dynamic ? 'dynamic' : 'scanned', leaf: scannedLeaf }
+    if (dynamic) return { kind: 'dynamic', leaf: scannedLeaf }
+    const test: LinkTest = { kind: 'scanned', leaf: scannedLeaf }
+    return changes ? { ...test, late: true } : test
   }
   // The texts come from the evaluator, so rules that test different members share the leaf.
   const text = leafOf(link, { phase, targets: [], dynamic: macros })
@@ -63,7 +65,8 @@ function isReasoned(target: Target): boolean {
   return variables.get(target.variable)?.reasoned ?? false
 }
 
-function leafOf(link: Link, at: Pick<Leaf, 'phase' | 'targets' | 'dynamic'>): Leaf {
+/** The link as a leaf over some of its targets. */
+export function leafOf(link: Link, at: Pick<Leaf, 'phase' | 'targets' | 'dynamic'>): Leaf {
   return {
     ...at,
     transformations: link.transformations,

@@ -177,7 +177,7 @@ export class OfflineEngine {
         verdict = this.#inspectResponse(transaction, response)
       }
       this.#waf.logging(transaction, { status: statusOf(verdict, response) })
-      return { verdict, matched: transaction.matched, tx: transaction.tx, transaction }
+      return { verdict, matched: transaction.matched, tx: new Map(transaction.tx), transaction }
     } finally {
       this.#port.end(handle)
     }

@@ -6,7 +6,7 @@ import type { ExchangeFacts } from '../facts.ts'
 import type { LinkTest, Program, ProgramRule } from '../program.ts'
 import type { Disruptive, EngineSettings, Link, Rule } from '../rule.ts'
 import type { Hit, Target } from '../scan-plan.ts'
-import type { LeafQuery, Scanner, ScanResult } from '../scanner.ts'
+import type { LeafQuery, Scanned, Scanner, ScanResult } from '../scanner.ts'
 import { reasonedVariable } from '../variables.ts'
 
 /** `['ARGS:id', '@rx foo', 'setvar:tx.a=1', 'capture']`; no targets for a SecAction. */
@@ -193,12 +193,13 @@ export class FakeScanner implements Scanner {
     this.#request = request
   }
 
-  scan(_handle: number, _plan: number, phase: number): ScanResult {
+  scan(_handle: number, _plan: number, phase: number): Scanned | 'over-budget' {
     this.told.push(`scan ${phase}`)
     if (phase === this.overBudgetIn) return 'over-budget'
-    return this.#leaves.flatMap(({ link, phase: own }, leaf) =>
+    const hits = this.#leaves.flatMap(({ link, phase: own }, leaf) =>
       own === phase ? this.#run(leaf, link, link.argument) : [],
     )
+    return { leaves: [...new Set(hits.map(({ leaf }) => leaf))], hits: () => hits }
   }
 
   evaluate(_handle: number, query: LeafQuery): ScanResult {
@@ -235,6 +236,10 @@ export class FakeScanner implements Scanner {
 
   setBodyAccess(_handle: number, on: boolean): void {
     this.told.push(`body access ${on}`)
+  }
+
+  showResponseBody(_handle: number): void {
+    this.told.push('response body')
   }
 
   #run(leaf: number, link: Link, argument: string): Hit[] {

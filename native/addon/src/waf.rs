@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use edge_http_policy::{Framing, Version};
 use edge_waf::{Effort, EvaluateError, Hits, Inspection, Memo, Plan, RequestFacts};
@@ -72,9 +72,6 @@ fn current<'a>(
         let headers = head.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_ref(), value.as_ref()));
         inspection.set_response(("HTTP/1.1", head.status), headers);
-    }
-    if let Some(body) = exchange.response_body.get() {
-        inspection.set_response_body(body, true);
     }
     inspection
 }
@@ -163,12 +160,9 @@ impl Scanned<'_> {
     ) -> napi::Result<i32> {
         let plan = plan(plan_id)?;
         let phase = u8::try_from(phase).unwrap_or(0);
-        let deadline = Instant::now() + plan.scan_budget();
+        let budget = plan.scan_budget();
         let memo = &mut self.kept.memo;
-        match self
-            .inspection
-            .scan(&plan, phase, Effort { deadline, memo })
-        {
+        match self.inspection.scan(&plan, phase, Effort { budget, memo }) {
             Ok(hits) => hits.write(&mut self.kept.result),
             Err(_) => return Ok(OVER_BUDGET),
         }
@@ -181,8 +175,8 @@ impl Scanned<'_> {
         out: &mut Uint8ArraySlice,
     ) -> napi::Result<i32> {
         let plan = plan(plan_id)?;
-        let deadline = Instant::now() + plan.scan_budget();
-        match self.inspection.evaluate(&plan, (leaf, argument), deadline) {
+        let budget = plan.scan_budget();
+        match self.inspection.evaluate(&plan, (leaf, argument), budget) {
             Ok(hits) => hits.write(&mut self.kept.result),
             Err(error) => return evaluate_error(error),
         }
@@ -293,6 +287,23 @@ impl WorkerPort {
     pub fn body_access(&mut self, handle: u32, on: bool) -> napi::Result<()> {
         self.inspected(handle, |scanned| {
             scanned.inspection.set_body_access(on);
+            Ok(())
+        })
+    }
+
+    /// From now on rules see the response's body: it came with the head, which phase 3 judges
+    /// alone.
+    #[napi]
+    pub fn show_response_body(&mut self, handle: u32) -> napi::Result<()> {
+        let exchange = self.exchange(handle);
+        let body = exchange.as_ref().and_then(|it| it.response_body.get());
+        let Some(body) = body else {
+            return Ok(());
+        };
+        self.inspected(handle, |scanned| {
+            scanned
+                .inspection
+                .set_response_body(&body.bytes, body.complete);
             Ok(())
         })
     }

@@ -3,7 +3,7 @@
 use crate::error::to_js;
 use crate::waf::Inspections;
 use edge_wire::{ErrorCode, Exchange, KNOWN_HEADERS, Port, Taken};
-use napi::bindgen_prelude::{Function, Uint8Array};
+use napi::bindgen_prelude::{Function, Uint8ArraySlice};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Result, Status};
 use napi_derive::napi;
@@ -19,13 +19,6 @@ fn current_wire() -> Option<Arc<edge_wire::Wire>> {
     WIRE.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .upgrade()
-}
-
-/// The bytes of an array that JavaScript lent for the length of one call.
-pub(crate) fn bytes_of(array: &mut Uint8Array) -> &mut [u8] {
-    // SAFETY: JavaScript does not run until the call returns, and no other native code keeps a
-    // reference to an array.
-    unsafe { array.as_mut() }
 }
 
 /// The wire threads.
@@ -143,8 +136,10 @@ impl WorkerPort {
     }
 
     #[napi]
-    pub fn take(&mut self, mut out: Uint8Array) -> i64 {
-        let out = bytes_of(&mut out);
+    pub fn take(&mut self, mut out: Uint8ArraySlice) -> i64 {
+        // SAFETY: JavaScript does not run until the call returns, and no other native code keeps a
+        // reference to an array.
+        let out = unsafe { out.as_mut() };
         let signed = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         match self.port.take(out) {
             Taken::Written(size) => signed(size),

@@ -1,6 +1,8 @@
-//! What the scan alone costs: `cost PLAN.json REQUESTS.jsonl… [--memo]`. The plan is written by
-//! bench/waf-plan.ts, the requests are those of bench/waf.ts. Each request is inspected several
-//! times in small groups and the fastest time of each group counts, since machines are shared.
+//! What the scan alone costs: `cost PLAN.json REQUESTS.jsonl… [--memo] [--once=COUNT]`. The plan is
+//! written by bench/waf-plan.ts, the requests are those of bench/waf.ts. Each request is inspected
+//! several times in small groups and the fastest time of each group counts, since machines are
+//! shared. With `--once` so many requests are inspected twice and no more, for tools that count
+//! instructions (`valgrind --tool=callgrind --toggle-collect='*cost*inspect*'`).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
@@ -30,23 +32,26 @@ fn main() {
     println!("plan compiled in {:.2} s", began.elapsed().as_secs_f64());
     let rest: Vec<String> = arguments.collect();
     let with_memo = rest.iter().any(|flag| flag == "--memo");
+    let mut flags = rest.iter().filter_map(|one| one.strip_prefix("--once="));
+    let once: Option<usize> = flags.next().map(|count| count.parse().unwrap());
     for file in rest.iter().filter(|one| !one.starts_with("--")) {
         let text = std::fs::read_to_string(file).unwrap();
         let requests: Vec<Request> = text
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
-            .take(if file.contains("W3") { 64 } else { 2048 })
+            .take(once.unwrap_or(if file.contains("W3") { 64 } else { 2048 }))
             .collect();
-        measure(&plan, file, &requests, with_memo);
+        let rounds = if once.is_some() { 2 } else { ROUNDS };
+        measure((&plan, rounds), file, &requests, with_memo);
     }
 }
 
-fn measure(plan: &Plan, name: &str, requests: &[Request], with_memo: bool) {
+fn measure((plan, rounds): (&Plan, usize), name: &str, requests: &[Request], with_memo: bool) {
     let mut memo = Memo::new(if with_memo { 4096 } else { 0 });
     let group_size = if name.contains("W3") { 1 } else { GROUP };
     let mut best = vec![[Duration::MAX; 6]; requests.len().div_ceil(group_size)];
     let mut hits = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         for (group, best) in requests.chunks(group_size).zip(&mut best) {
             let mut spent = [Duration::ZERO; 6];
             for request in group {
@@ -86,6 +91,7 @@ fn cpu() -> Duration {
 }
 
 /// Time of the beginning, of phases 1 to 4, and of the end; hits in all.
+#[inline(never)]
 fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], usize) {
     let mut times = [Duration::ZERO; 6];
     let mut found = 0;
@@ -130,7 +136,7 @@ fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], u
             _ => {}
         }
         let effort = Effort {
-            deadline: Instant::now() + Duration::from_secs(60),
+            budget: Duration::from_secs(60),
             memo,
         };
         let hits = inspection.scan(plan, phase, effort).unwrap();

@@ -1,17 +1,18 @@
 //! One exchange under inspection: its texts, and what of them was read so far.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::bodies::content_coding::{self, Encoded, Extent};
 use crate::bodies::{self, Arguments, Body, BodyProcessor, OVER_NO_FILES_LIMIT, ParseLimits};
+use crate::budget::{Budget, OverBudget, Spent};
 use crate::hits::{Hit, Hits, NO_LEAF};
 use crate::latin1::latin1;
 use crate::plan::Plan;
 use crate::request::{self, RequestFacts};
 use crate::response;
-use crate::scan::{Budget, Effort, Origin, OverBudget, Scan};
+use crate::scan::{Effort, Origin, Scan};
 use crate::store::{Store, Text};
 use crate::trace::{self, Place, Trace, TraceQuery};
 use crate::variable::{Slot, Variable};
@@ -56,6 +57,7 @@ pub struct Inspection {
     response_body_read: bool,
     force_body_variable: bool,
     hits: Hits,
+    spent: Spent,
 }
 
 impl Inspection {
@@ -80,6 +82,7 @@ impl Inspection {
             response_body_read: false,
             force_body_variable: false,
             hits: Hits::default(),
+            spent: Spent::default(),
         };
         let content_type = inspection.content_type();
         inspection.choose_processor(BodyProcessor::from_content_type(&content_type));
@@ -144,18 +147,19 @@ impl Inspection {
         phase: u8,
         effort: Effort<'_>,
     ) -> Result<&Hits, OverBudget> {
-        self.prepare(plan, phase >= 2);
-        self.hits.clear();
-        let mut scan = Scan {
-            plan,
-            store: &self.store,
-            hits: &mut self.hits,
-            budget: Budget::new(effort.deadline),
-        };
-        if let Some(phase) = plan.phase(phase) {
-            scan.phase(phase, effort.memo)?;
-        }
-        Ok(&self.hits)
+        let mut budget = Budget::new(effort.budget, self.spent);
+        let outcome = self.prepare(plan, phase >= 2, &mut budget).and_then(|()| {
+            let mut scan = Scan {
+                plan,
+                store: &self.store,
+                hits: &mut self.hits,
+                budget: &mut budget,
+            };
+            plan.phase(phase)
+                .map_or(Ok(()), |phase| scan.phase(phase, effort.memo))
+        });
+        self.spent = budget.spent();
+        outcome.map(|()| &self.hits)
     }
 
     /// Runs one leaf with its expanded argument, in Latin-1.
@@ -163,22 +167,26 @@ impl Inspection {
         &mut self,
         plan: &Plan,
         (leaf, argument): (u32, &str),
-        deadline: Instant,
+        limit: Duration,
     ) -> Result<&Hits, EvaluateError> {
         let operator = plan.dynamic_operator(leaf as usize, argument);
         let operator = operator.map_err(EvaluateError::Invalid)?;
         let no_leaf = || EvaluateError::Invalid(format!("no leaf {leaf}"));
         let found = plan.leaf(leaf).ok_or_else(no_leaf)?;
-        self.prepare(plan, found.phase >= 2);
-        self.hits.clear();
-        let budget = Budget::new(deadline);
-        let mut scan = Scan {
-            plan,
-            store: &self.store,
-            hits: &mut self.hits,
-            budget,
-        };
-        scan.leaf((leaf, found), &operator)?;
+        let mut budget = Budget::new(limit, self.spent);
+        let outcome = self
+            .prepare(plan, found.phase >= 2, &mut budget)
+            .and_then(|()| {
+                let mut scan = Scan {
+                    plan,
+                    store: &self.store,
+                    hits: &mut self.hits,
+                    budget: &mut budget,
+                };
+                scan.leaf((leaf, found), &operator)
+            });
+        self.spent = budget.spent();
+        outcome?;
         Ok(&self.hits)
     }
 
@@ -239,9 +247,21 @@ impl Inspection {
         &self.hits
     }
 
-    fn prepare(&mut self, plan: &Plan, with_body: bool) {
+    /// Reads what is new; one body is the longest stretch without a look at the clock.
+    fn prepare(
+        &mut self,
+        plan: &Plan,
+        with_body: bool,
+        budget: &mut Budget,
+    ) -> Result<(), OverBudget> {
+        self.hits.clear();
         self.read_query(plan.limits());
-        if with_body && !self.body_read {
+        let reads_request = with_body && !self.body_read;
+        let is_held = reads_request && self.body.is_some() || self.response_body.is_some();
+        if is_held {
+            budget.start();
+        }
+        if reads_request {
             self.body_read = true;
             self.read_body(plan.limits());
         }
@@ -249,6 +269,7 @@ impl Inspection {
         if plan.wants_full_request() {
             self.fill_full_request();
         }
+        if is_held { budget.look() } else { Ok(()) }
     }
 
     /// What can not be decoded is shown as it came, with `OUTBOUND_DATA_ERROR`.
@@ -449,13 +470,13 @@ pub fn match_text(
     hits.clear();
     let found = plan.leaf(leaf);
     let found = found.ok_or_else(|| EvaluateError::Invalid(format!("no leaf {leaf}")))?;
-    let budget = Budget::new(Instant::now() + plan.scan_budget().max(Duration::from_millis(1)));
+    let mut budget = Budget::new(plan.scan_budget(), Spent::default());
     let store = Store::default();
     let mut scan = Scan {
         plan,
         store: &store,
         hits,
-        budget,
+        budget: &mut budget,
     };
     let origin = Origin {
         leaf,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod budget;
 mod fuzz;
 pub mod geo;
 mod hits;
@@ -27,6 +28,7 @@ mod variable;
 #[cfg(test)]
 mod tests;
 
+pub use budget::OverBudget;
 #[doc(hidden)]
 pub use fuzz::{fuzz_body, fuzz_transformations};
 pub use hits::{Hit, Hits};
@@ -35,7 +37,7 @@ pub use latin1::latin1;
 pub use memo::Memo;
 pub use plan::{Plan, PlanError};
 pub use request::RequestFacts;
-pub use scan::{Effort, OverBudget};
+pub use scan::Effort;
 pub use trace::{Excerpt, Place, Trace, TraceQuery, trace_text};
 pub use variable::names as variable_names;
 

@@ -1,54 +1,21 @@
 //! Runs the plan's programs over the store's entries.
 
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::budget::{Budget, OverBudget};
 use crate::hits::{Hit, Hits};
 use crate::memo::Memo;
 use crate::operators::{Captures, Operator, meet};
-use crate::plan::{Count, Leaf, PhasePlan, Plan, Program, Test};
-use crate::sieve::{OperatorSet, Sieve};
+use crate::plan::{Count, Leaf, Node, PhasePlan, Plan, Program, Test};
+use crate::sieve::Sieve;
 use crate::store::{Entry, Store};
 use crate::texts::{Sifter, Texts};
 use crate::variable::{Side, Variable};
 
-/// The time budget is used up; the caller decides what that means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OverBudget;
-
-/// Looks at the clock now and then, by work done.
-pub struct Budget {
-    deadline: Instant,
-    work: usize,
-}
-
-/// Work between two looks at the clock, in bytes; each operator costs `OPERATOR_WORK` more.
-const WORK_PER_CHECK: usize = 64 * 1024;
-const OPERATOR_WORK: usize = 256;
-
-impl Budget {
-    /// A budget that ends at `deadline`.
-    pub fn new(deadline: Instant) -> Self {
-        Self { deadline, work: 0 }
-    }
-
-    /// Counts one operator or transformation over a text of this length.
-    pub fn spend(&mut self, text_len: usize) -> Result<(), OverBudget> {
-        self.work += OPERATOR_WORK + text_len;
-        if self.work < WORK_PER_CHECK {
-            return Ok(());
-        }
-        self.work = 0;
-        if Instant::now() > self.deadline {
-            Err(OverBudget)
-        } else {
-            Ok(())
-        }
-    }
-}
-
 /// What a scan may take, and what it may rely on.
 pub struct Effort<'m> {
-    pub deadline: Instant,
+    /// CPU time of this thread that the exchange may take in all, with what it took before.
+    pub budget: Duration,
     pub memo: &'m mut Memo,
 }
 
@@ -57,7 +24,7 @@ pub struct Scan<'a> {
     pub plan: &'a Plan,
     pub store: &'a Store,
     pub hits: &'a mut Hits,
-    pub budget: Budget,
+    pub budget: &'a mut Budget,
 }
 
 /// Where a text that is run through a leaf comes from, for its hit.
@@ -154,77 +121,104 @@ impl<'a> Scan<'a> {
         self.budget.spend(value.len())?;
         buffers.texts.begin(value);
         buffers.nodes.clear();
-        let plan = self.plan;
-        let operators = &program.operators;
+        buffers.nodes.resize(program.nodes.len(), (0, 0));
         let sifter = Sifter {
-            plan,
+            plan: self.plan,
             sieve: buffers.sieve,
-            operators,
+            operators: &program.operators,
         };
-        let stays = !meet(&buffers.texts.presence(0).0, &program.triggers);
-        if stays && !program.negates && buffers.texts.survivors(0, &sifter) == &OperatorSet::NONE {
-            return Ok(());
-        }
-        for node in &program.nodes {
-            let parent = buffers.nodes.get(node.parent).copied();
-            let text = match parent {
-                _ if stays => 0,
-                Some((parent, kept)) => {
-                    buffers.texts.keep(kept);
-                    self.budget.spend(buffers.texts.bytes(parent).len())?;
-                    let step = (node.transformation, &node.triggers);
-                    buffers.texts.transform(parent, step)
-                }
-                None => 0,
-            };
-            buffers.nodes.push((text, buffers.texts.len()));
-            if node.tests.is_empty() {
+        let mut next = 0;
+        while let Some(node) = program.nodes.get(next) {
+            let parent = (next > 0).then(|| buffers.nodes.get(node.parent).copied());
+            let mut text = 0;
+            let mut changed = true;
+            if let Some((parent, kept)) = parent.flatten() {
+                buffers.texts.keep(kept);
+                self.budget.spend(buffers.texts.bytes(parent).len())?;
+                let step = (node.transformation, &node.triggers);
+                text = buffers.texts.transform(parent, step);
+                changed = parent != text;
+            }
+            if let Some(place) = buffers.nodes.get_mut(next) {
+                *place = (text, buffers.texts.len());
+            }
+            // Of a text that stays as it is below this node, the whole branch asks the same.
+            let branch = &node.branch;
+            let stays = !meet(&buffers.texts.presence(text).0, &branch.triggers);
+            if stays
+                && !branch.negates
+                && !branch
+                    .operators
+                    .meets(buffers.texts.survivors(text, &sifter))
+            {
+                next = branch.end;
                 continue;
             }
-            let changed = parent.is_none_or(|(parent, _)| parent != text);
-            let survivors = buffers.texts.survivors(text, &sifter);
-            if !node.negates && !node.operators.meets(survivors) {
-                continue;
-            }
-            let survivors = *survivors;
-            let presence = buffers.texts.presence(text);
-            let bytes = buffers.texts.bytes(text);
-            for test in &node.tests {
-                let survives = survivors.has(test.operator);
-                if !survives && !test.negated {
-                    continue;
-                }
-                let gate = self.plan.gate(test.operator);
-                let admits = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
-                let may_match = survives && admits;
-                if (may_match || test.negated) && (changed || !test.only_changed) {
-                    self.confirm(test, (entry, bytes, may_match), &mut buffers.captures)?;
-                }
+            next += 1;
+            if !node.tests.is_empty() {
+                self.tests(node, (entry, text, changed), (buffers, &sifter))?;
             }
         }
         Ok(())
     }
 
-    /// Runs the operator of one test, unless the gate said that it can not match.
-    fn confirm(
+    /// Runs the tests of one node on its text.
+    fn tests(
         &mut self,
-        test: &Test,
-        (entry, text, may_match): (&Entry, &[u8], bool),
-        captures: &mut Captures,
+        node: &Node,
+        (entry, text, changed): (&Entry, usize, bool),
+        (buffers, sifter): (&mut Buffers<'a>, &Sifter<'_>),
     ) -> Result<(), OverBudget> {
-        captures.clear();
-        let mut matched = false;
-        if may_match && let Some(operator) = self.plan.operator(test.operator) {
-            self.budget.spend(text.len())?;
-            matched = operator.matches(text, None);
-            // Groups cost more than the answer, and nearly every answer is no.
-            if matched && test.capture && !test.negated {
-                operator.matches(text, Some(&mut *captures));
-            }
-        }
-        if matched == test.negated {
+        let survivors = buffers.texts.survivors(text, sifter);
+        if !node.negates && !node.operators.meets(survivors) {
             return Ok(());
         }
+        let survivors = *survivors;
+        for test in &node.tests {
+            let survives = survivors.has(test.operator);
+            if (!survives && !test.negated) || (!changed && test.only_changed) {
+                continue;
+            }
+            let matched = survives && self.verdict(test.operator, text, buffers)?;
+            if matched != test.negated {
+                let bytes = buffers.texts.bytes(text);
+                self.hit(test, (entry, bytes), &mut buffers.captures)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an operator matches a text: asked once, whatever tests want to know it.
+    fn verdict(
+        &mut self,
+        operator: u32,
+        text: usize,
+        buffers: &mut Buffers<'a>,
+    ) -> Result<bool, OverBudget> {
+        if let Some(matched) = buffers.texts.verdict(text, operator) {
+            return Ok(matched);
+        }
+        let presence = buffers.texts.presence(text);
+        let bytes = buffers.texts.bytes(text);
+        let gate = self.plan.gate(operator);
+        let mut matched = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
+        if matched {
+            self.budget.spend(bytes.len())?;
+            if let Some(known) = self.plan.operator(operator) {
+                matched = known.matches_within(bytes, None, self.budget)?;
+            }
+        }
+        buffers.texts.judge(text, operator, matched);
+        Ok(matched)
+    }
+
+    /// Notes that a test hit a text, if it looks at members of this name.
+    fn hit(
+        &mut self,
+        test: &Test,
+        (entry, text): (&Entry, &[u8]),
+        captures: &mut Captures,
+    ) -> Result<(), OverBudget> {
         let name = self.store.bytes(entry.name);
         if test
             .filter
@@ -232,6 +226,14 @@ impl<'a> Scan<'a> {
             .is_some_and(|filter| !filter.admits(name))
         {
             return Ok(());
+        }
+        captures.clear();
+        // Groups cost more than the answer, and nearly every answer is no.
+        if test.capture
+            && !test.negated
+            && let Some(operator) = self.plan.operator(test.operator)
+        {
+            operator.matches_within(text, Some(&mut *captures), self.budget)?;
         }
         self.hits.push(Hit {
             leaf: test.leaf,
@@ -353,7 +355,8 @@ impl<'a> Scan<'a> {
         self.budget.spend(text.len())?;
         let mut captures = Captures::new();
         let wanted = leaf.capture && !leaf.negated;
-        if operator.matches(text, wanted.then_some(&mut captures)) == leaf.negated {
+        let captured = wanted.then_some(&mut captures);
+        if operator.matches_within(text, captured, self.budget)? == leaf.negated {
             return Ok(());
         }
         self.hits.push(Hit {

@@ -1,7 +1,8 @@
 //! Finds, in one pass over a text, which operators have one of their literals in it.
 
 use crate::operators::{
-    ByteSet, FACTOR_BYTES_MIN, Factor, Factors, Presence, View, frequency, is_code, meet, set_where,
+    ByteSet, FACTOR_BYTES_MIN, Factor, Factors, Presence, View, frequency, is_code, meet, set_of,
+    set_where, union,
 };
 
 /// Operators with a bit of their own; those beyond are never sifted out. PL4 has some 400.
@@ -19,6 +20,13 @@ impl OperatorSet {
     pub const NONE: Self = Self {
         words: [0; OPERATORS_MAX / 64],
         beyond: false,
+    };
+
+    /// Every operator.
+    #[cfg(test)]
+    pub const ALL: Self = Self {
+        words: [u64::MAX; OPERATORS_MAX / 64],
+        beyond: true,
     };
 
     /// Adds an operator.
@@ -77,6 +85,9 @@ const FILTER_BITS: u32 = 16;
 const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
 /// The longest window that is looked up; what is longer is compared when its window was found.
 const WINDOW_BYTES_MAX: usize = 4;
+/// Windows are looked up with this bit set in each byte, so that letters need no folding; a mark
+/// may meet another one by it, which the comparison tells apart.
+const CASE: u32 = 0x2020_2020;
 
 /// The literals of all operators of a phase.
 #[derive(Default)]
@@ -100,10 +111,50 @@ struct Literals {
 #[derive(Default)]
 struct Windows {
     /// By length of the window, from `FACTOR_BYTES_MIN`.
-    filters: [Option<Box<[u64; FILTER_WORDS]>>; 3],
+    filters: [Option<Filter>; 3],
     /// Open addressing by window; a power of two.
     table: Vec<Option<Place>>,
     literals: Vec<Literal>,
+}
+
+/// One bit for each hash of a window.
+type Bits = [u64; FILTER_WORDS];
+static NO_BITS: Bits = [0; FILTER_WORDS];
+
+/// The first look at windows of one length.
+struct Filter {
+    bits: Box<Bits>,
+    /// By place in the window, the bytes that some window has there, in either case.
+    places: [ByteSet; WINDOW_BYTES_MAX],
+}
+
+impl Filter {
+    fn new() -> Self {
+        Self {
+            bits: Box::new([0; FILTER_WORDS]),
+            places: [[0; 4]; WINDOW_BYTES_MAX],
+        }
+    }
+
+    fn enter(&mut self, window: u32, length: u32) {
+        let bit = filter_bit(window);
+        if let Some(word) = self.bits.get_mut((bit >> 6) & (FILTER_WORDS - 1)) {
+            *word |= 1 << (bit & 63);
+        }
+        let bytes = window.to_le_bytes();
+        let places = self.places.iter_mut().zip(bytes).take(length as usize);
+        for (place, byte) in places {
+            *place = union(place, &set_of(&[byte, byte & !0x20]));
+        }
+    }
+
+    /// Its bits, when a text of these bytes may have a window of its length.
+    fn bits<'f>(filter: &'f Option<Self>, presence: &Presence, length: usize) -> Option<&'f Bits> {
+        let filter = filter.as_ref()?;
+        let mut places = filter.places.iter().take(length);
+        let may_meet = places.all(|place| meet(place, &presence.0));
+        may_meet.then_some(&filter.bits)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -136,15 +187,16 @@ impl Sieve {
         }
     }
 
-    /// The operators that may match the text; all others do not.
+    /// Those of the wanted operators that may match the text, and perhaps others.
     pub fn survivors(
         &self,
-        (text, presence): (&[u8], &Presence),
+        text: (&[u8], &Presence),
+        wanted: &OperatorSet,
         view: &mut Vec<u8>,
     ) -> OperatorSet {
-        let has_code = meet(&presence.0, &self.code);
+        let has_code = meet(&text.1.0, &self.code);
         let literals = if has_code { &self.any } else { &self.prose };
-        literals.survivors(text, view)
+        literals.survivors(text, wanted, view)
     }
 }
 
@@ -172,15 +224,103 @@ impl Literals {
         sieve
     }
 
-    fn survivors(&self, text: &[u8], view: &mut Vec<u8>) -> OperatorSet {
-        let mut found = self.unknown;
+    fn survivors(
+        &self,
+        (text, presence): (&[u8], &Presence),
+        wanted: &OperatorSet,
+        view: &mut Vec<u8>,
+    ) -> OperatorSet {
+        let mut search = Search {
+            wanted,
+            presence,
+            found: self.unknown,
+        };
         if text.len() >= FACTOR_BYTES_MIN {
-            see(text, View::Folded, view);
-            self.folded.search(view, &mut found);
-            see(text, View::Letters, view);
-            self.letters.search(view, &mut found);
+            search.look(&self.folded, text);
+            let letters = if meet(&presence.0, &NO_LETTERS) {
+                keep_letters(text, view)
+            } else {
+                text
+            };
+            search.look(&self.letters, letters);
         }
-        found
+        search.found
+    }
+}
+
+/// One text's search.
+struct Search<'a> {
+    wanted: &'a OperatorSet,
+    presence: &'a Presence,
+    found: OperatorSet,
+}
+
+impl Search<'_> {
+    /// Looks for windows of those lengths that a text of these bytes may have.
+    fn look(&mut self, windows: &Windows, text: &[u8]) {
+        let [two, three, four] = &windows.filters;
+        let bits = |filter, length| Filter::bits(filter, self.presence, length);
+        let filters = [bits(two, 2), bits(three, 3), bits(four, 4)];
+        let sought = filters.map(|bits| bits.is_some());
+        let bits = filters.map(|bits| bits.unwrap_or(&NO_BITS));
+        match sought {
+            [false, false, false] => {}
+            [false, false, true] => self.every_place::<false, false>(windows, bits, text),
+            [false, true, _] => self.every_place::<false, true>(windows, bits, text),
+            [true, _, _] => self.every_place::<true, true>(windows, bits, text),
+        }
+    }
+
+    fn every_place<const TWO: bool, const THREE: bool>(
+        &mut self,
+        windows: &Windows,
+        [two, three, four]: [&Bits; 3],
+        text: &[u8],
+    ) {
+        for (start, window) in text.windows(WINDOW_BYTES_MAX).enumerate() {
+            let &[a, b, c, d] = window else { continue };
+            let window = u32::from_le_bytes([a, b, c, d]) | CASE;
+            if passes(four, window) {
+                self.compare(windows, text, (start, window, 4));
+            }
+            if THREE && passes(three, window & 0xff_ffff) {
+                self.compare(windows, text, (start, window & 0xff_ffff, 3));
+            }
+            if TWO && passes(two, window & 0xffff) {
+                self.compare(windows, text, (start, window & 0xffff, 2));
+            }
+        }
+        let last = text.len().saturating_sub(WINDOW_BYTES_MAX - 1);
+        for start in last..text.len() {
+            let rest = text.get(start..).unwrap_or_default();
+            let window = fold(rest);
+            if THREE && rest.len() == 3 && passes(three, window) {
+                self.compare(windows, text, (start, window, 3));
+            }
+            if TWO && rest.len() >= 2 && passes(two, window & 0xffff) {
+                self.compare(windows, text, (start, window & 0xffff, 2));
+            }
+        }
+    }
+
+    /// Compares the literals whose window, perhaps, begins at this byte.
+    #[inline(never)]
+    fn compare(
+        &mut self,
+        windows: &Windows,
+        text: &[u8],
+        (start, window, length): (usize, u32, u32),
+    ) {
+        for literal in windows.literals_of(window, length) {
+            if self.found.has(literal.operator) || !self.wanted.has(literal.operator) {
+                continue;
+            }
+            let start = start.checked_sub(literal.offset);
+            let here = start.and_then(|start| text.get(start..start + literal.text.len()));
+            if here.is_some_and(|here| here.eq_ignore_ascii_case(&literal.text)) {
+                self.found.insert(literal.operator);
+            }
+        }
     }
 }
 
@@ -191,7 +331,7 @@ impl Windows {
             .map(|(text, operator)| {
                 let (offset, length) = rarest_window(text);
                 let window = text.iter().skip(offset).take(length);
-                let window = window.fold(0u32, |all, byte| all << 8 | u32::from(*byte));
+                let window = fold(&window.copied().collect::<Vec<u8>>());
                 let literal = Literal {
                     text: (*text).into(),
                     offset,
@@ -233,11 +373,8 @@ impl Windows {
         let Some(place) = place else { return };
         let filter = place.length as usize - FACTOR_BYTES_MIN;
         if let Some(filter) = self.filters.get_mut(filter) {
-            let filter = filter.get_or_insert_with(|| Box::new([0; FILTER_WORDS]));
-            let bit = filter_bit(place.window);
-            if let Some(word) = filter.get_mut((bit >> 6) & (FILTER_WORDS - 1)) {
-                *word |= 1 << (bit & 63);
-            }
+            let filter = filter.get_or_insert_with(Filter::new);
+            filter.enter(place.window, place.length);
         }
         let mask = self.table.len() - 1;
         let mut slot = table_slot(place.window, place.length) & mask;
@@ -249,60 +386,17 @@ impl Windows {
         }
     }
 
-    fn search(&self, view: &[u8], found: &mut OperatorSet) {
-        let [two, three, four] = &self.filters;
-        let mut window = 0u32;
-        for (index, byte) in view.iter().enumerate() {
-            window = window << 8 | u32::from(*byte);
-            if let Some(filter) = four
-                && index >= 3
-                && passes(filter, window)
-            {
-                self.compare(view, (index, window, 4), found);
-            }
-            if let Some(filter) = three
-                && index >= 2
-                && passes(filter, window & 0xff_ffff)
-            {
-                self.compare(view, (index, window & 0xff_ffff, 3), found);
-            }
-            if let Some(filter) = two
-                && index >= 1
-                && passes(filter, window & 0xffff)
-            {
-                self.compare(view, (index, window & 0xffff, 2), found);
-            }
-        }
-    }
-
-    /// Compares the literals whose window, perhaps, ends at this byte.
-    #[inline(never)]
-    fn compare(
-        &self,
-        view: &[u8],
-        (end, window, length): (usize, u32, u32),
-        found: &mut OperatorSet,
-    ) {
+    fn literals_of(&self, window: u32, length: u32) -> &[Literal] {
         let mask = self.table.len() - 1;
         let mut slot = table_slot(window, length) & mask;
         while let Some(Some(place)) = self.table.get(slot) {
-            if (place.window, place.length) != (window, length) {
-                slot = (slot + 1) & mask;
-                continue;
+            if (place.window, place.length) == (window, length) {
+                let literals = self.literals.get(place.first as usize..place.end as usize);
+                return literals.unwrap_or_default();
             }
-            let literals = self.literals.get(place.first as usize..place.end as usize);
-            for literal in literals.unwrap_or_default() {
-                if found.has(literal.operator) {
-                    continue;
-                }
-                let start = (end + 1).checked_sub(length as usize + literal.offset);
-                let here = start.and_then(|start| view.get(start..));
-                if here.is_some_and(|here| here.starts_with(&literal.text)) {
-                    found.insert(literal.operator);
-                }
-            }
-            return;
+            slot = (slot + 1) & mask;
         }
+        &[]
     }
 }
 
@@ -319,59 +413,45 @@ fn filter_bit(window: u32) -> usize {
     (window.wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS)) as usize
 }
 
-fn passes(filter: &[u64; FILTER_WORDS], window: u32) -> bool {
+fn passes(bits: &Bits, window: u32) -> bool {
     let bit = filter_bit(window);
-    let word = filter.get((bit >> 6) & (FILTER_WORDS - 1));
+    let word = bits.get((bit >> 6) & (FILTER_WORDS - 1));
     word.is_some_and(|word| word >> (bit & 63) & 1 == 1)
+}
+
+/// The window at the beginning of these bytes, of four of them at most.
+fn fold(bytes: &[u8]) -> u32 {
+    let bytes = bytes.iter().take(WINDOW_BYTES_MAX);
+    (0..).zip(bytes).fold(0, |window, (place, byte)| {
+        window | u32::from(byte | 0x20) << (8 * place)
+    })
 }
 
 fn table_slot(window: u32, length: u32) -> usize {
     ((window ^ length << 30).wrapping_mul(0x85eb_ca6b) >> 7) as usize
 }
 
-/// Fills `view` with what a view shows of a text.
-fn see(text: &[u8], view: View, into: &mut Vec<u8>) {
-    into.clear();
-    let table = match view {
-        View::Folded => &FOLDED,
-        View::Letters => &LETTERS,
-    };
-    if view == View::Folded {
-        into.extend(
-            text.iter()
-                .map(|byte| table.get(usize::from(*byte)).map_or(0, |seen| seen.0)),
-        );
-        return;
+/// All bytes but ASCII letters and digits.
+const NO_LETTERS: ByteSet = [
+    !(0x3ff << b'0'),
+    !(0x3ff_ffff << (b'A' - 64) | 0x3ff_ffff << (b'a' - 64)),
+    u64::MAX,
+    u64::MAX,
+];
+
+/// Copies the letters and digits of a text.
+fn keep_letters<'v>(text: &[u8], view: &'v mut Vec<u8>) -> &'v [u8] {
+    if view.len() < text.len() {
+        view.resize(text.len(), 0);
     }
-    into.resize(text.len(), 0);
     let mut length = 0;
     for byte in text {
-        let (seen, kept) = table.get(usize::from(*byte)).copied().unwrap_or_default();
-        if let Some(place) = into.get_mut(length) {
-            *place = seen;
+        if let Some(place) = view.get_mut(length) {
+            *place = *byte;
         }
-        length += usize::from(kept);
+        length += usize::from(byte.is_ascii_alphanumeric());
     }
-    into.truncate(length);
-}
-
-/// By byte: what a view shows in its place, and whether it shows anything.
-static FOLDED: [(u8, bool); 256] = table(false);
-static LETTERS: [(u8, bool); 256] = table(true);
-
-const fn table(letters: bool) -> [(u8, bool); 256] {
-    let mut all = [(0, false); 256];
-    let mut rest: &mut [(u8, bool)] = &mut all;
-    let mut byte = 0u8;
-    while let Some((first, tail)) = rest.split_first_mut() {
-        *first = (
-            byte.to_ascii_lowercase(),
-            !letters || byte.is_ascii_alphanumeric(),
-        );
-        byte = byte.wrapping_add(1);
-        rest = tail;
-    }
-    all
+    view.get(..length).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -388,15 +468,15 @@ mod tests {
     #[test]
     fn a_view_is_what_the_literals_were_made_with() {
         let text: Vec<u8> = (0..=255).collect();
-        for view in [View::Folded, View::Letters] {
-            let mut shown = Vec::new();
-            see(&text, view, &mut shown);
-            assert_eq!(shown, crate::operators::seen(&text, view));
-        }
+        let mut shown = keep_letters(&text, &mut vec![7; 300]).to_vec();
+        shown.make_ascii_lowercase();
+        assert_eq!(shown, crate::operators::seen(&text, View::Letters));
+        assert_eq!(NO_LETTERS, set_where(|byte| !byte.is_ascii_alphanumeric()));
     }
 
     fn survivors(sieve: &Sieve, text: &[u8]) -> OperatorSet {
-        sieve.survivors((text, &Presence::of(text)), &mut Vec::new())
+        let text = (text, &Presence::of(text));
+        sieve.survivors(text, &OperatorSet::ALL, &mut Vec::new())
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::transformations::Transformation;
 
 /// At least the number of transformations there are.
 const TRANSFORMATIONS_MAX: usize = 64;
+/// Verdicts that are looked through: asking again costs less than looking through hundreds.
+const VERDICTS_SOUGHT: usize = 48;
 const UNKNOWN: u16 = u16::MAX;
 /// From this length on, texts are let go when the branch of the program that made them ends:
 /// making one twice is better than holding a large body in dozens of forms.
@@ -48,10 +50,19 @@ impl<'a> Form<'a> {
     }
 }
 
+/// What an operator said of a text.
+struct Verdict {
+    text: usize,
+    operator: u32,
+    matched: bool,
+}
+
 /// Texts by index; the first is the value as it came.
 #[derive(Default)]
 pub struct Texts<'a> {
     forms: Vec<Form<'a>>,
+    /// In the order in which they were given.
+    verdicts: Vec<Verdict>,
     /// Scratch of the sieve.
     view: Vec<u8>,
 }
@@ -60,6 +71,7 @@ impl<'a> Texts<'a> {
     /// Starts over with another value.
     pub fn begin(&mut self, value: &'a [u8]) {
         self.forms.clear();
+        self.verdicts.clear();
         self.forms.push(Form::new(Cow::Borrowed(value)));
     }
 
@@ -75,6 +87,7 @@ impl<'a> Texts<'a> {
             return;
         }
         self.forms.truncate(len);
+        self.verdicts.retain(|verdict| verdict.text < len);
         for becomes in self.forms.iter_mut().flat_map(|form| &mut form.becomes) {
             if usize::from(*becomes) >= len {
                 *becomes = UNKNOWN;
@@ -109,7 +122,7 @@ impl<'a> Texts<'a> {
         let sieve = || {
             sifter
                 .sieve
-                .survivors((&form.bytes, &presence), &mut self.view)
+                .survivors((&form.bytes, &presence), sifter.operators, &mut self.view)
         };
         let sifted = form.sifted.get_or_insert_with(sieve);
         form.survivors.get_or_insert_with(|| {
@@ -118,6 +131,22 @@ impl<'a> Texts<'a> {
                 gate.is_none_or(|gate| gate.admits(&presence, form.bytes.len()))
             })
         })
+    }
+
+    /// What an operator said of a text, when that was lately.
+    pub fn verdict(&self, text: usize, operator: u32) -> Option<bool> {
+        let mut latest = self.verdicts.iter().rev().take(VERDICTS_SOUGHT);
+        let found = latest.find(|one| one.operator == operator && one.text == text);
+        found.map(|one| one.matched)
+    }
+
+    /// Remembers what an operator said of a text.
+    pub fn judge(&mut self, text: usize, operator: u32, matched: bool) {
+        self.verdicts.push(Verdict {
+            text,
+            operator,
+            matched,
+        });
     }
 
     /// The index of what the transformation makes of the text: its own when nothing changes.

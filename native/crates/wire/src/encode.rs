@@ -2,7 +2,7 @@
 
 use crate::exchange::Exchange;
 use crate::known_headers::index_of;
-use crate::record::{Outcome, Record, Refused};
+use crate::record::{Extent, Outcome, Record, Refused};
 use bytes::Bytes;
 
 const FLAG_BODY: u32 = 1;
@@ -42,13 +42,13 @@ impl Batch {
                 bytes,
             } => self.words(&[2, *handle, *status, *bytes]),
             Record::Outcome { handle, outcome } => self.outcome(*handle, outcome),
-            Record::Response { handle, exchange } => self.response(*handle, exchange),
-            Record::ResponseBody {
+            Record::Response {
                 handle,
-                status,
-                bytes,
-            } => {
-                self.words(&[5, *handle, *status, *bytes]);
+                exchange,
+                extent,
+            } => self.response(*handle, exchange, *extent),
+            Record::ResponseBody { handle, extent } => {
+                self.words(&[5, *handle, *extent as u32]);
             }
             Record::Refused(refused) => self.refused(refused),
             Record::Orphan {
@@ -182,12 +182,12 @@ impl Batch {
         ]);
     }
 
-    fn response(&mut self, handle: u32, exchange: &Exchange) {
+    fn response(&mut self, handle: u32, exchange: &Exchange, extent: Extent) {
         let Some(facts) = exchange.response_head.get() else {
             return;
         };
         let count = u32::try_from(facts.headers.len()).unwrap_or(u32::MAX);
-        self.words(&[4, handle, u32::from(facts.status), 11, count]);
+        self.words(&[4, handle, u32::from(facts.status), extent as u32, count]);
         for (name, value) in &facts.headers {
             self.words(&[length(name), length(value)]);
             self.text.extend_from_slice(name);

@@ -81,6 +81,15 @@ pub struct ResponseFacts {
     pub headers: Vec<(Bytes, Bytes)>,
 }
 
+/// What of a response's body is inspected.
+#[derive(Debug, Clone)]
+pub struct HeldResponse {
+    /// The body or its beginning.
+    pub bytes: Bytes,
+    /// False: there is more of it.
+    pub complete: bool,
+}
+
 /// One request and its response. The worker reads it while the wire thread waits for its plan.
 #[derive(Debug)]
 pub struct Exchange {
@@ -94,8 +103,8 @@ pub struct Exchange {
     pub(crate) body_status: AtomicU32,
     /// The response's head, once the endpoint answered and the plan asked to inspect it.
     pub response_head: OnceLock<ResponseFacts>,
-    /// The response's body (or its beginning), once a READ_RESPONSE_BODY plan was carried out.
-    pub response_body: OnceLock<Bytes>,
+    /// The response's body, once it was held for inspection.
+    pub response_body: OnceLock<HeldResponse>,
     /// The wire thread that serves it.
     pub(crate) thread: usize,
     pub(crate) mailbox: Mailbox,

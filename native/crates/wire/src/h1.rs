@@ -7,7 +7,7 @@ use crate::h1_body::H1Body;
 use crate::h1_head::{Framing, write_head};
 use crate::h1_io::{Bytestream, Transport};
 use crate::h1_response::{H1Sink, Turn};
-use crate::seam::{BodyLength, ResponseHead};
+use crate::seam::{BodyLength, BodySource, ResponseHead};
 use crate::serve::serve;
 use crate::thread::WireThread;
 use edge_http_policy::{BodyReader, Head, Version, read_head};
@@ -15,6 +15,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How much of a request body that nobody wants is read for the sake of the connection, and how
+/// long.
+const REST_BYTES_MAX: usize = 1024 * 1024;
+const REST: Duration = Duration::from_secs(3);
 
 /// Serves a connection until either side ends it.
 pub async fn connection<S: Transport>(
@@ -65,7 +70,7 @@ async fn exchange<S: Transport>(
     limits: &WireLimits,
 ) {
     let reader = BodyReader::with_trailer_limits(head.framing, limits.trailers());
-    let body = H1Body::new(stream, reader, &turn.body_done);
+    let mut body = H1Body::new(stream, reader, &turn.body_done);
     let sink = H1Sink {
         thread,
         facts,
@@ -73,7 +78,22 @@ async fn exchange<S: Transport>(
         turn,
         chunked: false,
     };
-    serve(thread, facts, head, body, sink).await;
+    serve(thread, facts, head, &mut body, sink).await;
+    if turn.ended.get() && !turn.close.get() && !turn.waits.get() {
+        thread.timers.within(REST, skip(&mut body)).await;
+    }
+}
+
+/// Reads what is left of a request that was answered before its end: the client, who was promised
+/// a connection for more, sends it to the end and may have the next request behind it.
+async fn skip(body: &mut impl BodySource) {
+    let mut read = 0;
+    while let Some(Ok(piece)) = body.next().await {
+        read += piece.len();
+        if read > REST_BYTES_MAX {
+            return;
+        }
+    }
 }
 
 /// How long a connection may serve.

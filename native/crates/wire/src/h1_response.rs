@@ -20,6 +20,8 @@ pub struct Turn {
     pub ended: Cell<bool>,
     /// The request body was read to its end.
     pub body_done: Cell<bool>,
+    /// The client waits for a 100 before it sends its body: without one it may never send it.
+    pub waits: Cell<bool>,
 }
 
 impl Turn {
@@ -32,6 +34,7 @@ impl Turn {
             close: Cell::new(last),
             ended: Cell::new(false),
             body_done: Cell::new(!head.framing.has_body()),
+            waits: Cell::new(head.expect_continue),
         }
     }
 }
@@ -68,6 +71,9 @@ impl<S: Transport> ResponseSink for H1Sink<'_, S> {
     async fn interim(&mut self, status: u16, headers: Vec<Field>) -> Result<(), Gone> {
         if !self.turn.http11 {
             return Ok(());
+        }
+        if status == 100 {
+            self.turn.waits.set(false);
         }
         self.stream
             .queue(|output| write_interim(output, status, &headers));

@@ -155,7 +155,7 @@ impl Hub {
         self.slots.iter().map(Slot::silence).collect()
     }
 
-    /// Wakes the slot's worker if it has something to take and was not woken since it last took.
+    /// Wakes the slot's worker if it has something to take and rests.
     pub(crate) fn wake(&self, slot: usize) {
         if let Some(wake) = self.slot(slot).and_then(Slot::signal) {
             self.stats.wakeups.add(1);

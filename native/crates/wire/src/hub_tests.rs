@@ -197,14 +197,28 @@ fn each_suspect_comes_alone() {
     take(&mut port);
     drop(port);
     let mut port = bench.attach(0);
-    let wakes = bench.wakes.load(Ordering::Relaxed);
     assert_eq!(take(&mut port).0.len(), 21);
-    assert_eq!(
-        bench.wakes.load(Ordering::Relaxed),
-        wakes + 1,
-        "woken for the next"
-    );
     assert_eq!(take(&mut port).0.len(), 21);
+}
+
+#[test]
+fn who_takes_is_not_woken_until_nothing_is_left() {
+    let bench = bench(1);
+    let mut port = bench.attach(0);
+    let wakes = || {
+        bench.hub.wake(0);
+        bench.wakes.load(Ordering::Relaxed)
+    };
+    let before = wakes();
+    let mut exchanges = vec![bench.submit()];
+    assert_eq!([wakes(), wakes()], [before + 1; 2], "once is enough");
+    assert_eq!(take(&mut port).0.len(), 21);
+    exchanges.push(bench.submit());
+    assert_eq!(wakes(), before + 1, "it comes again by itself");
+    assert_eq!(take(&mut port).0.len(), 21);
+    assert!(take(&mut port).0.is_empty());
+    exchanges.push(bench.submit());
+    assert_eq!(wakes(), before + 2, "now it rests");
 }
 
 #[test]

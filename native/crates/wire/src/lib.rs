@@ -27,6 +27,7 @@ mod handover;
 mod hub;
 #[cfg(test)]
 mod hub_tests;
+mod inspect;
 mod known_headers;
 mod mailbox;
 mod notify;
@@ -58,7 +59,7 @@ pub use config::{
     WireConfig, WireLimits, WireListener,
 };
 pub use error_code::ErrorCode;
-pub use exchange::{ConnectionFacts, Exchange, NO_CERTIFICATE, ResponseFacts};
+pub use exchange::{ConnectionFacts, Exchange, HeldResponse, NO_CERTIFICATE, ResponseFacts};
 pub use hub::Hub;
 pub use known_headers::KNOWN_HEADERS;
 pub use notify::notify;

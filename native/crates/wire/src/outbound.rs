@@ -29,18 +29,17 @@ impl RequestFraming {
 
 /// Fields that never cross a proxy (RFC 9110 §7.6.1), and those that are rebuilt.
 fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-        b"content-length",
-        b"trailer",
-        b"http2-settings",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    // By length first: most names end there.
+    let known: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        7 => &[b"upgrade", b"trailer"],
+        10 => &[b"connection", b"keep-alive"],
+        14 => &[b"content-length", b"http2-settings"],
+        16 => &[b"proxy-connection"],
+        17 => &[b"transfer-encoding"],
+        _ => return false,
+    };
+    known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Whether a comma-separated field value has `member`, in any case.
@@ -83,7 +82,7 @@ fn added(edits: &[Edit]) -> impl Iterator<Item = &Edit> {
 
 /// A plan's text cannot break the head: the worker's macros may expand to client bytes.
 fn is_safe(bytes: &[u8]) -> bool {
-    !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+    memchr::memchr3(b'\r', b'\n', 0, bytes).is_none()
 }
 
 fn put_field(output: &mut BytesMut, name: &[u8], value: &[u8]) {

@@ -31,14 +31,31 @@ pub struct Respond {
     pub body: Bytes,
 }
 
+/// What the worker sees of the response before the client does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspect {
+    Nothing,
+    Head,
+    Body(Hold),
+}
+
+/// Which response bodies are held, and how much of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub bytes_max: u32,
+    /// A longer body is refused: one that says its length is not worth reading.
+    pub rejects_longer: bool,
+    /// Lower-case media types, apart by spaces. Of others only the head is shown.
+    pub media_types: Bytes,
+}
+
 /// Forward to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
     pub endpoint: u32,
     /// Where to go when `endpoint` could not be reached or took nothing.
     pub alternatives: Vec<u32>,
-    pub inspect_head: bool,
-    pub inspect_body: bool,
+    pub inspect: Inspect,
     /// The request opens a WebSocket: 101 (or 200) from the endpoint becomes a tunnel.
     pub tunnel: bool,
     /// Sending once more is allowed where it does no harm; a connection that did not come about
@@ -128,11 +145,20 @@ impl PlanReader {
         let (connect_timeout, first_byte_timeout, idle_timeout) =
             (timeout()?, timeout()?, timeout()?);
         let (low, high) = (self.u32()?, self.u32()?);
+        let (template, request_id) = (self.u8()?, self.short()?);
+        let inspect = match flags & 3 {
+            0 => Inspect::Nothing,
+            1 => Inspect::Head,
+            _ => Inspect::Body(Hold {
+                bytes_max: self.u32()?,
+                rejects_longer: flags & 32 != 0,
+                media_types: self.short()?,
+            }),
+        };
         Ok(Forward {
             endpoint,
             alternatives,
-            inspect_head: flags & 3 != 0,
-            inspect_body: flags & 2 != 0,
+            inspect,
             tunnel: flags & 4 != 0,
             retry: flags & 8 != 0,
             all_trailers: flags & 16 != 0,
@@ -140,8 +166,8 @@ impl PlanReader {
             first_byte_timeout,
             idle_timeout,
             body_bytes_max: u64::from(low) | u64::from(high) << 32,
-            template: self.u8()?,
-            request_id: self.short()?,
+            template,
+            request_id,
             request_edits: self.edits()?,
             response_edits: self.edits()?,
         })

@@ -54,15 +54,14 @@ impl Port {
         self.hub.slot(self.slot)?.exchange(self.generation, handle)
     }
 
-    /// Lays pending records out in `out`.
+    /// Lays pending records out in `out`. The worker must come again until it gets none: until then
+    /// nobody wakes it.
     pub fn take(&mut self, out: &mut [u8]) -> Taken {
         if self.batch.is_empty() {
             let Some(slot) = self.hub.slot(self.slot) else {
                 return Taken::Written(0);
             };
-            if let Some(wake) = slot.take(self.generation, &mut self.records) {
-                wake();
-            }
+            slot.take(self.generation, &mut self.records);
             if self.records.is_empty() {
                 return Taken::Written(0);
             }

@@ -29,6 +29,18 @@ pub struct Outcome {
     pub head_sent: bool,
 }
 
+/// How much of a response's body is there to be inspected. Numbers as in the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Not read, or not yet.
+    Unread,
+    Whole,
+    /// There is more than the plan asked for.
+    Beginning,
+    /// Not read: it says itself that it is longer than what is let through.
+    TooLong,
+}
+
 /// A request refused before any worker.
 #[derive(Debug)]
 pub struct Refused {
@@ -61,11 +73,11 @@ pub enum Record {
     Response {
         handle: u32,
         exchange: Arc<Exchange>,
+        extent: Extent,
     },
     ResponseBody {
         handle: u32,
-        status: u32,
-        bytes: u32,
+        extent: Extent,
     },
     Refused(Box<Refused>),
     /// An exchange that another worker lost after its plan was carried out.

@@ -34,6 +34,20 @@ pub trait BodySource {
     fn open_tunnel(&mut self) {}
 }
 
+impl<B: BodySource> BodySource for &mut B {
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        (**self).next().await
+    }
+
+    fn trailers(&mut self) -> Vec<Field> {
+        (**self).trailers()
+    }
+
+    fn open_tunnel(&mut self) {
+        (**self).open_tunnel();
+    }
+}
+
 /// The client is gone, or the stream was reset: nothing more can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;

@@ -69,7 +69,8 @@ pub struct SlotState {
     /// Exchanges that ended while their heads were in the queue.
     abandoned: u32,
     held: Slab<Held>,
-    signalled: bool,
+    /// Awake, or on its way to be: it takes until nothing is left, so it needs no wake-up.
+    awake: bool,
     /// When the worker last took or answered, or when work came to an idle worker.
     alive: Option<Instant>,
 }
@@ -103,7 +104,7 @@ impl Slot {
         let mut state = self.lock();
         state.generation = state.generation.wrapping_add(1);
         state.wake = Some(wake);
-        state.signalled = false;
+        state.awake = false;
         self.live.store(true, Ordering::Release);
         state.generation
     }
@@ -125,11 +126,11 @@ impl Slot {
     /// The function to wake the worker with, when it must be woken.
     pub fn signal(&self) -> Option<Wake> {
         let mut state = self.lock();
-        if state.signalled || state.queue.is_empty() {
+        if state.awake || state.queue.is_empty() {
             return None;
         }
         let wake = state.wake.clone()?;
-        state.signalled = true;
+        state.awake = true;
         Some(wake)
     }
 
@@ -266,13 +267,14 @@ impl Slot {
         })
     }
 
-    /// Moves the next batch into `records`; the worker to wake again when more is left.
+    /// Moves the next batch into `records`. Who gets any comes again, until there is none.
     ///
     /// An exchange that was in a dead worker's hands ends its batch: should it be what kills, it
     /// takes no other suspect along.
-    pub fn take(&self, generation: u32, records: &mut Vec<Record>) -> Option<Wake> {
-        let mut state = self.lock_live(generation)?;
-        state.signalled = false;
+    pub fn take(&self, generation: u32, records: &mut Vec<Record>) {
+        let Some(mut state) = self.lock_live(generation) else {
+            return;
+        };
         state.alive = Some(Instant::now());
         while records.len() < BATCH_RECORDS_MAX {
             let Some(queued) = state.queue.pop_front() else {
@@ -287,11 +289,7 @@ impl Slot {
                 break;
             }
         }
-        if state.queue.is_empty() {
-            return None;
-        }
-        state.signalled = true;
-        state.wake.clone()
+        state.awake = !records.is_empty();
     }
 
     /// The worker answered one record of `handle`, or is `done` with it.

@@ -56,9 +56,33 @@ impl Gate {
 pub fn set_of(bytes: &[u8]) -> ByteSet {
     let mut set = [0u64; 4];
     for &byte in bytes {
-        insert(&mut set, byte);
+        // A row of the table, as setting one bit would wait for the bit before it.
+        if let Some(row) = ROWS.get(usize::from(byte)) {
+            set = union(&set, row);
+        }
     }
     set
+}
+
+/// The set of each byte value alone.
+static ROWS: [ByteSet; 256] = rows();
+
+const fn rows() -> [ByteSet; 256] {
+    let mut all = [[0; 4]; 256];
+    let mut rest: &mut [ByteSet] = &mut all;
+    let mut byte = 0u32;
+    while let Some(([a, b, c, d], tail)) = rest.split_first_mut() {
+        let word = match byte / 64 {
+            0 => a,
+            1 => b,
+            2 => c,
+            _ => d,
+        };
+        *word = 1 << (byte % 64);
+        byte += 1;
+        rest = tail;
+    }
+    all
 }
 
 /// The set of the bytes that satisfy a condition.

@@ -4,12 +4,14 @@
 
 use std::sync::LazyLock;
 
+use crate::budget::{Budget, OverBudget};
 use crate::latin1::latin1;
 
 mod byte_sets;
 mod factors;
 mod gate;
 mod geo_lookup;
+mod hop;
 mod injection;
 mod ip_match;
 mod numbers;
@@ -43,6 +45,16 @@ trait Matcher: Send + Sync {
     /// Fills `captures` (empty before) when the operator captures.
     fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool;
 
+    /// The same, for operators that can be stopped in the middle of a text.
+    fn matches_within(
+        &self,
+        text: &[u8],
+        captures: Option<&mut Captures>,
+        _budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
+        Ok(self.matches(text, captures))
+    }
+
     fn gate(&self) -> Gate {
         Gate::open()
     }
@@ -65,6 +77,19 @@ impl Operator {
             captures.clear();
         }
         self.matcher.matches(text, captures)
+    }
+
+    /// The same within a budget, which the longest operators look at in the middle of a text.
+    pub fn matches_within(
+        &self,
+        text: &[u8],
+        mut captures: Option<&mut Captures>,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
+        if let Some(captures) = captures.as_deref_mut() {
+            captures.clear();
+        }
+        self.matcher.matches_within(text, captures, budget)
     }
 
     /// Builds what is only built when it is needed; says what is wrong with it.

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use super::byte_sets::{self, Analysis};
+use super::hop::{self, Found, Hops};
 use super::{Captures, Compiled, Factors, Gate, Matcher, pcre};
+use crate::budget::{Budget, OverBudget};
 
 /// TX:0 to TX:9.
 const GROUPS_MAX: usize = 10;
@@ -56,6 +58,8 @@ pub(super) struct Pattern {
 enum Engine {
     /// Linear time; all of CRS 4.
     Linear(regex::bytes::Regex),
+    /// The same of large patterns, whose groups and other finds are left to the first engine.
+    Hopping(Box<Hops>, regex::bytes::Regex),
     /// Look-around, back-references, possessive quantifiers; bounded by `BACKTRACK_MAX`.
     Backtracking(fancy_regex::Regex),
     /// Does not compile, which whoever asked `ready` was told.
@@ -72,7 +76,10 @@ impl Engine {
                 .size_limit(PROGRAM_BYTES_MAX)
                 .build();
             if let Ok(regex) = linear {
-                return Self::Linear(regex);
+                return match hops(rewritten) {
+                    Some(hops) => Self::Hopping(Box::new(hops), regex),
+                    None => Self::Linear(regex),
+                };
             }
         }
         let regex = fancy_regex::RegexBuilder::new(&rewritten.pattern)
@@ -120,13 +127,15 @@ impl Pattern {
     /// Whether the pattern needs no backtracking.
     #[cfg(test)]
     pub(super) fn is_linear(&self) -> bool {
-        matches!(self.engine(), Engine::Linear(_))
+        matches!(self.engine(), Engine::Linear(_) | Engine::Hopping(..))
     }
 
     /// The first match at or after `from`; look-behind sees the text before it.
     pub(super) fn find_from(&self, text: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
         match self.engine() {
-            Engine::Linear(regex) => regex.find_at(text, from).map(|found| found.range()),
+            Engine::Linear(regex) | Engine::Hopping(_, regex) => {
+                regex.find_at(text, from).map(|found| found.range())
+            }
             Engine::Backtracking(regex) => {
                 let found = regex.find_from_pos(text, from).ok().flatten()?;
                 Some(found.start()..found.end())
@@ -156,7 +165,7 @@ impl Pattern {
             set < GROUPS_MAX
         };
         match self.engine() {
-            Engine::Linear(regex) => {
+            Engine::Linear(regex) | Engine::Hopping(_, regex) => {
                 let mut finds = regex.captures_iter(text);
                 while finds.next().is_some_and(|groups| {
                     add(&mut groups.iter().map(|group| group.map(|one| one.as_bytes())))
@@ -185,44 +194,97 @@ impl Pattern {
     }
 }
 
-impl Matcher for Pattern {
-    fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool {
-        if let Engine::Linear(regex) = self.engine()
-            && self.matches_only_after_the_end(text, regex)
-        {
-            return false;
-        }
-        let Some(captures) = captures else {
-            return match self.engine() {
-                Engine::Linear(regex) => regex.is_match(text),
-                Engine::Backtracking(regex) => given_up_is_match(regex.is_match(text)),
-                Engine::Broken(_) => true,
-            };
-        };
+impl Pattern {
+    fn search(
+        &self,
+        text: &[u8],
+        captures: Option<&mut Captures>,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
         match self.engine() {
             Engine::Linear(regex) => {
-                let Some(groups) = regex.captures(text) else {
-                    return false;
-                };
-                let texts = groups
-                    .iter()
-                    .map(|group| group.map(|group| group.as_bytes()));
-                captures.extend(texts.take(GROUPS_MAX).map(owned));
-                true
-            }
-            Engine::Backtracking(regex) => match regex.captures(text) {
-                Ok(Some(groups)) => {
-                    let texts = groups
-                        .iter()
-                        .map(|group| group.map(|group| group.as_bytes()));
-                    captures.extend(texts.take(GROUPS_MAX).map(owned));
-                    true
+                let only_after = self.matches_only_after_the_end(text, regex);
+                let matches = !only_after && regex.is_match(text);
+                // Groups cost more than the answer, and nearly every answer is no.
+                if let Some(captures) = captures.filter(|_| matches) {
+                    groups((regex, text, 0), captures);
                 }
-                Ok(None) => false,
-                Err(error) => given_up_is_match(Err(error)),
-            },
-            Engine::Broken(_) => true,
+                Ok(matches)
+            }
+            Engine::Hopping(hops, regex) => {
+                let Some(found) = hops.find(text, budget)? else {
+                    return Ok(false);
+                };
+                let Some(captures) = captures else {
+                    return Ok(true);
+                };
+                let whole = match found {
+                    Found::At(at) if regex.captures_len() == 1 => {
+                        hops.match_at((text, at), budget)?
+                    }
+                    _ => None,
+                };
+                let (Found::At(from) | Found::From(from)) = found;
+                match whole {
+                    Some(whole) => captures.push(text.get(whole).map(<[u8]>::to_vec)),
+                    None => groups((regex, text, from), captures),
+                }
+                Ok(true)
+            }
+            Engine::Backtracking(regex) => {
+                let Some(captures) = captures else {
+                    return Ok(given_up_is_match(regex.is_match(text)));
+                };
+                match regex.captures(text) {
+                    Ok(Some(groups)) => {
+                        let texts = groups
+                            .iter()
+                            .map(|group| group.map(|group| group.as_bytes()));
+                        captures.extend(texts.take(GROUPS_MAX).map(owned));
+                        Ok(true)
+                    }
+                    Ok(None) => Ok(false),
+                    Err(error) => Ok(given_up_is_match(Err(error))),
+                }
+            }
+            Engine::Broken(_) => Ok(true),
         }
+    }
+}
+
+/// The groups of the first match at or after a place.
+fn groups((regex, text, from): (&regex::bytes::Regex, &[u8], usize), captures: &mut Captures) {
+    let Some(groups) = regex.captures_at(text, from) else {
+        return;
+    };
+    let texts = groups
+        .iter()
+        .map(|group| group.map(|group| group.as_bytes()));
+    captures.extend(texts.take(GROUPS_MAX).map(owned));
+}
+
+/// The quicker search for a pattern that is large, and none of whose matches are empty.
+fn hops(rewritten: &pcre::Rewritten) -> Option<Hops> {
+    if !hop::is_large(&rewritten.pattern) {
+        return None;
+    }
+    Hops::build(&rewritten.pattern, PROGRAM_BYTES_MAX)
+}
+
+impl Matcher for Pattern {
+    fn matches(&self, text: &[u8], captures: Option<&mut Captures>) -> bool {
+        // Without a bound there is always an answer.
+        self.search(text, captures, &mut Budget::unlimited())
+            .unwrap_or(true)
+    }
+
+    fn matches_within(
+        &self,
+        text: &[u8],
+        captures: Option<&mut Captures>,
+        budget: &mut Budget,
+    ) -> Result<bool, OverBudget> {
+        self.search(text, captures, budget)
     }
 
     fn gate(&self) -> Gate {

@@ -54,6 +54,18 @@ pub struct Node {
     pub operators: OperatorSet,
     /// Some test hits on texts that its operator does not match.
     pub negates: bool,
+    pub branch: Branch,
+}
+
+/// A node and all nodes below it.
+#[derive(Default)]
+pub struct Branch {
+    /// The node after its last one.
+    pub end: usize,
+    /// A text without any of these bytes stays as it is below the node.
+    pub triggers: ByteSet,
+    pub operators: OperatorSet,
+    pub negates: bool,
 }
 
 /// Everything that runs on one value. The first node is the text as it came.
@@ -62,9 +74,6 @@ pub struct Program {
     pub nodes: Vec<Node>,
     /// What all its nodes have.
     pub operators: OperatorSet,
-    pub negates: bool,
-    /// A text without any of these bytes is left alone by all transformations.
-    pub triggers: ByteSet,
     /// Tells it from all programs of all plans; 0 when what it finds depends on the member's name.
     pub id: u64,
 }
@@ -152,6 +161,7 @@ impl Program {
             tests: vec![],
             operators: OperatorSet::default(),
             negates: false,
+            branch: Branch::default(),
         });
         for (index, leaf) in leaves {
             for (position, target) in leaf.targets.iter().enumerate() {
@@ -227,6 +237,7 @@ impl Program {
                     tests: Vec::new(),
                     operators: OperatorSet::default(),
                     negates: false,
+                    branch: Branch::default(),
                 });
                 self.nodes.len() - 1
             },
@@ -245,6 +256,7 @@ impl Program {
         }
     }
 
+    /// Sums the branches up, last ones first: what is below a node stands behind it.
     fn sum_up(&mut self) {
         for node in &mut self.nodes {
             for test in &node.tests {
@@ -252,8 +264,22 @@ impl Program {
                 node.negates |= test.negated;
             }
             self.operators.join(&node.operators);
-            self.negates |= node.negates;
-            self.triggers = union(&self.triggers, &node.triggers);
+        }
+        for index in (0..self.nodes.len()).rev() {
+            let (before, rest) = self.nodes.split_at_mut(index);
+            let Some(node) = rest.first_mut() else { break };
+            node.branch.operators.join(&node.operators);
+            node.branch.negates |= node.negates;
+            node.branch.end = node.branch.end.max(index + 1);
+            let Some(parent) = before.get_mut(node.parent) else {
+                continue;
+            };
+            let above = &mut parent.branch;
+            above.operators.join(&node.branch.operators);
+            above.negates |= node.branch.negates;
+            above.end = above.end.max(node.branch.end);
+            let triggers = union(&node.triggers, &node.branch.triggers);
+            above.triggers = union(&above.triggers, &triggers);
         }
     }
 

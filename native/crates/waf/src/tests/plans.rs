@@ -1,8 +1,8 @@
 //! What else a plan and an inspection answer, and what they refuse.
 
-use std::time::Instant;
+use std::time::Duration;
 
-use super::{all, effort, inspection, plan, plan_json, soon};
+use super::{all, ample, effort, inspection, plan, plan_json};
 use crate::hits::Hits;
 use crate::{Effort, EvaluateError, Memo, OverBudget, Plan, match_text};
 
@@ -18,11 +18,11 @@ fn dynamic_leaves_run_only_when_asked() {
         all(exchange.scan(&plan, 2, effort(&mut Memo::new(0))).unwrap()),
         [] as [&str; 0]
     );
-    let seen = all(exchange.evaluate(&plan, (0, "ab"), soon()).unwrap());
+    let seen = all(exchange.evaluate(&plan, (0, "ab"), ample()).unwrap());
     assert_eq!(seen, ["0 ARGS:a=ab"]);
-    let seen = all(exchange.evaluate(&plan, (0, "3"), soon()).unwrap());
+    let seen = all(exchange.evaluate(&plan, (0, "3"), ample()).unwrap());
     assert_eq!(seen, ["0 ARGS=3"]);
-    let error = exchange.evaluate(&plan, (2, "("), soon());
+    let error = exchange.evaluate(&plan, (2, "("), ample());
     assert!(matches!(error, Err(EvaluateError::Invalid(_))));
     let mut hits = Hits::default();
     match_text(&plan, (1, ""), b"ABC", &mut hits).unwrap();
@@ -61,7 +61,7 @@ fn the_time_budget_ends_a_scan() {
                 &plan,
                 2,
                 Effort {
-                    deadline: Instant::now(),
+                    budget: Duration::ZERO,
                     memo: &mut Memo::new(0)
                 }
             )

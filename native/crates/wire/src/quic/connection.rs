@@ -269,8 +269,10 @@ impl Connection {
         );
         state.streams.insert(id, stream);
         let (thread, facts) = (self.thread.clone(), state.facts.clone());
-        self.thread
-            .spawn(async move { serve(&thread, &facts, head, body, sink).await });
+        self.thread.spawn(async move {
+            // Boxed: a spawned task is moved several times, and most of its size is this.
+            Box::pin(serve(&thread, &facts, head, body, sink)).await;
+        });
     }
 
     /// A malformed request is a stream error (RFC 9114 §4.1.2); one that is merely too large or

@@ -1,0 +1,508 @@
+//! Search with a large pattern, from one place where a match may begin to the next.
+//!
+//! An automaton that looks for all beginnings at once has a state for every mixture of unfinished
+//! matches: of a pattern with hundreds of words a hostile text makes a new one at nearly every
+//! byte, and building states is what costs. Tried from one beginning the pattern has few states,
+//! and most tries end after a byte or two. Tries that run long, so that their sum would grow faster
+//! than the text, make way for a sweep: all beginnings at once, until no match is unfinished.
+
+use std::ops::Range;
+
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{Cache, Config, DFA};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::{pool::Pool, start, syntax};
+use regex_automata::{Anchored, MatchKind};
+use regex_syntax::hir::{Hir, HirKind};
+
+use crate::budget::{Budget, OverBudget};
+
+/// Memory that the states of one pattern may take, in each thread that searches with it.
+const CACHE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of tries per byte of text, on average, before there is a sweep.
+const STEPS_PER_BYTE: usize = 16;
+/// Steps that may be saved up for long tries.
+const STEPS_SAVED_MAX: usize = 1024;
+const STEPS_SAVED_PER_BYTE: usize = 4;
+/// Distance between two places at which tries are compared.
+const TRAIL_BYTES: usize = 64;
+/// Bytes between two looks whether a sweep may end, and between two counts of work.
+const SWEEP_BYTES: usize = 8;
+const WORK_BYTES: usize = 4096;
+/// Parts of a pattern from which on it is searched like this.
+const PARTS_MIN: usize = 400;
+
+/// What the text has before a beginning, as far as patterns can tell.
+const BEFORE: [(u8, Option<u8>); 5] = [
+    (1, None),
+    (2, Some(b'\n')),
+    (4, Some(b'\r')),
+    (8, Some(b'a')),
+    (16, Some(b' ')),
+];
+
+type Caches = Pool<Cache, Box<dyn Fn() -> Cache + Send + Sync>>;
+
+/// A pattern to hop with.
+pub(super) struct Hops {
+    dfa: DFA,
+    /// By first byte: after which of `BEFORE` a match may begin with it.
+    first: [u8; 256],
+    caches: Caches,
+}
+
+/// Where the first match begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    At(usize),
+    /// There, or later.
+    From(usize),
+}
+
+enum Ended {
+    Match,
+    NoMatch { steps: usize },
+    Unfinished,
+}
+
+struct Search<'s> {
+    dfa: &'s DFA,
+    cache: &'s mut Cache,
+    text: &'s [u8],
+    budget: &'s mut Budget,
+    work: usize,
+    /// The states of failed tries at every `TRAIL_BYTES` of the text, the newest of each place: who
+    /// comes to the same state there fails as well.
+    trail: Vec<Option<LazyStateID>>,
+    /// States have other names after the cache was full and cleared.
+    clears: usize,
+}
+
+/// Whether a pattern is large enough, and has no empty match.
+pub(super) fn is_large(pattern: &str) -> bool {
+    let parsed = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .multi_line(true)
+        .build()
+        .parse(pattern);
+    parsed.is_ok_and(|tree| {
+        let least = tree.properties().minimum_len();
+        least.is_some_and(|least| least > 0) && parts(&tree) >= PARTS_MIN
+    })
+}
+
+fn parts(tree: &Hir) -> usize {
+    match tree.kind() {
+        HirKind::Empty | HirKind::Look(_) | HirKind::Class(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Capture(group) => parts(&group.sub),
+        HirKind::Concat(all) | HirKind::Alternation(all) => all.iter().map(parts).sum(),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1);
+            parts(&repetition.sub).saturating_mul(times as usize)
+        }
+    }
+}
+
+impl Hops {
+    /// None for a pattern that cannot be searched like this.
+    pub(super) fn build(pattern: &str, program_bytes_max: usize) -> Option<Self> {
+        let syntax = syntax::Config::new()
+            .unicode(false)
+            .utf8(false)
+            .dot_matches_new_line(true)
+            .multi_line(true);
+        let program = thompson::Config::new()
+            .utf8(false)
+            .nfa_size_limit(Some(program_bytes_max))
+            .which_captures(WhichCaptures::None);
+        let config = Config::new()
+            .match_kind(MatchKind::LeftmostFirst)
+            .cache_capacity(CACHE_BYTES_MAX)
+            .skip_cache_capacity_check(true);
+        let dfa = DFA::builder()
+            .syntax(syntax)
+            .thompson(program)
+            .configure(config)
+            .build(pattern)
+            .ok()?;
+        let mut cache = dfa.create_cache();
+        let mut first = [0; 256];
+        for (bit, before) in BEFORE {
+            for (byte, set) in (0..=u8::MAX).zip(&mut first) {
+                let began = begin(&dfa, &mut cache, (Anchored::Yes, before))?;
+                let after = dfa.next_state(&mut cache, began, byte).ok()?;
+                *set |= if after.is_dead() { 0 } else { bit };
+            }
+        }
+        let searched = dfa.clone();
+        let caches = Pool::new(Box::new(move || searched.create_cache()) as Box<_>);
+        Some(Self { dfa, first, caches })
+    }
+
+    /// The first match of at least one byte.
+    pub(super) fn find(
+        &self,
+        text: &[u8],
+        budget: &mut Budget,
+    ) -> Result<Option<Found>, OverBudget> {
+        let mut cache = self.caches.get();
+        let mut search = self.search(&mut cache, text, budget);
+        let saved_max = STEPS_SAVED_MAX + text.len() * STEPS_SAVED_PER_BYTE;
+        let mut saved = saved_max;
+        let mut at = 0;
+        while let Some(byte) = text.get(at) {
+            search.worked(1)?;
+            let firsts = self.first.get(usize::from(*byte)).copied().unwrap_or(0);
+            if firsts & kind(search.before(at)) == 0 {
+                at += 1;
+                saved += STEPS_PER_BYTE;
+                continue;
+            }
+            saved = saved.min(saved_max);
+            match search.attempt(at, saved)? {
+                Ended::Match => return Ok(Some(Found::At(at))),
+                Ended::NoMatch { steps } => {
+                    at += 1;
+                    saved = saved + STEPS_PER_BYTE - steps.min(saved);
+                }
+                Ended::Unfinished => {
+                    let (ended, next) = search.sweep(at)?;
+                    if matches!(ended, Ended::Match) {
+                        return Ok(Some(Found::From(at)));
+                    }
+                    at = next;
+                    saved = STEPS_SAVED_MAX;
+                    search.trail.clear();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The match that begins here, as a backtracking engine would choose it.
+    pub(super) fn match_at(
+        &self,
+        (text, at): (&[u8], usize),
+        budget: &mut Budget,
+    ) -> Result<Option<Range<usize>>, OverBudget> {
+        let mut cache = self.caches.get();
+        let mut search = self.search(&mut cache, text, budget);
+        let end = search.end_of(at)?;
+        Ok(end.map(|end| at..end))
+    }
+
+    fn search<'s>(
+        &'s self,
+        cache: &'s mut Cache,
+        text: &'s [u8],
+        budget: &'s mut Budget,
+    ) -> Search<'s> {
+        Search {
+            dfa: &self.dfa,
+            cache,
+            text,
+            budget,
+            work: 0,
+            trail: Vec::new(),
+            clears: 0,
+        }
+    }
+}
+
+/// None never happens: such an automaton fails only at bytes and limits that this one has not.
+fn begin(
+    dfa: &DFA,
+    cache: &mut Cache,
+    (anchored, before): (Anchored, Option<u8>),
+) -> Option<LazyStateID> {
+    let config = start::Config::new().anchored(anchored).look_behind(before);
+    dfa.start_state(cache, &config).ok()
+}
+
+fn kind(before: Option<u8>) -> u8 {
+    match before {
+        None => 1,
+        Some(b'\n') => 2,
+        Some(b'\r') => 4,
+        Some(byte) if byte.is_ascii_alphanumeric() || byte == b'_' => 8,
+        Some(_) => 16,
+    }
+}
+
+impl Search<'_> {
+    fn before(&self, at: usize) -> Option<u8> {
+        self.text.get(at.checked_sub(1)?).copied()
+    }
+
+    fn worked(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.work += bytes;
+        if self.work < WORK_BYTES {
+            return Ok(());
+        }
+        self.budget.spend(std::mem::take(&mut self.work))
+    }
+
+    fn begin(&mut self, anchored: Anchored, at: usize) -> Option<LazyStateID> {
+        let before = self.before(at);
+        begin(self.dfa, self.cache, (anchored, before))
+    }
+
+    /// Whether a match begins here, as far as so many bytes tell.
+    fn attempt(&mut self, at: usize, steps_max: usize) -> Result<Ended, OverBudget> {
+        let Some(mut state) = self.begin(Anchored::Yes, at) else {
+            return Ok(Ended::Unfinished);
+        };
+        let text = self.text.get(at..).unwrap_or_default();
+        for (step, byte) in text.iter().enumerate() {
+            let Ok(next) = self.dfa.next_state(self.cache, state, *byte) else {
+                return Ok(Ended::Unfinished);
+            };
+            state = next;
+            if state.is_match() {
+                return Ok(Ended::Match);
+            }
+            if state.is_dead() {
+                self.worked(step)?;
+                return Ok(Ended::NoMatch { steps: step });
+            }
+            if (at + step) % TRAIL_BYTES == 0 && step > 0 {
+                if step >= steps_max {
+                    self.worked(step)?;
+                    return Ok(Ended::Unfinished);
+                }
+                if self.has_failed(state, at + step) {
+                    self.worked(step)?;
+                    return Ok(Ended::NoMatch { steps: step });
+                }
+            }
+        }
+        self.worked(text.len())?;
+        Ok(self.at_end(state, text.len()))
+    }
+
+    /// Whether an earlier try was in this state at this place; if not, this one will have been.
+    fn has_failed(&mut self, state: LazyStateID, at: usize) -> bool {
+        if self.clears != self.cache.clear_count() {
+            self.clears = self.cache.clear_count();
+            self.trail.clear();
+        }
+        let place = at / TRAIL_BYTES;
+        if self.trail.len() <= place {
+            self.trail.resize(place + 1, None);
+        }
+        let known = self.trail.get_mut(place).map(|place| place.replace(state));
+        known == Some(Some(state))
+    }
+
+    fn at_end(&mut self, state: LazyStateID, steps: usize) -> Ended {
+        match self.dfa.next_eoi_state(self.cache, state) {
+            Ok(last) if last.is_match() => Ended::Match,
+            Ok(_) => Ended::NoMatch { steps },
+            Err(_) => Ended::Unfinished,
+        }
+    }
+
+    /// Whether a match begins here or later; ends where none is unfinished, which it tells.
+    fn sweep(&mut self, from: usize) -> Result<(Ended, usize), OverBudget> {
+        let no_match = Ended::NoMatch { steps: 0 };
+        let end = self.text.len();
+        let Some(mut state) = self.begin(Anchored::No, from) else {
+            return Ok((Ended::Match, end));
+        };
+        for at in from..end {
+            let byte = self.text.get(at).copied().unwrap_or_default();
+            let Ok(next) = self.dfa.next_state(self.cache, state, byte) else {
+                return Ok((Ended::Match, end));
+            };
+            state = next;
+            if state.is_match() {
+                return Ok((Ended::Match, at));
+            }
+            if at % SWEEP_BYTES == 0 {
+                self.worked(SWEEP_BYTES)?;
+                if self.begin(Anchored::No, at + 1) == Some(state) {
+                    return Ok((no_match, at + 1));
+                }
+            }
+        }
+        match self.at_end(state, 0) {
+            Ended::NoMatch { .. } => Ok((no_match, end)),
+            _ => Ok((Ended::Match, end)),
+        }
+    }
+
+    fn end_of(&mut self, at: usize) -> Result<Option<usize>, OverBudget> {
+        let mut end = None;
+        let Some(mut state) = self.begin(Anchored::Yes, at) else {
+            return Ok(None);
+        };
+        for place in at..self.text.len() {
+            let byte = self.text.get(place).copied().unwrap_or_default();
+            let Ok(next) = self.dfa.next_state(self.cache, state, byte) else {
+                return Ok(None);
+            };
+            state = next;
+            if state.is_match() {
+                end = Some(place);
+            } else if state.is_dead() {
+                return Ok(end);
+            }
+            self.worked(1)?;
+        }
+        if matches!(self.at_end(state, 0), Ended::Match) {
+            end = Some(self.text.len());
+        }
+        Ok(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::budget::Spent;
+
+    const PATTERNS: [&str; 8] = [
+        r"(?i)(?:;[a-z=]*|\|\|)x\b|ab+c$|^q.*z",
+        r"[a-z]+=[^\s]+\s(?:ls|cat|id)\b",
+        r"\bfoo\b|\Bbar\b|^\r?baz$",
+        r"a[^b]*c|b[^a]*d",
+        r"(?:a|ab)(?:c|bcd)",
+        r"x{3,400}y",
+        r"a+?b|a+",
+        r"(?-i:d)(?i:B)$",
+    ];
+
+    fn regex(pattern: &str) -> regex::bytes::Regex {
+        let mut builder = regex::bytes::RegexBuilder::new(pattern);
+        builder.unicode(false).dot_matches_new_line(true);
+        builder.multi_line(true).build().unwrap()
+    }
+
+    fn hopped(
+        (hops, regex): (&Hops, &regex::bytes::Regex),
+        text: &[u8],
+    ) -> (Option<Range<usize>>, bool) {
+        let mut budget = Budget::unlimited();
+        match hops.find(text, &mut budget).unwrap() {
+            None => (None, false),
+            Some(Found::At(at)) => (hops.match_at((text, at), &mut budget).unwrap(), false),
+            Some(Found::From(at)) => (regex.find_at(text, at).map(|found| found.range()), true),
+        }
+    }
+
+    #[test]
+    fn it_finds_what_the_other_engine_finds() {
+        let mut state = 7u64;
+        let mut below = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % bound
+        };
+        let alphabet = b"abcdxyzq;=| \n\rlsfor1B";
+        for pattern in PATTERNS {
+            let pair = (&Hops::build(pattern, 1 << 22).unwrap(), &regex(pattern));
+            let mut found = 0;
+            for _ in 0..3_000 {
+                let letters = 2 + below(alphabet.len() as u64 - 1);
+                let first = below(alphabet.len() as u64 - letters + 1) as usize;
+                let letters = &alphabet[first..first + letters as usize];
+                let length = below(60);
+                let text: Vec<u8> = (0..length)
+                    .map(|_| letters[below(letters.len() as u64) as usize])
+                    .collect();
+                let expected = pair.1.find(&text).map(|found| found.range());
+                found += u32::from(expected.is_some());
+                let shown = text.escape_ascii().to_string();
+                assert_eq!(hopped(pair, &text).0, expected, "{pattern} on {shown}");
+            }
+            assert!(found > 0, "{pattern} never matched");
+        }
+    }
+
+    #[test]
+    fn tries_that_run_long_end_early_or_in_a_sweep_that_finds_the_same() {
+        let long = ";a=".repeat(20_000);
+        let mut swept = 0;
+        for end in ["x", " x", " \nabbc", " \nabb", "\nq1z", "", " ;;x\n"] {
+            for start in ["", "  ab \n", ";x1"] {
+                let text = format!("{start}{long}{end}");
+                let pair = (
+                    &Hops::build(PATTERNS[0], 1 << 22).unwrap(),
+                    &regex(PATTERNS[0]),
+                );
+                let expected = pair.1.find(text.as_bytes()).map(|found| found.range());
+                let (found, in_sweep) = hopped(pair, text.as_bytes());
+                assert_eq!(found, expected, "{start:?} … {end:?}");
+                swept += u32::from(in_sweep);
+            }
+        }
+        assert_eq!(swept, 0, "they meet the trail of the first one");
+        let pair = (
+            &Hops::build(PATTERNS[5], 1 << 22).unwrap(),
+            &regex(PATTERNS[5]),
+        );
+        for end in ["", "z xxxy", "y"] {
+            let text = format!("{}{end}", "x".repeat(20_000));
+            let expected = pair.1.find(text.as_bytes()).map(|found| found.range());
+            let (found, in_sweep) = hopped(pair, text.as_bytes());
+            assert_eq!(found, expected);
+            // The second match lies behind the end of the sweep.
+            assert_eq!(in_sweep, end == "y");
+        }
+    }
+
+    #[test]
+    fn a_cache_that_is_cleared_changes_nothing() {
+        let pattern = r"[ab]*a[ab]{12}c";
+        let pair = (&Hops::build(pattern, 1 << 22).unwrap(), &regex(pattern));
+        let mut bits = 1u32;
+        let text: Vec<u8> = (0..60_000)
+            .map(|_| {
+                bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if bits >> 31 == 1 { b'a' } else { b'b' }
+            })
+            .chain(*b"abbbbbbbbbbbbc")
+            .collect();
+        let expected = pair.1.find(&text).map(|found| found.range());
+        assert_eq!(hopped(pair, &text).0, expected);
+    }
+
+    thread_local! {
+        static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn a_search_ends_in_the_middle_of_a_text_when_its_time_is_used_up() {
+        let clock = || {
+            LOOKS.with(|looks| looks.set(looks.get() + 1));
+            Duration::from_millis(LOOKS.with(Cell::get))
+        };
+        let hops = Hops::build(PATTERNS[0], 1 << 22).unwrap();
+        for text in [" ".repeat(4 << 20), ";a=".repeat(1 << 20)] {
+            LOOKS.with(|looks| looks.set(0));
+            let limit = (Duration::from_millis(3), Spent::default());
+            let mut budget = Budget::with_clock(limit, clock);
+            assert_eq!(hops.find(text.as_bytes(), &mut budget), Err(OverBudget));
+            assert_eq!(LOOKS.with(Cell::get), 4);
+        }
+    }
+
+    #[test]
+    fn patterns_with_hundreds_of_parts_are_large_unless_they_match_nothing() {
+        let words: Vec<String> = (0..80).map(|n| format!("word{n:03}")).collect();
+        let words = words.join("|");
+        assert!(is_large(&words));
+        assert!(!is_large(&format!("(?:{words})?")));
+        assert!(is_large("[a-z]{400}x"));
+        assert!(!is_large("[a-z]+x"));
+    }
+}
