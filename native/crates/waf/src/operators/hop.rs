@@ -268,7 +268,7 @@ impl Search<'_> {
                 self.worked(step)?;
                 return Ok(Ended::NoMatch { steps: step });
             }
-            if (at + step) % TRAIL_BYTES == 0 && step > 0 {
+            if (at + step).is_multiple_of(TRAIL_BYTES) && step > 0 {
                 if step >= steps_max {
                     self.worked(step)?;
                     return Ok(Ended::Unfinished);
@@ -321,7 +321,7 @@ impl Search<'_> {
             if state.is_match() {
                 return Ok((Ended::Match, at));
             }
-            if at % SWEEP_BYTES == 0 {
+            if at.is_multiple_of(SWEEP_BYTES) {
                 self.worked(SWEEP_BYTES)?;
                 if self.begin(Anchored::No, at + 1) == Some(state) {
                     return Ok((no_match, at + 1));
