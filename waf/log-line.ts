@@ -3,6 +3,7 @@ import type { ExchangeFacts } from './facts.ts'
 import { transformationName } from './matched-rule.ts'
 import type { MatchedRule } from './matched-rule.ts'
 import { printable } from './printable.ts'
+import type { Rule } from './rule.ts'
 
 /** Bytes of each field that reach the line, before escaping. */
 const limits = {
@@ -18,29 +19,86 @@ const limits = {
   reference: 512,
 }
 
+/** What every line of a rule, or of an exchange, says alike: written once. */
+interface RuleFields {
+  readonly source: string
+  readonly message: string
+  readonly kind: string
+  readonly tags: string
+}
+
+interface ExchangeFields {
+  readonly client: string
+  readonly request: string
+}
+
+const ruleFields = new WeakMap<Rule, RuleFields>()
+/** Of the exchange that was told last: the lines of one come together. */
+let told: { readonly facts: ExchangeFacts; readonly fields: ExchangeFields } | null = null
+
 /** One line without its line feed; always printable ASCII. */
 export function logLine(match: MatchedRule, facts: ExchangeFacts): string {
   const { rule } = match
-  const fields = [
+  const { source, message, kind, tags } = fieldsOfRule(rule)
+  const { client, request } = fieldsOfExchange(facts)
+  // Texts with macros differ from what the rule itself says.
+  const said = match.message === rule.msg ? message : messageField(match.message)
+  const isPlain = match.tags.every((tag, index) => tag === rule.tags[index])
+  const tagged = isPlain && match.tags.length === rule.tags.length ? tags : tagFields(match.tags)
+  const data = field('data', match.data, limits.data)
+  const ref = field('ref', reference(match), limits.reference)
+  const event = `${consequence(match)} ${matchText(match)}`
+  return `${client} ModSecurity: ${event} ${source} ${said} ${data} ${kind}${tagged} ${request} ${ref}`
+}
+
+function fieldsOfRule(rule: Rule): RuleFields {
+  const known = ruleFields.get(rule)
+  if (known !== undefined) return known
+  const source = [
     field('file', rule.source.file),
     field('line', String(rule.source.line)),
     field('id', String(rule.id)),
     field('rev', rule.rev),
-    field('msg', match.message, limits.message),
-    field('data', match.data, limits.data),
+  ]
+  const kind = [
     field('severity', String(rule.severity ?? 0)),
     field('ver', rule.ver),
     field('maturity', rule.maturity === '' ? '0' : rule.maturity),
     field('accuracy', rule.accuracy === '' ? '0' : rule.accuracy),
-    ...match.tags.slice(0, limits.tags).map((tag) => field('tag', tag, limits.tag)),
+  ]
+  const fields = {
+    source: source.join(' '),
+    message: messageField(rule.msg),
+    kind: kind.join(' '),
+    tags: tagFields(rule.tags),
+  }
+  ruleFields.set(rule, fields)
+  return fields
+}
+
+function fieldsOfExchange(facts: ExchangeFacts): ExchangeFields {
+  if (told?.facts === facts) return told.fields
+  const request = [
     field('hostname', facts.hostname === '' ? facts.serverAddress : facts.hostname),
     field('uri', facts.uri.split('?', 1)[0] ?? '', limits.uri),
     field('unique_id', facts.uniqueId),
-    field('ref', reference(match), limits.reference),
   ]
-  const client = printable(facts.clientAddress, limits.short)
-  const event = `${consequence(match)} ${matchText(match)}`
-  return `[client ${client}] ModSecurity: ${event} ${fields.join(' ')}`
+  const client = `[client ${printable(facts.clientAddress, limits.short)}]`
+  const fields = { client, request: request.join(' ') }
+  told = { facts, fields }
+  return fields
+}
+
+function messageField(message: string): string {
+  return field('msg', message, limits.message)
+}
+
+/** Each with a blank before it. */
+function tagFields(tags: readonly string[]): string {
+  return tags
+    .slice(0, limits.tags)
+    .map((tag) => ` ${field('tag', tag, limits.tag)}`)
+    .join('')
 }
 
 /**
