@@ -18,7 +18,7 @@ use regex_syntax::hir::{Hir, HirKind};
 use crate::budget::{Budget, OverBudget};
 
 /// Memory that the states of one pattern may take, in each thread that searches with it.
-const CACHE_BYTES_MAX: usize = 4 << 20;
+const CACHE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of tries per byte of text, on average, before there is a sweep.
 const STEPS_PER_BYTE: usize = 16;
 /// Steps that may be saved up for long tries.

@@ -58,29 +58,45 @@ pub(super) struct Pattern {
 enum Engine {
     /// Linear time; all of CRS 4.
     Linear(regex::bytes::Regex),
-    /// The same of large patterns, whose groups and other finds are left to the first engine.
-    Hopping(Box<Hops>, regex::bytes::Regex),
+    /// The same of large patterns.
+    Hopping(Box<Large>),
     /// Look-around, back-references, possessive quantifiers; bounded by `BACKTRACK_MAX`.
     Backtracking(fancy_regex::Regex),
     /// Does not compile, which whoever asked `ready` was told.
     Broken(String),
 }
 
+/// A pattern to hop with. Groups and further finds are left to the first engine, which takes
+/// hundreds of KiB, and which few patterns ever need.
+struct Large {
+    hops: Hops,
+    groups: usize,
+    first: OnceLock<Option<regex::bytes::Regex>>,
+}
+
+fn linear(pattern: &str) -> Option<regex::bytes::Regex> {
+    let mut builder = regex::bytes::RegexBuilder::new(pattern);
+    builder
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .multi_line(true)
+        .size_limit(PROGRAM_BYTES_MAX);
+    builder.build().ok()
+}
+
 impl Engine {
     fn build(rewritten: &pcre::Rewritten) -> Self {
-        if !rewritten.possessive {
-            let linear = regex::bytes::RegexBuilder::new(&rewritten.pattern)
-                .unicode(false)
-                .dot_matches_new_line(true)
-                .multi_line(true)
-                .size_limit(PROGRAM_BYTES_MAX)
-                .build();
-            if let Ok(regex) = linear {
-                return match hops(rewritten) {
-                    Some(hops) => Self::Hopping(Box::new(hops), regex),
-                    None => Self::Linear(regex),
-                };
-            }
+        if !rewritten.possessive
+            && let Some(regex) = linear(&rewritten.pattern)
+        {
+            return match hops(rewritten) {
+                Some(hops) => Self::Hopping(Box::new(Large {
+                    hops,
+                    groups: regex.captures_len(),
+                    first: OnceLock::new(),
+                })),
+                None => Self::Linear(regex),
+            };
         }
         let regex = fancy_regex::RegexBuilder::new(&rewritten.pattern)
             .bytes_mode(fancy_regex::BytesMode::Ascii)
@@ -127,13 +143,26 @@ impl Pattern {
     /// Whether the pattern needs no backtracking.
     #[cfg(test)]
     pub(super) fn is_linear(&self) -> bool {
-        matches!(self.engine(), Engine::Linear(_) | Engine::Hopping(..))
+        matches!(self.engine(), Engine::Linear(_) | Engine::Hopping(_))
+    }
+
+    /// Of the linear patterns; built anew for a large one when it is first asked for.
+    fn first_engine<'a>(&'a self, engine: &'a Engine) -> Option<&'a regex::bytes::Regex> {
+        match engine {
+            Engine::Linear(regex) => Some(regex),
+            Engine::Hopping(large) => large
+                .first
+                .get_or_init(|| linear(&self.rewritten.pattern))
+                .as_ref(),
+            Engine::Backtracking(_) | Engine::Broken(_) => None,
+        }
     }
 
     /// The first match at or after `from`; look-behind sees the text before it.
     pub(super) fn find_from(&self, text: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
         match self.engine() {
-            Engine::Linear(regex) | Engine::Hopping(_, regex) => {
+            engine @ (Engine::Linear(_) | Engine::Hopping(_)) => {
+                let regex = self.first_engine(engine)?;
                 regex.find_at(text, from).map(|found| found.range())
             }
             Engine::Backtracking(regex) => {
@@ -165,7 +194,10 @@ impl Pattern {
             set < GROUPS_MAX
         };
         match self.engine() {
-            Engine::Linear(regex) | Engine::Hopping(_, regex) => {
+            engine @ (Engine::Linear(_) | Engine::Hopping(_)) => {
+                let Some(regex) = self.first_engine(engine) else {
+                    return;
+                };
                 let mut finds = regex.captures_iter(text);
                 while finds.next().is_some_and(|groups| {
                     add(&mut groups.iter().map(|group| group.map(|one| one.as_bytes())))
@@ -201,7 +233,8 @@ impl Pattern {
         captures: Option<&mut Captures>,
         budget: &mut Budget,
     ) -> Result<bool, OverBudget> {
-        match self.engine() {
+        let engine = self.engine();
+        match engine {
             Engine::Linear(regex) => {
                 let only_after = self.matches_only_after_the_end(text, regex);
                 let matches = !only_after && regex.is_match(text);
@@ -211,23 +244,27 @@ impl Pattern {
                 }
                 Ok(matches)
             }
-            Engine::Hopping(hops, regex) => {
-                let Some(found) = hops.find(text, budget)? else {
+            Engine::Hopping(large) => {
+                let Some(found) = large.hops.find(text, budget)? else {
                     return Ok(false);
                 };
                 let Some(captures) = captures else {
                     return Ok(true);
                 };
                 let whole = match found {
-                    Found::At(at) if regex.captures_len() == 1 => {
-                        hops.match_at((text, at), budget)?
+                    Found::At(at) if large.groups == 1 => {
+                        large.hops.match_at((text, at), budget)?
                     }
                     _ => None,
                 };
                 let (Found::At(from) | Found::From(from)) = found;
                 match whole {
                     Some(whole) => captures.push(text.get(whole).map(<[u8]>::to_vec)),
-                    None => groups((regex, text, from), captures),
+                    None => {
+                        if let Some(regex) = self.first_engine(engine) {
+                            groups((regex, text, from), captures);
+                        }
+                    }
                 }
                 Ok(true)
             }
