@@ -48,7 +48,8 @@ export function logLine(match: MatchedRule, facts: ExchangeFacts): string {
   const data = field('data', match.data, limits.data)
   const ref = field('ref', reference(match), limits.reference)
   const event = `${consequence(match)} ${matchText(match)}`
-  return `${client} ModSecurity: ${event} ${source} ${said} ${data} ${kind}${tagged} ${request} ${ref}`
+  const fields = `${source} ${said} ${data} ${kind}${tagged} ${request} ${ref}`
+  return `${client} ModSecurity: ${event} ${fields}`
 }
 
 function fieldsOfRule(rule: Rule): RuleFields {
