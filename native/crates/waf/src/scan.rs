@@ -179,61 +179,55 @@ impl<'a> Scan<'a> {
             if (!survives && !test.negated) || (!changed && test.only_changed) {
                 continue;
             }
-            let matched = survives && self.verdict(test.operator, text, buffers)?;
+            buffers.captures.clear();
+            let matched = survives && self.verdict(test, text, buffers)?;
             if matched != test.negated {
                 let bytes = buffers.texts.bytes(text);
-                self.hit(test, (entry, bytes), &mut buffers.captures)?;
+                self.hit(test, (entry, bytes), &mut buffers.captures);
             }
         }
         Ok(())
     }
 
-    /// Whether an operator matches a text: asked once, whatever tests want to know it.
+    /// Whether a test's operator matches a text, and the groups that the test wants: asked once,
+    /// whatever tests want to know it, and again only by one that wants groups of a match.
     fn verdict(
         &mut self,
-        operator: u32,
+        test: &Test,
         text: usize,
         buffers: &mut Buffers<'a>,
     ) -> Result<bool, OverBudget> {
-        if let Some(matched) = buffers.texts.verdict(text, operator) {
+        let wants = test.capture && !test.negated;
+        let known = buffers.texts.verdict(text, test.operator);
+        if let Some(matched) = known.filter(|matched| !(*matched && wants)) {
             return Ok(matched);
         }
         let presence = buffers.texts.presence(text);
         let bytes = buffers.texts.bytes(text);
-        let gate = self.plan.gate(operator);
+        let gate = self.plan.gate(test.operator);
         let mut matched = gate.is_none_or(|gate| gate.admits(&presence, bytes.len()));
         if matched {
             self.budget.spend(bytes.len())?;
-            if let Some(known) = self.plan.operator(operator) {
-                matched = known.matches_within(bytes, None, self.budget)?;
+            if let Some(operator) = self.plan.operator(test.operator) {
+                let captures = wants.then_some(&mut buffers.captures);
+                matched = operator.matches_within(bytes, captures, self.budget)?;
             }
         }
-        buffers.texts.judge(text, operator, matched);
+        if known.is_none() {
+            buffers.texts.judge(text, test.operator, matched);
+        }
         Ok(matched)
     }
 
     /// Notes that a test hit a text, if it looks at members of this name.
-    fn hit(
-        &mut self,
-        test: &Test,
-        (entry, text): (&Entry, &[u8]),
-        captures: &mut Captures,
-    ) -> Result<(), OverBudget> {
+    fn hit(&mut self, test: &Test, (entry, text): (&Entry, &[u8]), captures: &mut Captures) {
         let name = self.store.bytes(entry.name);
         if test
             .filter
             .as_ref()
             .is_some_and(|filter| !filter.admits(name))
         {
-            return Ok(());
-        }
-        captures.clear();
-        // Groups cost more than the answer, and nearly every answer is no.
-        if test.capture
-            && !test.negated
-            && let Some(operator) = self.plan.operator(test.operator)
-        {
-            operator.matches_within(text, Some(&mut *captures), self.budget)?;
+            return;
         }
         self.hits.push(Hit {
             leaf: test.leaf,
@@ -243,7 +237,6 @@ impl<'a> Scan<'a> {
             value: text.to_vec(),
             captures: std::mem::take(captures),
         });
-        Ok(())
     }
 
     fn count(&mut self, count: &Count) -> Result<(), OverBudget> {

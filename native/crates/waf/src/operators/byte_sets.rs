@@ -21,16 +21,20 @@ pub(super) struct Analysis {
     pub(super) empty_only_at_line_start: bool,
 }
 
-/// Reads a pattern in the regex crate's syntax.
-pub(super) fn analyse(pattern: &str) -> Analysis {
-    let parsed = ParserBuilder::new()
+/// A pattern in the regex crate's syntax, as `@rx` means it; none for one that does not parse.
+pub(super) fn parse(pattern: &str) -> Option<Hir> {
+    let mut builder = ParserBuilder::new();
+    builder
         .unicode(false)
         .utf8(false)
         .dot_matches_new_line(true)
-        .multi_line(true)
-        .build()
-        .parse(pattern);
-    let Ok(tree) = parsed else {
+        .multi_line(true);
+    builder.build().parse(pattern).ok()
+}
+
+/// Reads a pattern for its gate and literals.
+pub(super) fn analyse(pattern: &str) -> Analysis {
+    let Some(tree) = parse(pattern) else {
         return Analysis::default();
     };
     let mut sets = Vec::new();

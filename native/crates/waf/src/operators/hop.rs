@@ -15,6 +15,7 @@ use regex_automata::util::{pool::Pool, start, syntax};
 use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::{Hir, HirKind};
 
+use super::byte_sets;
 use crate::budget::{Budget, OverBudget};
 
 /// Memory that the states of one pattern may take, in each thread that searches with it.
@@ -80,14 +81,7 @@ struct Search<'s> {
 
 /// Whether a pattern is large enough, and has no empty match.
 pub(super) fn is_large(pattern: &str) -> bool {
-    let parsed = regex_syntax::ParserBuilder::new()
-        .unicode(false)
-        .utf8(false)
-        .dot_matches_new_line(true)
-        .multi_line(true)
-        .build()
-        .parse(pattern);
-    parsed.is_ok_and(|tree| {
+    byte_sets::parse(pattern).is_some_and(|tree| {
         let least = tree.properties().minimum_len();
         least.is_some_and(|least| least > 0) && parts(&tree) >= PARTS_MIN
     })
