@@ -25,14 +25,12 @@ export interface Folded {
   readonly rules: ReadonlySet<number>
 }
 
-/** ctl options that do not touch TX; what removes rules is looked at where these stand. */
-const harmless = new Set([
+/** ctl options that do the same whatever value a rule has matched. */
+const blindOptions = [
   'auditengine',
   'auditlogparts',
   'debugloglevel',
   'forcerequestbodyvariable',
-  'requestbodyaccess',
-  'requestbodyprocessor',
   'responsebodyaccess',
   'ruleremovebyid',
   'ruleremovebymsg',
@@ -40,7 +38,20 @@ const harmless = new Set([
   'ruleremovetargetbyid',
   'ruleremovetargetbymsg',
   'ruleremovetargetbytag',
-])
+]
+const blind = new Set(blindOptions)
+
+/** Those that do not touch TX; what removes rules is looked at where these stand. */
+const harmless = new Set([...blindOptions, 'requestbodyaccess', 'requestbodyprocessor'])
+
+function option(argument: string): string {
+  return argument.split('=', 1)[0]?.trim().toLowerCase() ?? ''
+}
+
+/** True when a `ctl:` with this argument does the same for any value, and no scan shows it. */
+export function isBlindOption(argument: string): boolean {
+  return blind.has(option(argument))
+}
 
 /**
  * Runs what can be run without a request. `absent` are the rules of phase 1, by index, that do not
@@ -141,7 +152,7 @@ function isAside({ rule, links }: PreparedRule): boolean {
       !link.capture &&
       link.actions.every(({ name, argument }) => {
         if (name === 'logdata' || name === 'msg') return true
-        return name === 'ctl' && harmless.has(argument.split('=', 1)[0]?.trim().toLowerCase() ?? '')
+        return name === 'ctl' && harmless.has(option(argument))
       }),
   )
 }

@@ -4,7 +4,7 @@
  */
 import { notePlan } from './evidence/trail.ts'
 import type { NotePlan } from './evidence/trail.ts'
-import { fold } from './fold.ts'
+import { fold, isBlindOption } from './fold.ts'
 import { compileMacro } from './macro.ts'
 import type { Macro } from './macro.ts'
 import { leavesNothing, prepareLink } from './prepared-link.ts'
@@ -13,6 +13,7 @@ import type { Guard, Program, ProgramRule } from './program.ts'
 import { prune, withoutRules } from './prune.ts'
 import { QuietPhases } from './quiet-phase.ts'
 import type { EngineSettings, Rule } from './rule.ts'
+import { reasonOf } from './reason-of.ts'
 
 /** A rule with its macros compiled and its jump resolved. */
 export interface PreparedRule {
@@ -181,20 +182,6 @@ function prepareRule(item: ProgramRule, next: number): PreparedRule {
   }
 }
 
-const blindOptions = new Set([
-  'auditengine',
-  'auditlogparts',
-  'debugloglevel',
-  'forcerequestbodyvariable',
-  'responsebodyaccess',
-  'ruleremovebyid',
-  'ruleremovebymsg',
-  'ruleremovebytag',
-  'ruleremovetargetbyid',
-  'ruleremovetargetbymsg',
-  'ruleremovetargetbytag',
-])
-
 /** True for the likes of `"@rx …" "pass,nolog,ctl:ruleRemoveById=…"`. */
 function isBlind(rule: Rule, links: readonly PreparedLink[]): boolean {
   if (rule.log || rule.auditLog || rule.disruptive !== 'pass' || rule.severity !== null)
@@ -204,9 +191,7 @@ function isBlind(rule: Rule, links: readonly PreparedLink[]): boolean {
       return false
     return link.actions.every(({ name, argument }) => {
       if (name === 'logdata' || name === 'msg') return true
-      return (
-        name === 'ctl' && blindOptions.has(argument.split('=', 1)[0]?.trim().toLowerCase() ?? '')
-      )
+      return name === 'ctl' && isBlindOption(argument)
     })
   })
 }
@@ -242,7 +227,7 @@ function located<Result>(rule: Rule, make: () => Result): Result {
     return make()
   } catch (cause) {
     const { file, line } = rule.source
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = reasonOf(cause)
     throw new Error(`${file}:${line}: rule ${rule.id}: ${reason}`, { cause })
   }
 }
