@@ -17,6 +17,7 @@ import { logLevels } from './tuning.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
 import type { CertificateSet } from './wire-config.ts'
+import { reasonOf } from '../waf/reason-of.ts'
 
 /** How reloads went, for operators. */
 export interface ReloadState {
@@ -175,7 +176,7 @@ export class Reloader {
       this.#drop(next)
       const where = 'tls.certificates'
       const mend = 'mend the files of this certificate'
-      const message = error instanceof Error ? error.message : String(error)
+      const message = reasonOf(error)
       throw new CertificateError([{ where, message, mend }])
     }
     wire.setLimits(JSON.stringify(next.config.limits))
@@ -240,5 +241,5 @@ function faultsOf(error: unknown): string[] {
   if (error instanceof ConfigError) return error.faults.map(faultText)
   if (error instanceof SecLangError) return error.message.split(/\n(?! )/)
   if (error instanceof UsageError) return [error.message]
-  return [error instanceof Error ? error.message : String(error)]
+  return [reasonOf(error)]
 }

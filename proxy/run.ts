@@ -27,6 +27,7 @@ import { WafState } from './waf-state.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify } from './wire.ts'
 import { portOf, wireConfigOf } from './wire-settings.ts'
+import { reasonOf } from '../waf/reason-of.ts'
 
 /** What `run` needs besides the configuration. */
 export interface RunOptions {
@@ -212,7 +213,7 @@ function reportFailure(error: unknown): number {
     process.stderr.write(`${error.message}\n`)
     return exitCodes.configInvalid
   }
-  process.stderr.write(`edge: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`edge: ${reasonOf(error)}\n`)
   return exitCodes.failure
 }
 

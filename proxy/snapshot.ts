@@ -18,6 +18,7 @@ import type { UpstreamFiles } from './upstream/upstream-files.ts'
 import type { LoadedCertificate } from './tls/certificates.ts'
 import type { SharedSetup } from './supervisor.ts'
 import { exclusionNotices, judgeLevels, settingsOf, tuningsOf } from './tuning.ts'
+import { reasonOf } from '../waf/reason-of.ts'
 
 /** One generation of everything that decides about exchanges. */
 export interface Snapshot {
@@ -101,7 +102,7 @@ function checkLogFiles({ waf }: EdgeConfig): void {
     try {
       new LogFile(path).close()
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = reasonOf(error)
       faults.push({ where: `waf.${key}`, message, mend: 'name a file that this user can write' })
     }
   }

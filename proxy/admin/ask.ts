@@ -1,5 +1,6 @@
 /** Asks a running program over its admin API or status listener. */
 import { request } from 'node:http'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** Nobody answers there, or not with an answer. */
 export class Unreachable extends Error {}
@@ -47,9 +48,4 @@ function targetOf(address: string): { socketPath: string } | { host: string; por
   const colon = address.lastIndexOf(':')
   const host = address.slice(0, Math.max(colon, 0)).replace(/^\[(.*)\]$/, '$1')
   return { host: host === '' ? '127.0.0.1' : host, port: Number(address.slice(colon + 1)) }
-}
-
-/** The message of an error. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -2,9 +2,10 @@
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
-import { ask, reasonOf, Unreachable } from '../admin/ask.ts'
+import { ask, Unreachable } from '../admin/ask.ts'
 import { auditEvent } from '../events/audit-event.ts'
 import { type ReadEvent, readEvent } from '../events/event-json.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** Asks the admin API at `ADDR:PORT` or `unix:PATH`; null when it knows no such request. */
 export async function fromAdmin(address: string, requestId: string): Promise<ReadEvent | null> {

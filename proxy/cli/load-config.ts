@@ -8,6 +8,7 @@ import type { ConfigFile } from '../config/file.ts'
 import { type Flags, readFlags } from '../config/flags.ts'
 import { type ParsedConfig, parseConfig } from '../config/parse.ts'
 import { installedRules } from '../rules.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** A valid configuration and the flags that are no settings. */
 export interface LoadedConfig extends ParsedConfig {
@@ -61,7 +62,7 @@ function readConfigFile(
   try {
     return { path, name, text: readFileSync(path, 'utf8') }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = reasonOf(error)
     const where = configFile !== null ? '--config' : 'env EDGE_CONFIG'
     const mend = 'name a file that this user can read'
     throw new ConfigError([{ where, message: reason, mend }])

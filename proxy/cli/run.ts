@@ -8,6 +8,7 @@ import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
 import { configFileOf, loadConfig } from './load-config.ts'
 import type { Terminal } from './terminal.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** Runs the program; its exit code. */
 export async function runCommand(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -63,7 +64,7 @@ function keep({ file }: Loaded, terminal: Terminal): void {
   try {
     saveLastGood(file.path, file.text, terminal.env)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = reasonOf(error)
     terminal.error(`edge: the last good configuration is not kept: ${reason}`)
   }
 }

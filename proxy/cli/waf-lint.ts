@@ -12,6 +12,7 @@ import { rulesetOptions } from '../rules.ts'
 import { exitCodes } from './exit-codes.ts'
 import { loadConfig } from './load-config.ts'
 import type { Terminal } from './terminal.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** Prints every finding; exit code 3 when there is an error or a warning. */
 export async function wafLint(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -82,7 +83,7 @@ function mustBeReadable(path: string): void {
   try {
     accessSync(path, constants.R_OK)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = reasonOf(error)
     const fault = { where: path, message: `cannot be read: ${reason}`, mend: 'mend the path' }
     throw new ConfigError([fault])
   }

@@ -9,6 +9,7 @@ import { exitCodes } from './exit-codes.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import { openEngine, ruleFlags, ruleSource } from './rule-source.ts'
 import type { Terminal } from './terminal.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 const options = { ...ruleFlags, listen: { type: 'string' } } as const
 
@@ -34,7 +35,7 @@ export async function wafServe(args: readonly string[], terminal: Terminal): Pro
     await server.close()
     return exitCodes.fine
   } catch (error) {
-    terminal.error(`edge waf serve: ${error instanceof Error ? error.message : String(error)}`)
+    terminal.error(`edge waf serve: ${reasonOf(error)}`)
     return exitCodes.failure
   } finally {
     engine.close()

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { compileExclusionTarget } from '../../waf/tuning/exclusion-target.ts'
 import type { Exclusion } from '../../waf/tuning/tuning.ts'
 import { count, flag, mends } from './fields.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 const rulesMax = 1_000
 const tagsMax = 100
@@ -49,7 +50,7 @@ function target() {
         compileExclusionTarget(value)
         return value
       } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error)
+        const reason = reasonOf(error)
         return refuse(context, `"${value}" is no target: ${reason}`)
       }
     })

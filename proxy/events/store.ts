@@ -5,6 +5,7 @@ import type { Logger } from '../log.ts'
 import { EventDatabase } from './database.ts'
 import type { EventPage, EventQuery, EventSource, StoredEvent } from './event.ts'
 import { EventRing } from './ring.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** What the store needs of its surroundings. */
 export interface StoreOptions {
@@ -115,7 +116,7 @@ function open(file: string): EventDatabase {
   try {
     return new EventDatabase(file)
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
+    const message = reasonOf(error)
     const mend = 'name a file that this user can write, in a folder that exists'
     throw new ConfigError([{ where: 'waf.events.file', message: `${file}: ${message}`, mend }])
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { ConfigError, type Fault } from '../config/faults.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** The request of one stage, with go-ftw's defaults filled in. */
 export interface CaseRequest {
@@ -150,7 +151,7 @@ function readFile(file: string, faults: Fault[]): RegressionCase[] {
 export function unreadable(file: string, error: unknown): Fault {
   const mend = "write the cases as go-ftw's YAML has them"
   if (!(error instanceof z.ZodError)) {
-    const message = error instanceof Error ? error.message : String(error)
+    const message = reasonOf(error)
     return { where: file, message, mend }
   }
   const [issue] = error.issues

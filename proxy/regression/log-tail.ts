@@ -1,6 +1,7 @@
 /** The end of a log that another program writes. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { ConfigError } from '../config/faults.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 const pieceBytes = 256 * 1024
 
@@ -17,7 +18,7 @@ export class LogTail {
       this.#descriptor = openSync(file, 'r')
       this.#offset = fstatSync(this.#descriptor).size
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = reasonOf(error)
       throw new ConfigError([{ where: file, message, mend: 'name the log that the WAF writes' }])
     }
   }

@@ -5,6 +5,7 @@ import { type Socket, connect as connectTcp } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { CaseRequest } from './cases.ts'
 import { type FieldRequest, asFields, complete, onTheWire } from './wire-request.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** Sends one case: the status (0: none), or the reason why the protocol cannot carry it. */
 export interface Transport {
@@ -147,7 +148,7 @@ async function sendH2(
     if (request.body.length > 0) stream.end(request.body)
     if (!stream.closed) await new Promise((resolve) => stream.once('close', resolve))
   } catch (error) {
-    return `node:http2 refuses it: ${error instanceof Error ? error.message : String(error)}`
+    return `node:http2 refuses it: ${reasonOf(error)}`
   }
   return status
 }

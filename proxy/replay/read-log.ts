@@ -6,6 +6,7 @@ import { isCommonLog, readCommonLog } from './common-log.ts'
 import type { LineReader, ReplayLine } from './entry.ts'
 import { readHar } from './har.ts'
 import { jsonKindOf, jsonOf, readAccessLine, readAuditLine, readTransaction } from './json-lines.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 
 /** What a log may be. */
 export type LogFormat = 'common' | 'access' | 'audit' | 'har'
@@ -56,7 +57,7 @@ export async function openLog(file: string, limits: LogLimits): Promise<OpenLog>
       if (head.length === headLinesMax) break
     }
   } catch (error) {
-    throw unreadable(file, error instanceof Error ? error.message : String(error))
+    throw unreadable(file, reasonOf(error))
   }
   await lines.return(undefined)
   const document = await documentOf(file, limits)

@@ -5,6 +5,7 @@
 import { existsSync, renameSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { CollectionRecord, CollectionStore } from '../../native/addon/index.d.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** The store's part that the file needs. */
 export type SavedStore = Pick<CollectionStore, 'keepChanges' | 'load' | 'takeChanges'>
@@ -159,8 +160,4 @@ function setAside(path: string, nowMs: number): string {
     if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix)
   }
   return aside
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

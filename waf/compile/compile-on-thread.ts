@@ -4,12 +4,13 @@ import { renamePlans } from '../program.ts'
 import type { Program } from '../program.ts'
 import type { SecLangFault } from '../rule.ts'
 import { compileScanPlanAside, dropScanPlan } from '../scanner.ts'
-import { reasonOf, SecLangError } from '../seclang/faults.ts'
+import { SecLangError } from '../seclang/faults.ts'
 import type { RulesetOptions } from '../seclang/load.ts'
 import type { Tuning } from '../tuning/tuning.ts'
 import type { CompileLimits } from './compile.ts'
 import { compilationName } from './inputs.ts'
 import { readEntry } from './rules-cache.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** What to load and the limits to compile in. */
 export interface CompileOptions extends RulesetOptions, Partial<CompileLimits> {

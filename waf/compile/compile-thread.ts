@@ -8,12 +8,13 @@ import { renamePlans } from '../program.ts'
 import type { Ruleset } from '../rule.ts'
 import type { ScanPlan } from '../scan-plan.ts'
 import { compileScanPlan } from '../scanner.ts'
-import { reasonOf, SecLangError } from '../seclang/faults.ts'
+import { SecLangError } from '../seclang/faults.ts'
 import { loadRuleset } from '../seclang/load.ts'
 import { compile, defaultCompileLimits } from './compile.ts'
 import type { CompileAnswer, CompileOrder } from './compile-on-thread.ts'
 import { compilationName, inputsOf } from './inputs.ts'
 import { writeEntry } from './rules-cache.ts'
+import { reasonOf } from '../reason-of.ts'
 
 const order: CompileOrder = workerData
 try {

@@ -3,11 +3,12 @@ import { dirname, resolve } from 'node:path'
 import type { Program, ProgramRule } from '../program.ts'
 import type { Rule, Ruleset, SecLangFault } from '../rule.ts'
 import type { DecodeLimits, Leaf, ScanPlan } from '../scan-plan.ts'
-import { reasonOf, SecLangError } from '../seclang/faults.ts'
+import { SecLangError } from '../seclang/faults.ts'
 import type { Tuning } from '../tuning/tuning.ts'
 import { compileVariants } from './compile-variants.ts'
 import { guarded } from './guard.ts'
 import { LeafTable, testOf } from './leaves.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** Gives the plan's JSON to the addon; the plan's id. Throws with a leaf's source and why. */
 export type CompilePlan = (json: string) => number

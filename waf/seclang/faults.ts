@@ -34,8 +34,3 @@ export function reportAt(faults: SecLangFault[], source: Source): Report {
 export function placed(report: Report, at: number): Report {
   return (message, mend) => report(message, mend, at)
 }
-
-/** The reason in an unknown thrown value. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

@@ -2,10 +2,10 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ruleset, SecLangFault } from '../rule.ts'
-import { reasonOf } from './faults.ts'
 import { noSettings, routeSettings, settingsAction } from '../tuning/tuning.ts'
 import type { TuningSettings } from '../tuning/tuning.ts'
 import { parseSecLang, type SecLangInput } from './parser.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** What to load. */
 export interface RulesetOptions {

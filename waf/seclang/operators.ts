@@ -1,8 +1,9 @@
 /** `"!@pmFromFile words.data"` → operator, negation, argument and the entries of its file. */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { reasonOf, type Report } from './faults.ts'
+import type { Report } from './faults.ts'
 import { phrases } from './phrases.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** The operator of one link, ready for the plan. */
 export interface OperatorUse {

@@ -4,10 +4,11 @@ import type { Marker, Rule, Ruleset, SecLangFault } from '../rule.ts'
 import { applyAmendments } from './amendments.ts'
 import { directives, refusedDirectives } from './directives.ts'
 import { finishRule } from './draft.ts'
-import { reasonOf, reportAt, SecLangError } from './faults.ts'
+import { reportAt, SecLangError } from './faults.ts'
 import { offsetOf, positionOf, statements, words, type Statement, type Word } from './lexer.ts'
 import { withPlaces } from './places.ts'
 import { newReading, type Place, type Reading } from './reading.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** A file to read, or a text that stands for one (then `file` only names it in faults). */
 export interface SecLangInput {

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { withParts } from '../audit-parts.ts'
-import { reasonOf } from './faults.ts'
 import type { Place, SettingsDraft } from './reading.ts'
+import { reasonOf } from '../reason-of.ts'
 
 type Read = (words: readonly string[], place: Place) => void
 

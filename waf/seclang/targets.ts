@@ -1,8 +1,9 @@
 /** `ARGS|!ARGS:foo|&REQUEST_HEADERS:/^x-/|XML:/*` → targets. */
 import type { Target } from '../scan-plan.ts'
-import { placed, reasonOf, type Report } from './faults.ts'
+import { placed, type Report } from './faults.ts'
 import { readQuoted } from './lexer.ts'
 import { variables } from './variables.ts'
+import { reasonOf } from '../reason-of.ts'
 
 /** Reads a list of variables, separated by `|` or, as update directives allow, by `,`. */
 export function parseTargets(text: string, report: Report): Target[] {
