@@ -55,9 +55,9 @@ export class Exclusions {
   hides(rule: Rule): TargetTest | null {
     const standing = this.standing.targets.get(rule)
     if (this.#targets.length === 0) return standing ?? null
+    if (!this.#targets.some((one) => one.rule(rule))) return standing ?? null
     const tests = this.#targets.filter((one) => one.rule(rule)).map((one) => one.hidden)
     if (standing !== undefined) tests.push(standing)
-    if (tests.length === 0) return null
     return (value) => tests.some((hidden) => hidden(value))
   }
 }

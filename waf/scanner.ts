@@ -273,6 +273,8 @@ export class ResultBuffer {
   }
 }
 
+const noCaptures: readonly (string | null)[] = []
+
 function decodeHits(words: Uint32Array, text: string, names: readonly string[]): readonly Hit[] {
   const hitCount = words[0] ?? 0
   const hits: Hit[] = []
@@ -288,10 +290,10 @@ function decodeHits(words: Uint32Array, text: string, names: readonly string[]):
     const captureCount = words[word + 4] ?? 0
     const name = nameBytes === absent ? null : take(nameBytes)
     const value = take(words[word + 3] ?? 0)
-    const captures: (string | null)[] = []
-    for (let group = 0; group < captureCount; group += 1) {
-      const bytesOf = words[word + 5 + group] ?? 0
-      captures.push(bytesOf === absent ? null : take(bytesOf))
+    let captures = noCaptures
+    if (captureCount > 0) {
+      const lengths = words.subarray(word + 5, word + 5 + captureCount)
+      captures = Array.from(lengths, (bytes) => (bytes === absent ? null : take(bytes)))
     }
     const variable = names[words[word + 1] ?? absent] ?? ''
     hits.push({ leaf: words[word] ?? absent, variable, name, value, captures })

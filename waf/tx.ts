@@ -106,16 +106,19 @@ export class Tx implements Iterable<readonly [string, string]> {
     return this.#start
   }
 
-  /** Members written since the start that it did not have. */
-  added(): readonly (readonly [string, string])[] {
-    if (this.#own === null) return []
-    return [...this.#own].filter(([key]) => !this.#start.has(key))
+  /** Calls `take` for each member written since the start that it did not have. */
+  forEachAdded(take: (key: string, value: string) => void): void {
+    this.#own?.forEach((value, key) => {
+      if (!this.#start.has(key)) take(key, value)
+    })
   }
 
   *[Symbol.iterator](): IterableIterator<[string, string]> {
     if (this.#late !== null) this.#settle()
     for (const [key, value] of this.#start) yield [key, this.#own?.get(key) ?? value]
-    yield* this.added().map(([key, value]): [string, string] => [key, value])
+    const added: [string, string][] = []
+    this.forEachAdded((key, value) => added.push([key, value]))
+    yield* added
   }
 
   #settle(): void {

@@ -22,6 +22,7 @@ type Members = (
 ) => Iterable<readonly [string, string]>
 
 const none: readonly (readonly [string, string])[] = []
+const noValues: readonly Value[] = []
 
 const scalars: Readonly<Record<string, Scalar>> = {
   MATCHED_VAR: (transaction) => transaction.matchedVar?.value ?? '',
@@ -98,13 +99,8 @@ export function compileReader(target: Target, excludes: readonly Target[]): Read
   const excluded = excludes.filter((one) => one.variable === variable).map(selector)
   const keeps = (name: string | null): boolean =>
     selects(name) && !excluded.some((excludesName) => excludesName(name))
-  const members = variable === 'TX' ? txMembers(keeps) : null
   const read: Reader = (transaction) => {
     const values: Value[] = []
-    if (members !== null) {
-      for (const [name, value] of members(transaction.tx)) values.push({ variable, name, value })
-      return values
-    }
     const scalar = scalars[variable]
     if (scalar !== undefined) {
       const value = scalar(transaction)
@@ -116,23 +112,44 @@ export function compileReader(target: Target, excludes: readonly Target[]): Read
     }
     return values
   }
+  return counted(target, variable === 'TX' ? txReader(wanted, keeps) : read)
+}
+
+function counted(target: Target, read: Reader): Reader {
   if (!target.count) return read
+  const { variable } = target
   return (transaction) => [{ variable, name: target.name, value: String(read(transaction).length) }]
 }
 
-/** Members of TX by name: of those that all transactions begin with, found out once. */
-function txMembers(keeps: NameTest): (tx: Tx) => Iterable<readonly [string, string]> {
-  if (meansCapture(keeps)) return (tx) => [...tx].filter(([name]) => keeps(name))
+/** Members of TX: one by its name, or those of a pattern, which the start's are asked but once. */
+function txReader(wanted: string | null, keeps: NameTest): Reader {
+  const variable = 'TX'
+  if (wanted !== null) {
+    if (!keeps(wanted)) return () => noValues
+    return ({ tx }) => {
+      const value = tx.get(wanted)
+      return value === undefined ? noValues : [{ variable, name: wanted, value }]
+    }
+  }
+  if (meansCapture(keeps)) {
+    return ({ tx }) => {
+      const meant = [...tx].filter(([name]) => keeps(name))
+      return meant.map(([name, value]) => ({ variable, name, value }))
+    }
+  }
   const known = new WeakMap<Tx['start'], readonly string[]>()
-  return (tx) => {
+  return ({ tx }) => {
     const { start } = tx
     let names = known.get(start)
     if (names === undefined) {
       names = [...start.keys()].filter(keeps)
       known.set(start, names)
     }
-    const added = tx.added().filter(([name]) => keeps(name))
-    return [...names.map((name) => [name, tx.get(name) ?? ''] as const), ...added]
+    const values = names.map((name): Value => ({ variable, name, value: tx.get(name) ?? '' }))
+    tx.forEachAdded((name, value) => {
+      if (keeps(name)) values.push({ variable, name, value })
+    })
+    return values
   }
 }
 
@@ -144,7 +161,7 @@ export function selector(
     const prefix = /^\^(\w+)$/.exec(target.namePattern)?.[1]?.toLowerCase()
     if (prefix !== undefined) {
       // The CRS asks a hundred members of TX for such a beginning, several times per request.
-      return (name) => name?.slice(0, prefix.length).toLowerCase() === prefix
+      return (name) => name?.toLowerCase().startsWith(prefix) === true
     }
     const pattern = new RegExp(target.namePattern, 'is')
     return (name) => name !== null && pattern.test(name)

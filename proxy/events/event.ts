@@ -39,7 +39,7 @@ export interface EventSource {
 }
 
 /** Whether an event is one of those asked for; its place is not judged here. */
-export function isWanted(event: StoredEvent, query: EventQuery): boolean {
+export function isWanted(event: Omit<StoredEvent, 'json'>, query: EventQuery): boolean {
   const { rule, path, sinceMs, blocked } = query
   return (
     (rule === null || event.rules.includes(rule)) &&

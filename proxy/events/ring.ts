@@ -11,16 +11,22 @@ export interface RingLimits {
 /** What an event costs beside its JSON. */
 const overheadBytes = 256
 
+/** What an event is found by. */
+type Found = Omit<StoredEvent, 'json'>
+
+/** The text is outside V8's heap, which grows by a third more than what it holds. */
 interface Placed {
   readonly place: number
-  readonly event: StoredEvent
+  readonly event: Found
+  readonly json: Buffer
+  readonly bytes: number
 }
 
 /** The ring. Places only grow, so that a page can go on where the last one ended. */
 export class EventRing implements EventSource {
   readonly #limits: RingLimits
-  #events: Placed[] = []
-  /** How many at the front of `#events` are let go; cut seldom, since that moves all of it. */
+  #events: (Placed | null)[] = []
+  /** How many at the front of `#events` are null; cut seldom, since that moves all of it. */
   #gone = 0
   #bytes = 0
   #place = 0
@@ -42,13 +48,15 @@ export class EventRing implements EventSource {
   add(events: readonly StoredEvent[]): void {
     for (const event of events) {
       this.#place += 1
-      this.#events.push({ place: this.#place, event })
-      this.#bytes += sizeOf(event)
+      const placed = placeAt(this.#place, event)
+      this.#events.push(placed)
+      this.#bytes += placed.bytes
     }
     const { memoryCountMax, memoryBytesMax } = this.#limits
     while (this.count > memoryCountMax || (this.#bytes > memoryBytesMax && this.count > 0)) {
-      const oldest = this.#events[this.#gone]
-      if (oldest !== undefined) this.#bytes -= sizeOf(oldest.event)
+      const oldest = this.#events[this.#gone] ?? null
+      this.#bytes -= oldest?.bytes ?? 0
+      this.#events[this.#gone] = null
       this.#gone += 1
     }
     if (this.#gone > memoryCountMax) {
@@ -59,8 +67,8 @@ export class EventRing implements EventSource {
 
   find(requestId: string): string | null {
     for (let index = this.#events.length - 1; index >= this.#gone; index -= 1) {
-      const event = this.#events[index]?.event
-      if (event?.requestId === requestId) return event.json
+      const placed = this.#events[index] ?? null
+      if (placed?.event.requestId === requestId) return placed.json.toString()
     }
     return null
   }
@@ -69,19 +77,19 @@ export class EventRing implements EventSource {
     const events: string[] = []
     let last = 0
     for (let index = this.#events.length - 1; index >= this.#gone; index -= 1) {
-      const placed = this.#events[index]
-      if (placed === undefined || placed.place >= (query.before ?? Infinity)) continue
+      const placed = this.#events[index] ?? null
+      if (placed === null || placed.place >= (query.before ?? Infinity)) continue
       if (!isWanted(placed.event, query)) continue
       // One more than asked for: so there is a next page.
       if (events.length === query.limit) return { events, next: last }
-      events.push(placed.event.json)
+      events.push(placed.json.toString())
       last = placed.place
     }
     return { events, next: null }
   }
 }
 
-/** Two bytes a character: what V8 takes at most. */
-function sizeOf({ json, path }: StoredEvent): number {
-  return overheadBytes + 2 * (json.length + path.length)
+function placeAt(place: number, { json: text, ...event }: StoredEvent): Placed {
+  const json = Buffer.from(text)
+  return { place, event, json, bytes: overheadBytes + json.length + event.path.length }
 }
