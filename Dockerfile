@@ -21,6 +21,7 @@ ENV PATH=/usr/local/bin:/usr/bin:/bin \
     STATE_DIRECTORY=/var/lib/quic-proxy-waf \
     CACHE_DIRECTORY=/var/cache/quic-proxy-waf \
     NODE_COMPILE_CACHE=/var/cache/quic-proxy-waf/node \
+    MALLOC_ARENA_MAX=2 \
     SSL_CERT_FILE=/usr/share/quic-proxy-waf/ca-certificates.pem \
     SSL_CERT_DIR=/usr/share/quic-proxy-waf/ca-certificates.d
 USER 65532:65532

@@ -6,9 +6,8 @@ import type { Logger } from './log.ts'
 import type { UpstreamState } from './upstream/endpoint-state.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
+import type { WarmThreads } from './warm-threads.ts'
 import type { ToMain, ToWorker, WorkerSetup } from './worker-messages.ts'
-
-const module = new URL('./worker.ts', import.meta.url)
 
 /** The workers as the rest of the main thread sees them. */
 export interface Supervisor {
@@ -39,6 +38,8 @@ export interface SupervisorOptions {
   readonly upstreams: Pick<Upstreams, 'states' | 'failing'>
   readonly wire: Wire
   readonly log: Logger
+  /** Where workers come from. */
+  readonly threads: Pick<WarmThreads, 'take'>
   /** Takes what the workers tell of exchanges. */
   readonly events: EventSink
   /** No worker has an exchange of that generation any more. */
@@ -47,7 +48,7 @@ export interface SupervisorOptions {
 
 /** Makes the pool; the caller starts it. */
 export function superviseWorkers(options: SupervisorOptions): Supervisor {
-  const { upstreams, wire, log, events, onRetired } = options
+  const { upstreams, wire, log, events, threads, onRetired } = options
   let { setup } = options
   const users = new GenerationUsers(onRetired)
   const { promise: stuck, resolve: reportStuck } = Promise.withResolvers<'stuck'>()
@@ -56,8 +57,7 @@ export function superviseWorkers(options: SupervisorOptions): Supervisor {
   let reportWritten: (() => void) | null = null
   const pool: WorkerPool = new WorkerPool({
     workers: setup.config.waf.workers,
-    module,
-    workerData: (slot): WorkerSetup => ({ ...setup, slot, upstreams: upstreams.states() }),
+    spawn: (slot) => threads.take({ ...setup, slot, upstreams: upstreams.states() }),
     detach: (slot, generation) => wire.detachWorker(slot, generation),
     silence: () => wire.workerSilence(),
     silenceMaxMs: setup.config.waf.workerSilenceMs,

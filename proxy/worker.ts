@@ -1,6 +1,7 @@
 /** Entry of a WAF worker: joins the wire's queue and serves until it is told to stop. */
 import assert from 'node:assert'
-import { parentPort, workerData } from 'node:worker_threads'
+import { once } from 'node:events'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { accessLine } from './access-log.ts'
 import { Generations } from './edge.ts'
 import { EventRecorder } from './events/recorder.ts'
@@ -18,10 +19,10 @@ const stdout = 1
 // What a worker counted since its last report is lost with it: keep that little.
 const reportIntervalMs = 250
 
-function start(): void {
+async function start(): Promise<void> {
   const main = parentPort
   assert(main !== null, 'this module runs as a worker')
-  const setup: WorkerSetup = workerData
+  const setup: WorkerSetup = workerData ?? (await firstMessage(main))
   const { log } = operationLog(setup.config.log.level)
   const metrics = new WorkerMetrics()
   const access = setup.config.log.access
@@ -89,4 +90,10 @@ function start(): void {
   wake()
 }
 
-start()
+/** What a worker that was started ahead begins with. */
+async function firstMessage(main: MessagePort): Promise<WorkerSetup> {
+  const messages: unknown[] = await once(main, 'message')
+  return messages[0] as WorkerSetup
+}
+
+await start()

@@ -50,8 +50,6 @@ function rig(count: number): Rig {
   }
   const pool = new WorkerPool({
     workers: count,
-    module: new URL('file:///worker.ts'),
-    workerData: (slot) => ({ slot }),
     detach: (slot, generation) => void made.detached.push([slot, generation]),
     silence: () => made.silence,
     silenceMaxMs: 500,

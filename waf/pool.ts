@@ -2,8 +2,6 @@
  * The WAF worker pool: keeps W workers running, whatever becomes of them. A worker that throws,
  * exits or falls silent is ended, its exchanges are taken away from it, a fresh one takes the slot.
  */
-import { Worker } from 'node:worker_threads'
-
 import { type EndReason, PoolSlot, type PoolWorker } from './pool-slot.ts'
 
 export type { EndReason, PoolWorker } from './pool-slot.ts'
@@ -28,10 +26,11 @@ export type PoolEvent =
 /** What the pool needs to know and whom it tells. */
 export interface PoolOptions {
   readonly workers: number
-  /** The worker's module; it posts `{ type: 'ready', generation }` once it takes exchanges. */
-  readonly module: URL
-  /** Asked for at each start, so that a new worker begins with the newest rules. */
-  readonly workerData: (slot: number) => unknown
+  /**
+   * A new worker for a slot, with the newest rules; it posts `{ type: 'ready', generation }` once
+   * it takes exchanges.
+   */
+  readonly spawn: (slot: number) => PoolWorker
   /** The addon's `detachWorker`: gives the lost worker's exchanges to others. */
   readonly detach: (slot: number, generation: number) => void
   /** The addon's `workerSilence`: milliseconds per slot. */
@@ -42,7 +41,6 @@ export interface PoolOptions {
   /** Messages of workers other than `ready`. */
   readonly onMessage: (slot: number, message: unknown) => void
   /** For tests. */
-  readonly spawn?: (module: URL, workerData: unknown) => PoolWorker
   readonly now?: () => number
 }
 
@@ -60,14 +58,13 @@ export class WorkerPool {
 
   constructor(options: PoolOptions) {
     this.#options = options
-    const spawn = options.spawn ?? spawnThread
     const now = options.now ?? (() => performance.now())
     this.#slots = Array.from(
       { length: options.workers },
       (_, slot) =>
         new PoolSlot({
           now,
-          spawn: () => spawn(options.module, options.workerData(slot)),
+          spawn: () => options.spawn(slot),
           onReady: (generation) => this.#ready(slot, generation),
           onMessage: (message) => options.onMessage(slot, message),
           onEnded: (end) => {
@@ -129,8 +126,4 @@ export class WorkerPool {
       worker.end('silent')
     }
   }
-}
-
-function spawnThread(module: URL, workerData: unknown): PoolWorker {
-  return new Worker(module, { workerData })
 }

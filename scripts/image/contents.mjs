@@ -21,6 +21,8 @@ export const environment = [
   `STATE_DIRECTORY=/${state}`,
   `CACHE_DIRECTORY=/${cache}`,
   `NODE_COMPILE_CACHE=/${cache}/node`,
+  // As the launcher of the checkout sets it, and for the same reason.
+  'MALLOC_ARENA_MAX=2',
   // Not below /etc/ssl, where certificates of the proxy's own are mounted.
   `SSL_CERT_FILE=/${shared}/ca-certificates.pem`,
   `SSL_CERT_DIR=/${shared}/ca-certificates.d`,
