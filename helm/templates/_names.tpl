@@ -34,11 +34,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- define "edge.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{/* metadata: of an object; takes (dict "root" $ "suffix" "config" "annotations" {} "labels" {}),
-     or "name" for the whole name */}}
+     or "name" for the whole name, and "namespace" when it is another one */}}
 {{- define "edge.metadata" -}}
 name: {{ default (printf "%s-%s" (include "edge.fullname" .root) (default "" .suffix)) .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ default (include "edge.namespace" .root) .namespace }}
 labels:
   {{- include "edge.labels" .root | nindent 2 }}
   {{- with .labels }}

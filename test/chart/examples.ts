@@ -179,4 +179,50 @@ configFiles:
     SecAction "id:10001,phase:1,pass,nolog,setvar:tx.example=1"
 `,
   ),
+  example(
+    'monitoring',
+    `
+metrics:
+  podMonitor:
+    enabled: true
+    labels: { release: kube-prometheus-stack }
+    interval: 15s
+    relabelings: [{ sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node }]
+  prometheusRule:
+    enabled: true
+    labels: { release: kube-prometheus-stack }
+    disabled: [EdgeWafDenialsHigh]
+    additionalRuleLabels: { team: edge }
+    additionalRules:
+      - alert: ShopQuiet
+        expr: sum(rate(edge_http_requests_total{route="shop"}[5m])) < 1
+        for: 10m
+  dashboard:
+    enabled: true
+    folder: Edge
+`,
+  ),
+  example(
+    'monitoring-service',
+    `
+metrics:
+  service:
+    labels: { team: edge }
+  serviceMonitor:
+    enabled: true
+    namespace: monitoring
+    labels: { release: kube-prometheus-stack }
+    targetLabels: [team]
+    metricRelabelings: [{ sourceLabels: [__name__], regex: edge_waf_rbl_.*, action: drop }]
+`,
+  ),
+  example(
+    'monitoring-on-nodes',
+    `
+metrics:
+  hostAddress: 0.0.0.0
+  podMonitor: { enabled: true }
+`,
+    daemonset,
+  ),
 ]

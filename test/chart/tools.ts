@@ -35,6 +35,19 @@ export function tool(name: keyof typeof sources): string {
   return program
 }
 
+/** Where the sources of a Go module are; fetches them when they are not there yet. */
+export function moduleFolder(module: string): string {
+  mkdirSync(folder, { recursive: true })
+  const answer = execFileSync('go', ['mod', 'download', '-json', module], {
+    // Outside of any module, as above.
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, GOFLAGS: '' },
+  })
+  const { Dir: directory }: { readonly Dir: string } = JSON.parse(answer)
+  return directory
+}
+
 /** What `helm` printed. */
 export interface HelmResult {
   readonly code: number | null

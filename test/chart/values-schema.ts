@@ -22,6 +22,7 @@ const objects: Json = { type: 'array', items: { type: 'object' } }
 const texts: Json = { type: 'object', additionalProperties: { type: 'string' } }
 const open: Json = { type: 'object' }
 const secret = text('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')
+const prometheusTime = text('^([0-9]+(ms|s|m|h|d))*$')
 const strategy: Json = {
   type: 'object',
   additionalProperties: false,
@@ -33,6 +34,19 @@ const strategy: Json = {
       properties: { maxUnavailable: intOrPercent, maxSurge: intOrPercent },
     },
   },
+}
+
+/** What monitors of pods and of Services have in common. */
+function monitor(kind: string, targetLabels: string): Readonly<Record<string, Json>> {
+  const at = `metrics.${kind}`
+  return {
+    [`${at}.labels`]: texts,
+    [`${at}.annotations`]: texts,
+    [`${at}.interval`]: prometheusTime,
+    [`${at}.scrapeTimeout`]: prometheusTime,
+    [`${at}.${targetLabels}`]: strings,
+    [`${at}.sampleLimit`]: { type: 'integer', minimum: 0 },
+  }
 }
 
 /** What a default cannot show, by path; `*` stands for any key. */
@@ -92,6 +106,18 @@ const known: Readonly<Record<string, Json>> = {
   'service.nodePorts.http3': maybe('integer'),
   configFiles: texts,
   'metrics.port': port,
+  'metrics.service.annotations': texts,
+  'metrics.service.labels': texts,
+  ...monitor('podMonitor', 'podTargetLabels'),
+  ...monitor('serviceMonitor', 'targetLabels'),
+  'metrics.prometheusRule.labels': texts,
+  'metrics.prometheusRule.annotations': texts,
+  'metrics.prometheusRule.interval': prometheusTime,
+  'metrics.prometheusRule.disabled': strings,
+  'metrics.prometheusRule.additionalRuleLabels': texts,
+  'metrics.prometheusRule.additionalRuleAnnotations': texts,
+  'metrics.dashboard.labels': texts,
+  'metrics.dashboard.annotations': texts,
   startupProbe: open,
   readinessProbe: open,
   livenessProbe: open,
