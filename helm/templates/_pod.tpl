@@ -6,6 +6,9 @@
 metadata:
   annotations:
     checksum/restart: {{ include "edge.unchangeable" . | sha256sum }}
+    {{- if eq .Values.quic.serverId "aws" }}
+    service.beta.kubernetes.io/aws-load-balancer-quic-enabled-containers: proxy
+    {{- end }}
     {{- with $proxy.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -51,6 +54,12 @@ spec:
       env:
         - name: EDGE_ADMIN
           value: unix:/run/quic-proxy-waf/admin.sock
+        {{- if hasPrefix "annotation:" .Values.quic.serverId }}
+        - name: POD_QUIC_SERVER_ID
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.annotations['{{ trimPrefix "annotation:" .Values.quic.serverId }}']
+        {{- end }}
         {{- with $proxy.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -126,6 +135,19 @@ spec:
     {{- with $proxy.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- /* Pods of a Deployment avoid each other's nodes, unless something else is wanted. */}}
+  {{- $isFree := not (or .Values.affinity .Values.topologySpreadConstraints) }}
+  {{- if and (eq $proxy.kind "deployment") $isFree }}
+  affinity:
+    podAntiAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+        - weight: 100
+          podAffinityTerm:
+            topologyKey: kubernetes.io/hostname
+            labelSelector:
+              matchLabels:
+                {{- include "edge.selector" . | nindent 16 }}
+  {{- end }}
   {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "runtimeClassName" "dnsConfig" "hostAliases" }}
   {{- with index $.Values $key }}
   {{ $key }}:

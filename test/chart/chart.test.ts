@@ -96,7 +96,12 @@ describe('every example', () => {
     const map = objectsOf(rendered(example)).find(({ kind }) => kind === 'ConfigMap')
     const text = map?.data['edge.yaml'] ?? ''
     const file = { path: '/etc/quic-proxy-waf/edge.yaml', name: 'edge.yaml', text }
-    const env = { EDGE_ADMIN: 'unix:/run/quic-proxy-waf/admin.sock' }
+    const id = 'LPBgd3GOCMo='
+    const env = {
+      EDGE_ADMIN: 'unix:/run/quic-proxy-waf/admin.sock',
+      AWS_LBC_QUIC_SERVER_ID: id,
+      POD_QUIC_SERVER_ID: id,
+    }
     const sources = { file, env, flags: [], folder: '/', processors: 2, installedRules: '/rules' }
     const parsed = parseConfig(sources)
     expect(parsed instanceof ConfigError ? parsed.message : '').toBe('')
@@ -224,6 +229,19 @@ describe('what is refused, and how', () => {
     ['proxy.exposure=service', 'proxy.ports.useHostPorts: true contradicts', daemonset],
     ['proxy.ports.http=443', 'http and https are both 443', []],
     ['config.listen.http=0.0.0.0:81', 'mend: use proxy.ports.http', []],
+    ['quic.serverId=0x1122334455667788', 'quic.serverId', []],
+    ['metrics.podMonitor.enabled=true', 'metrics.hostAddress: 127.0.0.1 answers', daemonset],
+    [
+      'metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true',
+      'mend: leave one of them off',
+      [],
+    ],
+    [
+      'metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabled={EdgeDown}',
+      'there is no alert EdgeDown',
+      [],
+    ],
+    ['metrics.podMonitor.interval=often', 'metrics.podMonitor.interval', []],
     ['config.admin=127.0.0.1:1', 'config.admin: the chart sets it', []],
     ['config.drain.delay=1s', 'mend: use drain.delaySeconds', []],
   ]

@@ -39,7 +39,11 @@ function of(family: string, more = ''): string {
 
 function rate(by: string, family: string, more = ''): string {
   const grouped = by === '' ? 'sum' : `sum by (${by})`
-  return `${grouped} (rate(${of(family, more)}[$__rate_interval]))`
+  return `${grouped} (rate(${of(family, more)}[${interval}]))`
+}
+
+function increase(by: string, family: string, over: string): string {
+  return `sum by (${by}) (increase(${of(family)}[${over}]))`
 }
 
 function quantile(share: number, family: string, by = ''): string {
@@ -50,6 +54,8 @@ function quantile(share: number, family: string, by = ''): string {
 const percentiles = (family: string): readonly Query[] =>
   [0.5, 0.9, 0.99].map((share) => ({ expr: quantile(share, family), legend: `p${share * 100}` }))
 
+const range = '$__range'
+const interval = '$__rate_interval'
 const requests = 'edge_http_requests_total'
 const verdicts = 'edge_waf_requests_total'
 
@@ -114,7 +120,7 @@ export const rows: readonly Row[] = [
         width: 8,
         queries: [
           {
-            expr: `topk(10, sum by (rule_id) (increase(${of('edge_waf_rule_matches_total')}[$__range])))`,
+            expr: `topk(10, ${increase('rule_id', 'edge_waf_rule_matches_total', range)})`,
             legend: '{{rule_id}}',
           },
         ],
@@ -127,7 +133,7 @@ export const rows: readonly Row[] = [
       ]),
       series('Workers replaced', 'short', [
         {
-          expr: `sum by (pod) (increase(${of('edge_waf_worker_restarts_total')}[$__rate_interval]))`,
+          expr: increase('pod', 'edge_waf_worker_restarts_total', interval),
           legend: '{{pod}}',
         },
       ]),

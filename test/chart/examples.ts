@@ -225,4 +225,29 @@ metrics:
 `,
     daemonset,
   ),
+  example(
+    'aws-nlb',
+    `
+quic:
+  serverId: aws
+service:
+  loadBalancerClass: service.k8s.aws/nlb
+  annotations:
+    service.beta.kubernetes.io/aws-load-balancer-nlb-target-type: ip
+    service.beta.kubernetes.io/aws-load-balancer-scheme: internet-facing
+    service.beta.kubernetes.io/aws-load-balancer-enable-tcp-udp-listener: "true"
+    service.beta.kubernetes.io/aws-load-balancer-quic-enabled-ports: "443"
+    service.beta.kubernetes.io/aws-load-balancer-disable-nlb-sg: "true"
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-protocol: http
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-port: "8080"
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-path: /_gwhealthz
+`,
+  ),
+  example(
+    'server-id-of-the-pod',
+    `
+quic:
+  serverId: annotation:example.org/quic-server-id
+`,
+  ),
 ]

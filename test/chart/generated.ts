@@ -1,7 +1,7 @@
 /** Every file that is made from the chart or for it, and what it should hold. */
 import { dashboard } from './dashboard.ts'
 import { type Example, examples } from './examples.ts'
-import { render } from './tools.ts'
+import { type Helm, render } from './tools.ts'
 import { valuesSchema } from './values-schema.ts'
 
 /** Examples that come as plain manifests, too. */
@@ -16,8 +16,8 @@ export function renderFile(name: string): string {
 }
 
 /** The objects of an example; throws what helm says against it. */
-export function rendered({ flags, values }: Example): string {
-  const { code, out, err } = render(flags, values)
+export function rendered({ flags, values }: Example, version: Helm = 'helm'): string {
+  const { code, out, err } = render(flags, values, version)
   if (code !== 0) throw new Error(err)
   return out
 }

@@ -89,6 +89,7 @@ const known: Readonly<Record<string, Json>> = {
     properties: { ...(strategy['properties'] as Json), type: words('RollingUpdate', 'OnDelete') },
   },
   'daemonset.dnsPolicy': words('ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'),
+  'quic.serverId': text('^(aws|annotation:[A-Za-z0-9./_-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)?$'),
   'drain.delaySeconds': { type: 'integer', minimum: 0, maximum: 3_600 },
   'drain.timeoutSeconds': { type: 'integer', minimum: 0, maximum: 86_400 },
   terminationGracePeriodSeconds: { type: 'integer', minimum: 1 },
