@@ -66,10 +66,19 @@ annotations:
 {{- define "edge.image" -}}
 {{- $image := .Values.proxy.image -}}
 {{- $name := $image.repository -}}
-{{- with .Values.global.registry -}}{{- $name = printf "%s/%s" (trimSuffix "/" .) $image.repository -}}{{- end -}}
+{{- with default .Values.global.registry $image.registry -}}{{- $name = printf "%s/%s" (trimSuffix "/" .) $image.repository -}}{{- end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $name (coalesce $image.tag .Values.global.tag .Chart.AppVersion | toString) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "edge.pullPolicy" -}}
+{{- default .Values.global.imagePullPolicy .Values.proxy.image.pullPolicy -}}
+{{- end -}}
+
+{{/* The fewest pods that a Deployment has. */}}
+{{- define "edge.replicasMin" -}}
+{{- ternary .Values.autoscaling.minReplicas .Values.proxy.replicaCount .Values.autoscaling.enabled -}}
 {{- end -}}

@@ -21,6 +21,12 @@ spec:
   serviceAccountName: {{ include "edge.serviceAccount" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false
+  {{- if kindIs "bool" .Values.hostUsers }}
+  {{- if and $isHost (not .Values.hostUsers) }}
+  {{- fail "\nhostUsers: false and the network of the node exclude each other in Kubernetes\n  mend: set hostUsers to null, or use another exposure" }}
+  {{- end }}
+  hostUsers: {{ .Values.hostUsers }}
+  {{- end }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   {{- if $isHost }}
   hostNetwork: true
@@ -43,7 +49,7 @@ spec:
   containers:
     - name: proxy
       image: {{ include "edge.image" . }}
-      imagePullPolicy: {{ .Values.global.imagePullPolicy }}
+      imagePullPolicy: {{ include "edge.pullPolicy" . }}
       args:
         - run
         - --config
@@ -75,18 +81,27 @@ spec:
           protocol: TCP
           {{- if $isPort }}
           hostPort: {{ $proxy.ports.http }}
+          {{- with $proxy.ports.hostIP }}
+          hostIP: {{ . | quote }}
+          {{- end }}
           {{- end }}
         - name: https
           containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "https") }}
           protocol: TCP
           {{- if $isPort }}
           hostPort: {{ $proxy.ports.https }}
+          {{- with $proxy.ports.hostIP }}
+          hostIP: {{ . | quote }}
+          {{- end }}
           {{- end }}
         - name: http3
           containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "https") }}
           protocol: UDP
           {{- if $isPort }}
           hostPort: {{ $proxy.ports.https }}
+          {{- with $proxy.ports.hostIP }}
+          hostIP: {{ . | quote }}
+          {{- end }}
           {{- end }}
         - name: status
           containerPort: {{ .Values.metrics.port }}
@@ -97,6 +112,10 @@ spec:
         {{- if $root }}{{ $_ := set $bare.capabilities "add" (list "NET_BIND_SERVICE") }}{{ end }}
         {{- toYaml (mergeOverwrite $bare .Values.securityContext) | nindent 8 }}
       {{- include "edge.probes" . | nindent 6 }}
+      {{- with $proxy.lifecycle }}
+      lifecycle:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       resources:
         {{- toYaml $proxy.resources | nindent 8 }}
       volumeMounts:

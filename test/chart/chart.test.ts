@@ -229,6 +229,9 @@ describe('what is refused, and how', () => {
     ['proxy.exposure=service', 'proxy.ports.useHostPorts: true contradicts', daemonset],
     ['proxy.ports.http=443', 'http and https are both 443', []],
     ['config.listen.http=0.0.0.0:81', 'mend: use proxy.ports.http', []],
+    ['hostUsers=false', 'mend: set hostUsers to null', daemonset],
+    ['autoscaling.enabled=true', 'mend: set proxy.kind to deployment', daemonset],
+    ['autoscaling.enabled=true,autoscaling.minReplicas=20', 'is more than maxReplicas 10', []],
     ['quic.serverId=0x1122334455667788', 'quic.serverId', []],
     ['metrics.podMonitor.enabled=true', 'metrics.hostAddress: 127.0.0.1 answers', daemonset],
     [

@@ -250,4 +250,32 @@ quic:
   serverId: annotation:example.org/quic-server-id
 `,
   ),
+  example(
+    'autoscaling',
+    `
+namespaceOverride: edge
+hostUsers: false
+proxy:
+  image:
+    registry: registry.example.org
+    pullPolicy: Always
+  annotations: { example.org/owner: edge }
+  lifecycle:
+    preStop: { sleep: { seconds: 5 } }
+autoscaling:
+  enabled: true
+  minReplicas: 2
+  targetMemoryUtilizationPercentage: 80
+`,
+  ),
+  example(
+    'one-address',
+    `
+proxy:
+  kind: daemonset
+  ports:
+    useHostPorts: true
+    hostIP: 192.0.2.1
+`,
+  ),
 ]

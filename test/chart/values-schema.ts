@@ -14,6 +14,7 @@ type Json = Readonly<Record<string, unknown>>
 
 const port = { type: 'integer', minimum: 1, maximum: 65_535 }
 const intOrPercent = { type: ['integer', 'string'], pattern: '^[0-9]+%$', minimum: 0 }
+const percent = { type: ['integer', 'null'], minimum: 1, maximum: 1_000 }
 const maybe = (type: string): Json => ({ type: [type, 'null'] })
 const words = (...values: readonly string[]): Json => ({ enum: values })
 const text = (pattern: string): Json => ({ type: 'string', pattern })
@@ -62,6 +63,10 @@ const known: Readonly<Record<string, Json>> = {
   'proxy.exposure': words('', 'hostPort', 'hostNetwork', 'service'),
   'proxy.image.tag': { type: ['string', 'number'] },
   'proxy.image.digest': text('^(sha256:[0-9a-f]{64})?$'),
+  'proxy.image.pullPolicy': words('', 'Always', 'IfNotPresent', 'Never'),
+  'proxy.ports.hostIP': text('^[0-9a-fA-F.:]*$'),
+  'proxy.annotations': texts,
+  'proxy.lifecycle': open,
   'proxy.backend.host': { type: 'string', minLength: 1, pattern: '^[A-Za-z0-9_.:\\[\\]-]+$' },
   'proxy.backend.port': port,
   'proxy.ports.http': port,
@@ -125,11 +130,17 @@ const known: Readonly<Record<string, Json>> = {
   'serviceAccount.annotations': texts,
   podSecurityContext: open,
   securityContext: open,
+  'autoscaling.minReplicas': { type: 'integer', minimum: 1 },
+  'autoscaling.maxReplicas': { type: 'integer', minimum: 1 },
+  'autoscaling.targetCPUUtilizationPercentage': percent,
+  'autoscaling.targetMemoryUtilizationPercentage': percent,
+  'autoscaling.behavior': open,
   'podDisruptionBudget.proxy.minAvailable': intOrPercent,
   'podDisruptionBudget.waf.minAvailable': intOrPercent,
   'podDisruptionBudget.unhealthyPodEvictionPolicy': words('', 'IfHealthyBudget', 'AlwaysAllow'),
   nodeSelector: texts,
   affinity: open,
+  hostUsers: maybe('boolean'),
   dnsConfig: open,
 }
 
