@@ -10,14 +10,18 @@ RUN curl --proto '=https' --tlsv1.2 -sSf -o /tmp/rustup-init \
 ENV PATH=/root/.cargo/bin:$PATH
 WORKDIR /src
 COPY . .
-RUN npm run --silent image -- --root /image
+# The release of the CRS that is baked in; a folder of the context with it, where it cannot be fetched.
+ARG RULES_VERSION=4.28.0
+ARG RULES=""
+RUN npm run --silent image -- --root /image --rules-version "$RULES_VERSION" ${RULES:+--rules "$RULES"}
 
 FROM scratch
+ARG RULES_VERSION=4.28.0
 LABEL org.opencontainers.image.title="quic-proxy-waf" \
       org.opencontainers.image.description="An edge proxy for HTTP/1.1, HTTP/2 and HTTP/3 with a WAF" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      quic-proxy-waf.rules="4.28.0"
+      quic-proxy-waf.rules="$RULES_VERSION"
 COPY --from=build /image/ /
 ENV PATH=/usr/local/bin:/usr/bin:/bin \
     HOME=/var/lib/quic-proxy-waf \

@@ -22,7 +22,9 @@ import { setup } from './setup.mjs'
 
 const architectures = { x64: 'amd64', arm64: 'arm64' }
 const nameDefault = 'lab.local/quic-proxy-waf:dev'
-const usage = 'usage: npm run image -- (--out FILE | --root DIR) [--name NAME:TAG] [--rules DIR]'
+const usage =
+  'usage: npm run image -- (--out FILE | --root DIR) [--name NAME:TAG] [--rules DIR]' +
+  ' [--rules-version X.Y.Z]'
 
 /** Rules as `edge rules install` puts them: the pinned release, or a copy (`--rules`). */
 async function installRules(from, to) {
@@ -67,6 +69,7 @@ await main(async () => {
       root: { type: 'string' },
       name: { type: 'string', default: nameDefault },
       rules: { type: 'string' },
+      'rules-version': { type: 'string' },
     },
   })
   if ((values.out === undefined) === (values.root === undefined)) throw new Missing(usage)
@@ -75,6 +78,11 @@ await main(async () => {
   try {
     const from = values.rules === undefined ? undefined : resolve(values.rules)
     const rulesVersion = await installRules(from, scratch)
+    // Without a network, another release may be all that this machine has.
+    const wanted = values['rules-version'] ?? rulesVersion
+    if (wanted !== rulesVersion) {
+      throw new Missing(`image: the rules are CRS ${rulesVersion}, not ${wanted}: name --rules DIR`)
+    }
     const { layers, sbom } = contents({ rulesFolder: scratch, rulesVersion })
     if (values.root !== undefined) writeRoot(resolve(values.root), layers)
     else {

@@ -66,8 +66,19 @@ test(
   },
 )
 
+test('rules of another version than the one that is wanted make no image', () => {
+  const script = join(root, 'scripts/image.mjs')
+  const own = ['--rules', smallRules(), '--rules-version', '9.9.9']
+  const args = [script, '--root', join(folder, 'other'), ...own]
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  expect(stderr).toContain('image: the rules are CRS 4.28.0, not 9.9.9: name --rules DIR')
+  expect(status).toBe(1)
+}, 300_000)
+
 test('the Dockerfile says of the image what the script says', () => {
-  const text = readFileSync(join(root, 'Dockerfile'), 'utf8').replaceAll(/\\\n\s*/g, '')
+  const file = readFileSync(join(root, 'Dockerfile'), 'utf8').replaceAll(/\\\n\s*/g, '')
+  const pinned = [...file.matchAll(/^ARG RULES_VERSION=(.*)$/gm)].map(([, version]) => version)
+  const text = file.replaceAll('$RULES_VERSION', pinned[0] ?? '')
   const lines = text.slice(text.indexOf('FROM scratch')).split('\n')
   const after = (word: string): string[] =>
     lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1))
