@@ -1,20 +1,27 @@
 # The image from sources: the same files in the same places as `npm run image -- --out FILE` makes
-# without a builder (scripts/image/contents.mjs).
-FROM debian:bookworm-slim AS build
+# without a builder (scripts/image/contents.mjs); test/chart/image.test.ts holds the rest to it.
+FROM node:22-bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-      ca-certificates cmake curl g++ git libclang-dev make nodejs npm && \
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | \
-      sh -s -- -y --profile minimal --default-toolchain stable
-# Debian's Node is older than what the scripts want; the pinned one comes as a package.
-RUN npm install --global node@22
+      ca-certificates cmake curl g++ git libatomic1 libclang-dev make
+RUN curl --proto '=https' --tlsv1.2 -sSf -o /tmp/rustup-init \
+      "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init" && \
+    chmod +x /tmp/rustup-init && \
+    /tmp/rustup-init -y --no-modify-path --profile minimal --default-toolchain stable
+ENV PATH=/root/.cargo/bin:$PATH
 WORKDIR /src
 COPY . .
-RUN npm run --silent image -- --root /image
+# The release of the CRS that is baked in; a folder of the context with it, where it cannot be fetched.
+ARG RULES_VERSION=4.28.0
+ARG RULES=""
+RUN npm run --silent image -- --root /image --rules-version "$RULES_VERSION" ${RULES:+--rules "$RULES"}
 
 FROM scratch
+ARG RULES_VERSION=4.28.0
 LABEL org.opencontainers.image.title="quic-proxy-waf" \
       org.opencontainers.image.description="An edge proxy for HTTP/1.1, HTTP/2 and HTTP/3 with a WAF" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      quic-proxy-waf.rules="$RULES_VERSION"
 COPY --from=build /image/ /
 ENV PATH=/usr/local/bin:/usr/bin:/bin \
     HOME=/var/lib/quic-proxy-waf \
@@ -25,6 +32,7 @@ ENV PATH=/usr/local/bin:/usr/bin:/bin \
     SSL_CERT_FILE=/usr/share/quic-proxy-waf/ca-certificates.pem \
     SSL_CERT_DIR=/usr/share/quic-proxy-waf/ca-certificates.d
 USER 65532:65532
+WORKDIR /
 EXPOSE 80/tcp 443/tcp 443/udp
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/edge"]

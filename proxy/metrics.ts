@@ -171,16 +171,16 @@ export class WorkerMetrics {
     }
   }
 
-  /** Takes over what the recorder of events counts. */
+  /** Takes over what the recorder of events counts; zeros, too, or alerts would miss the first. */
   eventsLost(lost: Readonly<Record<string, number>>): void {
     for (const [reason, total] of Object.entries(lost)) {
-      if (total > 0) this.#of('edge_events_lost_total', [reason])[0] = total
+      this.#of('edge_events_lost_total', [reason])[0] = total
     }
   }
 
   /** Takes over the access log's own count. */
   accessLogDropped(total: number): void {
-    if (total > 0) this.#of('edge_access_log_dropped_total', [])[0] = total
+    this.#of('edge_access_log_dropped_total', [])[0] = total
   }
 
   #bundleOf(entry: AccessEntry): Bundle {

@@ -8,6 +8,7 @@ const settings: readonly (readonly [path: string, value: (config: EdgeConfig) =>
   ['listen.https', ({ listen }) => listen.https],
   ['listen.advertiseHttpsPort', ({ listen }) => listen.advertiseHttpsPort],
   ['listen.shared', ({ listen }) => listen.shared],
+  ['quic.serverId', ({ quic }) => String(quic.serverId)],
   ['wireThreads', ({ wireThreads }) => wireThreads],
   ['waf.workers', ({ waf }) => waf.workers],
   ['waf.workerSilence', ({ waf }) => waf.workerSilenceMs],

@@ -82,6 +82,8 @@ export interface WireConfig {
   readonly templates: readonly HeaderTemplate[]
   /** QUIC clients may send requests before the handshake is done (RFC 8470). */
   readonly earlyData: boolean
+  /** The 8 bytes by which a balancer finds this program in connection ids. */
+  readonly quicServerId: readonly number[] | null
 }
 
 export interface CertificateSet {

@@ -19,6 +19,7 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     errors: errorAnswers(),
     templates: headerTemplates,
     earlyData: config.tls.earlyData,
+    quicServerId: config.quic.serverId,
   }
 }
 

@@ -1,6 +1,6 @@
 /** The only file of `proxy/` that reaches the addon: the wire and a worker's end of it. */
 import assert from 'node:assert'
-import type { Wire, WorkerPort } from '../native/addon/index.d.ts'
+import type { H3Question, Wire, WorkerPort } from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import { type ErrorCode, errorCodes } from './errors.ts'
 import { KnownHeaders } from './request.ts'
@@ -26,6 +26,11 @@ export function createPort(slot: number, wake: () => void): WorkerPort {
 /** Tells the service manager at `socket`; throws when it cannot be told. */
 export function notify(socket: string, message: string): void {
   loadAddon().notify(socket, message)
+}
+
+/** The status of one GET over HTTP/3; blocks the thread until it is there or the time is over. */
+export function askHttp3(question: H3Question): number {
+  return loadAddon().askH3(question)
 }
 
 /** The names by which head records refer to headers. */

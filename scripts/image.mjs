@@ -13,7 +13,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { imageArchive } from './image/archive.mjs'
-import { contents, environment, packageVersion, user } from './image/contents.mjs'
+import { labelsOf, startConfig } from './image/config.mjs'
+import { contents } from './image/contents.mjs'
 import { contentOf } from './image/tar.mjs'
 import { main, Missing, pinnedNode, root } from './paths.mjs'
 import { collect } from './run-command.mjs'
@@ -21,7 +22,9 @@ import { setup } from './setup.mjs'
 
 const architectures = { x64: 'amd64', arm64: 'arm64' }
 const nameDefault = 'lab.local/quic-proxy-waf:dev'
-const usage = 'usage: npm run image -- (--out FILE | --root DIR) [--name NAME:TAG] [--rules DIR]'
+const usage =
+  'usage: npm run image -- (--out FILE | --root DIR) [--name NAME:TAG] [--rules DIR]' +
+  ' [--rules-version X.Y.Z]'
 
 /** Rules as `edge rules install` puts them: the pinned release, or a copy (`--rules`). */
 async function installRules(from, to) {
@@ -36,30 +39,11 @@ async function installRules(from, to) {
   return version
 }
 
-function labels(rulesVersion) {
-  const title = 'org.opencontainers.image'
-  return {
-    [`${title}.title`]: 'quic-proxy-waf',
-    [`${title}.description`]: 'An edge proxy for HTTP/1.1, HTTP/2 and HTTP/3 with a WAF',
-    [`${title}.version`]: packageVersion(),
-    [`${title}.licenses`]: 'Apache-2.0',
-    'quic-proxy-waf.rules': rulesVersion,
-  }
-}
-
 function writeArchive(file, { name, layers, rulesVersion }) {
-  const config = {
-    User: `${user}:${user}`,
-    Env: environment,
-    Entrypoint: ['/usr/local/bin/edge'],
-    Cmd: ['run'],
-    WorkingDir: '/',
-    ExposedPorts: { '80/tcp': {}, '443/tcp': {}, '443/udp': {} },
-    StopSignal: 'SIGTERM',
-  }
   const architecture = architectures[process.arch] ?? process.arch
   mkdirSync(dirname(file), { recursive: true })
-  const archive = imageArchive({ name, architecture, layers, config, labels: labels(rulesVersion) })
+  const labels = labelsOf(rulesVersion)
+  const archive = imageArchive({ name, architecture, layers, config: startConfig, labels })
   writeFileSync(file, archive)
   console.log(`${name}: ${Math.ceil(archive.length / 1e6)} MB in ${file}`)
 }
@@ -85,6 +69,7 @@ await main(async () => {
       root: { type: 'string' },
       name: { type: 'string', default: nameDefault },
       rules: { type: 'string' },
+      'rules-version': { type: 'string' },
     },
   })
   if ((values.out === undefined) === (values.root === undefined)) throw new Missing(usage)
@@ -93,6 +78,11 @@ await main(async () => {
   try {
     const from = values.rules === undefined ? undefined : resolve(values.rules)
     const rulesVersion = await installRules(from, scratch)
+    // Without a network, another release may be all that this machine has.
+    const wanted = values['rules-version'] ?? rulesVersion
+    if (wanted !== rulesVersion) {
+      throw new Missing(`image: the rules are CRS ${rulesVersion}, not ${wanted}: name --rules DIR`)
+    }
     const { layers, sbom } = contents({ rulesFolder: scratch, rulesVersion })
     if (values.root !== undefined) writeRoot(resolve(values.root), layers)
     else {

@@ -14,6 +14,7 @@
 {{- end -}}
 {{- $tls := dict "certificates" $certificates -}}
 {{- if not $proxy.tls.extraSecretNames -}}{{- $_ := set $tls "whenMissing" "self-signed" -}}{{- end -}}
+{{- $serverId := include "edge.serverId" . -}}
 {{- $isOn := and .Values.waf.enabled $proxy.waf.enabled -}}
 {{- $waf := dict "mode" (ternary $proxy.waf.mode "off" $isOn) "budget" (printf "%dms" (int $proxy.waf.timeout)) -}}
 {{- if ge (int $proxy.waf.timeout) 3000 -}}
@@ -30,13 +31,26 @@
   "timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) -}}
 {{- $status := printf "%s:%d" (ternary .Values.metrics.hostAddress "0.0.0.0" $isHost) (int .Values.metrics.port) -}}
 {{- $written := dict "listen" $listen "tls" $tls "upstreams" (list $upstream) "waf" $waf "drain" $drain "status" $status -}}
+{{- with $serverId -}}{{- $_ := set $written "quic" (dict "serverId" .) -}}{{- end -}}
 {{- mergeOverwrite $written (deepCopy .Values.config) | toYaml -}}
+{{- end -}}
+
+{{/* Where each pod finds its own server id: the ConfigMap is the same for all. */}}
+{{- define "edge.serverId" -}}
+{{- $id := .Values.quic.serverId -}}
+{{- if eq $id "aws" -}}
+env:AWS_LBC_QUIC_SERVER_ID
+{{- else if hasPrefix "annotation:" $id -}}
+env:POD_QUIC_SERVER_ID
+{{- else -}}
+{{- $id -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What a running program cannot take over (proxy/unchangeable.ts): a change of it restarts pods. */}}
 {{- define "edge.unchangeable" -}}
 {{- $config := include "edge.config" . | fromYaml -}}
-{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
+{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "quic.serverId" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
 {{- $value := $config -}}
 {{- range splitList "." . -}}
 {{- $value = ternary (index (default (dict) $value) .) nil (and (kindIs "map" $value) (hasKey (default (dict) $value) .)) -}}

@@ -34,11 +34,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- define "edge.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{/* metadata: of an object; takes (dict "root" $ "suffix" "config" "annotations" {} "labels" {}),
-     or "name" for the whole name */}}
+     or "name" for the whole name, and "namespace" when it is another one */}}
 {{- define "edge.metadata" -}}
 name: {{ default (printf "%s-%s" (include "edge.fullname" .root) (default "" .suffix)) .name }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ default (include "edge.namespace" .root) .namespace }}
 labels:
   {{- include "edge.labels" .root | nindent 2 }}
   {{- with .labels }}
@@ -62,10 +66,19 @@ annotations:
 {{- define "edge.image" -}}
 {{- $image := .Values.proxy.image -}}
 {{- $name := $image.repository -}}
-{{- with .Values.global.registry -}}{{- $name = printf "%s/%s" (trimSuffix "/" .) $image.repository -}}{{- end -}}
+{{- with default .Values.global.registry $image.registry -}}{{- $name = printf "%s/%s" (trimSuffix "/" .) $image.repository -}}{{- end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $name (coalesce $image.tag .Values.global.tag .Chart.AppVersion | toString) -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "edge.pullPolicy" -}}
+{{- default .Values.global.imagePullPolicy .Values.proxy.image.pullPolicy -}}
+{{- end -}}
+
+{{/* The fewest pods that a Deployment has. */}}
+{{- define "edge.replicasMin" -}}
+{{- ternary .Values.autoscaling.minReplicas .Values.proxy.replicaCount .Values.autoscaling.enabled -}}
 {{- end -}}

@@ -6,6 +6,9 @@
 metadata:
   annotations:
     checksum/restart: {{ include "edge.unchangeable" . | sha256sum }}
+    {{- if eq .Values.quic.serverId "aws" }}
+    service.beta.kubernetes.io/aws-load-balancer-quic-enabled-containers: proxy
+    {{- end }}
     {{- with $proxy.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -18,6 +21,12 @@ spec:
   serviceAccountName: {{ include "edge.serviceAccount" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false
+  {{- if kindIs "bool" .Values.hostUsers }}
+  {{- if and $isHost (not .Values.hostUsers) }}
+  {{- fail "\nhostUsers: false and the network of the node exclude each other in Kubernetes\n  mend: set hostUsers to null, or use another exposure" }}
+  {{- end }}
+  hostUsers: {{ .Values.hostUsers }}
+  {{- end }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
   {{- if $isHost }}
   hostNetwork: true
@@ -40,7 +49,7 @@ spec:
   containers:
     - name: proxy
       image: {{ include "edge.image" . }}
-      imagePullPolicy: {{ .Values.global.imagePullPolicy }}
+      imagePullPolicy: {{ include "edge.pullPolicy" . }}
       args:
         - run
         - --config
@@ -51,6 +60,12 @@ spec:
       env:
         - name: EDGE_ADMIN
           value: unix:/run/quic-proxy-waf/admin.sock
+        {{- if hasPrefix "annotation:" .Values.quic.serverId }}
+        - name: POD_QUIC_SERVER_ID
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.annotations['{{ trimPrefix "annotation:" .Values.quic.serverId }}']
+        {{- end }}
         {{- with $proxy.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -66,18 +81,27 @@ spec:
           protocol: TCP
           {{- if $isPort }}
           hostPort: {{ $proxy.ports.http }}
+          {{- with $proxy.ports.hostIP }}
+          hostIP: {{ . | quote }}
+          {{- end }}
           {{- end }}
         - name: https
           containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "https") }}
           protocol: TCP
           {{- if $isPort }}
           hostPort: {{ $proxy.ports.https }}
+          {{- with $proxy.ports.hostIP }}
+          hostIP: {{ . | quote }}
+          {{- end }}
           {{- end }}
         - name: http3
           containerPort: {{ include "edge.listenPort" (dict "root" $ "port" "https") }}
           protocol: UDP
           {{- if $isPort }}
           hostPort: {{ $proxy.ports.https }}
+          {{- with $proxy.ports.hostIP }}
+          hostIP: {{ . | quote }}
+          {{- end }}
           {{- end }}
         - name: status
           containerPort: {{ .Values.metrics.port }}
@@ -88,6 +112,10 @@ spec:
         {{- if $root }}{{ $_ := set $bare.capabilities "add" (list "NET_BIND_SERVICE") }}{{ end }}
         {{- toYaml (mergeOverwrite $bare .Values.securityContext) | nindent 8 }}
       {{- include "edge.probes" . | nindent 6 }}
+      {{- with $proxy.lifecycle }}
+      lifecycle:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       resources:
         {{- toYaml $proxy.resources | nindent 8 }}
       volumeMounts:
@@ -126,6 +154,19 @@ spec:
     {{- with $proxy.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- /* Pods of a Deployment avoid each other's nodes, unless something else is wanted. */}}
+  {{- $isFree := not (or .Values.affinity .Values.topologySpreadConstraints) }}
+  {{- if and (eq $proxy.kind "deployment") $isFree }}
+  affinity:
+    podAntiAffinity:
+      preferredDuringSchedulingIgnoredDuringExecution:
+        - weight: 100
+          podAffinityTerm:
+            topologyKey: kubernetes.io/hostname
+            labelSelector:
+              matchLabels:
+                {{- include "edge.selector" . | nindent 16 }}
+  {{- end }}
   {{- range $key := list "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" "priorityClassName" "runtimeClassName" "dnsConfig" "hostAliases" }}
   {{- with index $.Values $key }}
   {{ $key }}:

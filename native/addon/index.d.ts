@@ -196,6 +196,17 @@ export function errorNames(): string[]
 export function knownHeaders(): string[]
 /** Sends a datagram to the service manager; `socket` is the value of NOTIFY_SOCKET. Throws when it cannot be sent. */
 export function notify(socket: string, message: string): void
+/** A GET over HTTP/3: `address` with an IP address, `serverName` for SNI ('' for none). */
+export interface H3Question {
+  readonly address: string
+  readonly serverName: string
+  readonly authority: string
+  readonly path: string
+  readonly timeoutMs: number
+}
+/** The status of the answer, whoever the certificate is for. Blocks the thread until then. */
+export function askH3(question: H3Question): number
+
 /** Test hook: makes the calling thread panic inside native code; proves that a panic is caught. */
 export function panicForTest(): void
 

@@ -1,4 +1,6 @@
 /** `edge health` against servers on Unix sockets, as an `exec` probe asks them. */
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,4 +77,15 @@ test('nobody there is exit code 1', async () => {
 test('without an address it is a usage error', async () => {
   await expect(asked([])).rejects.toThrow(UsageError)
   await expect(asked(['--admin', 'nonsense'])).rejects.toThrow('unix:PATH')
+})
+
+test('--h3 asks a URL over HTTP/3, and says when there is none', async () => {
+  await expect(asked(['--h3', 'http://127.0.0.1/'])).rejects.toThrow('write https://HOST:PORT/PATH')
+  const socket = createSocket('udp4').bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  const { port } = socket.address()
+  socket.close()
+  const { code, said } = await asked(['--h3', `https://127.0.0.1:${port}/`])
+  expect(said).toContain(`no HTTP/3 at https://127.0.0.1:${port}/: `)
+  expect(code).toBe(1)
 })

@@ -26,6 +26,7 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   that of waf.events.file or waf.auditLogFile
   edge health [--admin ADDR:PORT|unix:PATH] [--live]
                   whether the running program is ready (--live: answers); exit code 0 or 1
+                [--h3 URL]  whether an answer comes over HTTP/3 from there; prints its status
   edge replay FILE [--json] [--top N] [RULES]
                   what the rules would block of an access log, a HAR or an audit log
   edge help       this text

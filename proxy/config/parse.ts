@@ -9,6 +9,7 @@ import { type ConfigFile, readFileLayer } from './file.ts'
 import { issueFaults } from './issues.ts'
 import { applySettings, Origins, type Setting } from './layer.ts'
 import { type EdgeConfig, resolve, schema } from './schema.ts'
+import { readServerId } from './server-id.ts'
 
 // A configuration is judged once: code made for its schema costs more than it saves.
 z.config({ jitless: true })
@@ -49,9 +50,13 @@ export function parseConfig(sources: Sources): ParsedConfig | ConfigError {
     path: [],
     folderOf: (where) => (/^(?:--|env )/.test(where) ? sources.folder : fileFolder),
   })
-  const written = withRules(merged, sources, origins)
+  const { written, faults: unread } = readServerId(
+    withRules(merged, sources, origins),
+    sources.env,
+    origins,
+  )
   const notices = [...environment.notices]
-  const faults: Fault[] = [...(file?.faults ?? []), ...environment.faults]
+  const faults: Fault[] = [...(file?.faults ?? []), ...environment.faults, ...unread]
   const result = z.safeParse(schema, written)
   if (!result.success) {
     const places = { origins, keys: file?.keys ?? new Map<string, string>() }

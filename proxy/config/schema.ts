@@ -17,6 +17,7 @@ import {
   size,
   threads,
 } from './fields.ts'
+import { serverId } from './server-id.ts'
 import { collections, rbl } from './state-schema.ts'
 import { tuningKeys } from './tuning-schema.ts'
 import { upstream } from './upstream-schema.ts'
@@ -64,6 +65,16 @@ const tls = z.strictObject({
     .boolean()
     .prefault(false)
     .describe('Take GET, HEAD and OPTIONS before the QUIC handshake is done; they may be replays'),
+})
+
+const quic = z.strictObject({
+  serverId: serverId()
+    .nullable()
+    .prefault(null)
+    .describe(
+      'Server id in connection ids, for balancers that route by it (QUIC-LB, not encrypted): ' +
+        '0x and 16 digits, base64 of 8 bytes, env:NAME or file:/PATH; null: none',
+    ),
 })
 
 const route = z
@@ -295,6 +306,7 @@ const limits = z
 export const schema = z.strictObject({
   listen: listen.prefault({}).describe('Where clients connect'),
   tls: tls.prefault({}).describe('Certificates'),
+  quic: quic.prefault({}).describe('HTTP/3 behind a balancer'),
   routes: z
     .array(route)
     .max(10_000)

@@ -179,4 +179,103 @@ configFiles:
     SecAction "id:10001,phase:1,pass,nolog,setvar:tx.example=1"
 `,
   ),
+  example(
+    'monitoring',
+    `
+metrics:
+  podMonitor:
+    enabled: true
+    labels: { release: kube-prometheus-stack }
+    interval: 15s
+    relabelings: [{ sourceLabels: [__meta_kubernetes_pod_node_name], targetLabel: node }]
+  prometheusRule:
+    enabled: true
+    labels: { release: kube-prometheus-stack }
+    disabled: [EdgeWafDenialsHigh]
+    additionalRuleLabels: { team: edge }
+    additionalRules:
+      - alert: ShopQuiet
+        expr: sum(rate(edge_http_requests_total{route="shop"}[5m])) < 1
+        for: 10m
+  dashboard:
+    enabled: true
+    folder: Edge
+`,
+  ),
+  example(
+    'monitoring-service',
+    `
+metrics:
+  service:
+    labels: { team: edge }
+  serviceMonitor:
+    enabled: true
+    namespace: monitoring
+    labels: { release: kube-prometheus-stack }
+    targetLabels: [team]
+    metricRelabelings: [{ sourceLabels: [__name__], regex: edge_waf_rbl_.*, action: drop }]
+`,
+  ),
+  example(
+    'monitoring-on-nodes',
+    `
+metrics:
+  hostAddress: 0.0.0.0
+  podMonitor: { enabled: true }
+`,
+    daemonset,
+  ),
+  example(
+    'aws-nlb',
+    `
+quic:
+  serverId: aws
+service:
+  loadBalancerClass: service.k8s.aws/nlb
+  annotations:
+    service.beta.kubernetes.io/aws-load-balancer-nlb-target-type: ip
+    service.beta.kubernetes.io/aws-load-balancer-scheme: internet-facing
+    service.beta.kubernetes.io/aws-load-balancer-enable-tcp-udp-listener: "true"
+    service.beta.kubernetes.io/aws-load-balancer-quic-enabled-ports: "443"
+    service.beta.kubernetes.io/aws-load-balancer-disable-nlb-sg: "true"
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-protocol: http
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-port: "8080"
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-path: /_gwhealthz
+`,
+  ),
+  example(
+    'server-id-of-the-pod',
+    `
+quic:
+  serverId: annotation:example.org/quic-server-id
+`,
+  ),
+  example(
+    'autoscaling',
+    `
+namespaceOverride: edge
+hostUsers: false
+proxy:
+  image:
+    registry: registry.example.org
+    pullPolicy: Always
+  annotations: { example.org/owner: edge }
+  lifecycle:
+    preStop: { sleep: { seconds: 5 } }
+autoscaling:
+  enabled: true
+  minReplicas: 2
+  targetMemoryUtilizationPercentage: 80
+`,
+  ),
+  example(
+    'one-address',
+    `
+proxy:
+  kind: daemonset
+  ports:
+    useHostPorts: true
+    hostIP: 192.0.2.1
+`,
+  ),
 ]

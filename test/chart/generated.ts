@@ -1,6 +1,7 @@
 /** Every file that is made from the chart or for it, and what it should hold. */
+import { dashboard } from './dashboard.ts'
 import { type Example, examples } from './examples.ts'
-import { render } from './tools.ts'
+import { type Helm, render } from './tools.ts'
 import { valuesSchema } from './values-schema.ts'
 
 /** Examples that come as plain manifests, too. */
@@ -15,13 +16,21 @@ export function renderFile(name: string): string {
 }
 
 /** The objects of an example; throws what helm says against it. */
-export function rendered({ flags, values }: Example): string {
-  const { code, out, err } = render(flags, values)
+export function rendered({ flags, values }: Example, version: Helm = 'helm'): string {
+  const { code, out, err } = render(flags, values, version)
   if (code !== 0) throw new Error(err)
   return out
 }
 
-/** Path and contents of each file but the schema, which helm reads as it renders. */
+/** Path and contents of what helm reads as it renders. */
+export function chartFiles(): Map<string, string> {
+  return new Map([
+    [schemaFile, valuesSchema()],
+    ['helm/files/dashboard.json', dashboard()],
+  ])
+}
+
+/** Path and contents of what helm renders. */
 export function generatedFiles(): Map<string, string> {
   const files = new Map<string, string>()
   for (const example of examples) {
@@ -33,9 +42,8 @@ export function generatedFiles(): Map<string, string> {
   return files
 }
 
-/** Path and contents of the schema. */
-export const schemaFile = 'helm/values.schema.json'
-export { valuesSchema }
+/** The schema's path. */
+const schemaFile = 'helm/values.schema.json'
 
 function manifest({ name }: Example, objects: string): string {
   const own = objects

@@ -5,6 +5,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+// @ts-expect-error -- plain JavaScript, for machines without TypeScript
+import { labelsOf, startConfig } from '../../scripts/image/config.mjs'
 import { root } from '../harness/edge.ts'
 
 let folder = ''
@@ -63,6 +65,41 @@ test(
     )
   },
 )
+
+test('rules of another version than the one that is wanted make no image', () => {
+  const script = join(root, 'scripts/image.mjs')
+  const own = ['--rules', smallRules(), '--rules-version', '9.9.9']
+  const args = [script, '--root', join(folder, 'other'), ...own]
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  expect(stderr).toContain('image: the rules are CRS 4.28.0, not 9.9.9: name --rules DIR')
+  expect(status).toBe(1)
+}, 300_000)
+
+test('the Dockerfile says of the image what the script says', () => {
+  const file = readFileSync(join(root, 'Dockerfile'), 'utf8').replaceAll(/\\\n\s*/g, '')
+  const pinned = [...file.matchAll(/^ARG RULES_VERSION=(.*)$/gm)].map(([, version]) => version)
+  const text = file.replaceAll('$RULES_VERSION', pinned[0] ?? '')
+  const lines = text.slice(text.indexOf('FROM scratch')).split('\n')
+  const after = (word: string): string[] =>
+    lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1))
+  const install = readFileSync(join(root, 'proxy/rules-install.ts'), 'utf8')
+  const rules = /version: '([\d.]+)'/.exec(install)?.[1] ?? ''
+  const pairs = [
+    ...after('LABEL')
+      .join(' ')
+      .matchAll(/([\w.-]+)="([^"]*)"/g),
+  ]
+  const given = pairs.map(([, name = '', value = '']) => [name, value])
+  expect(Object.fromEntries(given)).toEqual(labelsOf(rules))
+  expect(after('ENV').join(' ').split(' ')).toEqual(startConfig.Env)
+  expect(after('USER')).toEqual([startConfig.User])
+  expect(after('WORKDIR')).toEqual([startConfig.WorkingDir])
+  expect(after('EXPOSE').join(' ').split(' ')).toEqual(Object.keys(startConfig.ExposedPorts))
+  expect(after('STOPSIGNAL')).toEqual([startConfig.StopSignal])
+  expect(after('ENTRYPOINT')).toEqual([JSON.stringify(startConfig.Entrypoint)])
+  expect(after('CMD')).toEqual([JSON.stringify(startConfig.Cmd)])
+  expect(after('COPY')).toEqual(['--from=build /image/ /'])
+})
 
 test('an archive is the same each time, and its parts are what their digests say', () => {
   const program = join(folder, 'program')

@@ -2,11 +2,11 @@
  * JSON Schemas of Kubernetes' objects for kubeconform, from the OpenAPI description inside the Go
  * module of Kubernetes: its schema site need not be reachable.
  */
-import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../harness/edge.ts'
-import { kubernetesVersion } from './tools.ts'
+import { operatorSchemas } from './operator-schemas.ts'
+import { kubernetesVersion, moduleFolder } from './tools.ts'
 
 type Json = { readonly [key: string]: unknown }
 
@@ -19,18 +19,17 @@ interface Definition extends Json {
   }[]
 }
 
+// A definition of a resource leaves out what every object has.
+const objectMeta: Readonly<Record<string, Json>> = {
+  metadata: { $ref: '#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' },
+}
+
 /** The folder with the schemas; makes them once for each version. */
 export function kubernetesSchemas(): string {
-  const folder = join(root, `.cache/kubernetes-schemas-${kubernetesVersion}`)
+  const folder = join(root, `.cache/kubernetes-schemas-${kubernetesVersion}-operator`)
   if (existsSync(folder)) return folder
   mkdirSync(join(root, '.cache'), { recursive: true })
-  const module = `k8s.io/kubernetes@v${kubernetesVersion}`
-  const answer = execFileSync('go', ['mod', 'download', '-json', module], {
-    cwd: join(root, '.cache'),
-    encoding: 'utf8',
-    env: { ...process.env, GOFLAGS: '' },
-  })
-  const { Dir: directory }: { readonly Dir: string } = JSON.parse(answer)
+  const directory = moduleFolder(`k8s.io/kubernetes@v${kubernetesVersion}`)
   const file = join(directory, 'api/openapi-spec/swagger.json')
   const { definitions }: { definitions: Readonly<Record<string, Definition>> } = JSON.parse(
     readFileSync(file, 'utf8'),
@@ -38,6 +37,10 @@ export function kubernetesSchemas(): string {
   const making = `${folder}.${process.pid}`
   mkdirSync(making)
   for (const [name, text] of schemasOf(definitions)) writeFileSync(join(making, name), text)
+  for (const [name, schema] of operatorSchemas()) {
+    const own = { ...schema, properties: { ...(schema as Definition).properties, ...objectMeta } }
+    writeFileSync(join(making, name), JSON.stringify(strict(own, definitions, [])))
+  }
   renameSync(making, folder)
   return folder
 }

@@ -2,10 +2,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { root } from '../harness/edge.ts'
-import { generatedFiles, schemaFile, valuesSchema } from './generated.ts'
+import { chartFiles, generatedFiles } from './generated.ts'
 
-writeFileSync(join(root, schemaFile), valuesSchema())
-for (const [file, text] of generatedFiles()) {
-  mkdirSync(dirname(join(root, file)), { recursive: true })
-  writeFileSync(join(root, file), text)
+// Those that helm reads first: the renders are made with them.
+for (const files of [chartFiles, generatedFiles]) {
+  for (const [file, text] of files()) {
+    mkdirSync(dirname(join(root, file)), { recursive: true })
+    writeFileSync(join(root, file), text)
+  }
 }

@@ -8,8 +8,13 @@ const folder = join(root, '.cache/bin')
 
 const sources = {
   helm: 'helm.sh/helm/v3/cmd/helm@v3.22.0',
+  helm4: 'helm.sh/helm/v4/cmd/helm@v4.3.1',
   kubeconform: 'github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0',
+  'kube-score': 'github.com/zegl/kube-score/cmd/kube-score@v1.20.0',
 } as const
+
+/** The two Helms that the chart is for. */
+export type Helm = 'helm' | 'helm4'
 
 /** The version of Kubernetes whose schemas objects are held against. */
 export const kubernetesVersion = '1.36.3'
@@ -30,9 +35,24 @@ export function tool(name: keyof typeof sources): string {
     env: { ...process.env, GOBIN: own, GOFLAGS: '', CGO_ENABLED: '0' },
     stdio: 'inherit',
   })
-  renameSync(join(own, name), program)
+  // Called as its folder in the module is: both Helms are `helm` there.
+  const built = sources[name].split('@')[0]?.split('/').at(-1) ?? name
+  renameSync(join(own, built), program)
   writeFileSync(stamp, sources[name])
   return program
+}
+
+/** Where the sources of a Go module are; fetches them when they are not there yet. */
+export function moduleFolder(module: string): string {
+  mkdirSync(folder, { recursive: true })
+  const answer = execFileSync('go', ['mod', 'download', '-json', module], {
+    // Outside of any module, as above.
+    cwd: folder,
+    encoding: 'utf8',
+    env: { ...process.env, GOFLAGS: '' },
+  })
+  const { Dir: directory }: { readonly Dir: string } = JSON.parse(answer)
+  return directory
 }
 
 /** What `helm` printed. */
@@ -43,8 +63,8 @@ export interface HelmResult {
 }
 
 /** Runs helm in the project's folder. */
-export function helm(args: readonly string[], input = ''): HelmResult {
-  const ended = spawnSync(tool('helm'), args, {
+export function helm(args: readonly string[], input = '', version: Helm = 'helm'): HelmResult {
+  const ended = spawnSync(tool(version), args, {
     cwd: root,
     encoding: 'utf8',
     input,
@@ -54,8 +74,8 @@ export function helm(args: readonly string[], input = ''): HelmResult {
 }
 
 /** The objects of a release, in one text. */
-export function render(args: readonly string[], values = ''): HelmResult {
+export function render(args: readonly string[], values = '', version: Helm = 'helm'): HelmResult {
   // Built by `go install`, helm takes itself for the client of an older Kubernetes.
   const given = ['template', 'my-proxy', './helm', '--kube-version', kubernetesVersion]
-  return helm([...given, '--skip-tests', ...args, '--values', '-'], values)
+  return helm([...given, '--skip-tests', ...args, '--values', '-'], values, version)
 }

@@ -14,6 +14,7 @@ type Json = Readonly<Record<string, unknown>>
 
 const port = { type: 'integer', minimum: 1, maximum: 65_535 }
 const intOrPercent = { type: ['integer', 'string'], pattern: '^[0-9]+%$', minimum: 0 }
+const percent = { type: ['integer', 'null'], minimum: 1, maximum: 1_000 }
 const maybe = (type: string): Json => ({ type: [type, 'null'] })
 const words = (...values: readonly string[]): Json => ({ enum: values })
 const text = (pattern: string): Json => ({ type: 'string', pattern })
@@ -22,6 +23,7 @@ const objects: Json = { type: 'array', items: { type: 'object' } }
 const texts: Json = { type: 'object', additionalProperties: { type: 'string' } }
 const open: Json = { type: 'object' }
 const secret = text('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')
+const prometheusTime = text('^([0-9]+(ms|s|m|h|d))*$')
 const strategy: Json = {
   type: 'object',
   additionalProperties: false,
@@ -33,6 +35,19 @@ const strategy: Json = {
       properties: { maxUnavailable: intOrPercent, maxSurge: intOrPercent },
     },
   },
+}
+
+/** What monitors of pods and of Services have in common. */
+function monitor(kind: string, targetLabels: string): Readonly<Record<string, Json>> {
+  const at = `metrics.${kind}`
+  return {
+    [`${at}.labels`]: texts,
+    [`${at}.annotations`]: texts,
+    [`${at}.interval`]: prometheusTime,
+    [`${at}.scrapeTimeout`]: prometheusTime,
+    [`${at}.${targetLabels}`]: strings,
+    [`${at}.sampleLimit`]: { type: 'integer', minimum: 0 },
+  }
 }
 
 /** What a default cannot show, by path; `*` stands for any key. */
@@ -48,6 +63,10 @@ const known: Readonly<Record<string, Json>> = {
   'proxy.exposure': words('', 'hostPort', 'hostNetwork', 'service'),
   'proxy.image.tag': { type: ['string', 'number'] },
   'proxy.image.digest': text('^(sha256:[0-9a-f]{64})?$'),
+  'proxy.image.pullPolicy': words('', 'Always', 'IfNotPresent', 'Never'),
+  'proxy.ports.hostIP': text('^[0-9a-fA-F.:]*$'),
+  'proxy.annotations': texts,
+  'proxy.lifecycle': open,
   'proxy.backend.host': { type: 'string', minLength: 1, pattern: '^[A-Za-z0-9_.:\\[\\]-]+$' },
   'proxy.backend.port': port,
   'proxy.ports.http': port,
@@ -75,6 +94,7 @@ const known: Readonly<Record<string, Json>> = {
     properties: { ...(strategy['properties'] as Json), type: words('RollingUpdate', 'OnDelete') },
   },
   'daemonset.dnsPolicy': words('ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'),
+  'quic.serverId': text('^(aws|annotation:[A-Za-z0-9./_-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)?$'),
   'drain.delaySeconds': { type: 'integer', minimum: 0, maximum: 3_600 },
   'drain.timeoutSeconds': { type: 'integer', minimum: 0, maximum: 86_400 },
   terminationGracePeriodSeconds: { type: 'integer', minimum: 1 },
@@ -92,17 +112,35 @@ const known: Readonly<Record<string, Json>> = {
   'service.nodePorts.http3': maybe('integer'),
   configFiles: texts,
   'metrics.port': port,
+  'metrics.service.annotations': texts,
+  'metrics.service.labels': texts,
+  ...monitor('podMonitor', 'podTargetLabels'),
+  ...monitor('serviceMonitor', 'targetLabels'),
+  'metrics.prometheusRule.labels': texts,
+  'metrics.prometheusRule.annotations': texts,
+  'metrics.prometheusRule.interval': prometheusTime,
+  'metrics.prometheusRule.disabled': strings,
+  'metrics.prometheusRule.additionalRuleLabels': texts,
+  'metrics.prometheusRule.additionalRuleAnnotations': texts,
+  'metrics.dashboard.labels': texts,
+  'metrics.dashboard.annotations': texts,
   startupProbe: open,
   readinessProbe: open,
   livenessProbe: open,
   'serviceAccount.annotations': texts,
   podSecurityContext: open,
   securityContext: open,
+  'autoscaling.minReplicas': { type: 'integer', minimum: 1 },
+  'autoscaling.maxReplicas': { type: 'integer', minimum: 1 },
+  'autoscaling.targetCPUUtilizationPercentage': percent,
+  'autoscaling.targetMemoryUtilizationPercentage': percent,
+  'autoscaling.behavior': open,
   'podDisruptionBudget.proxy.minAvailable': intOrPercent,
   'podDisruptionBudget.waf.minAvailable': intOrPercent,
   'podDisruptionBudget.unhealthyPodEvictionPolicy': words('', 'IfHealthyBudget', 'AlwaysAllow'),
   nodeSelector: texts,
   affinity: open,
+  hostUsers: maybe('boolean'),
   dnsConfig: open,
 }
 

@@ -2,13 +2,11 @@
  * HTTP/3 for tests through aioquic (test/clients/h3_client.py), kept in a virtual environment under
  * .cache.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { root } from './edge.ts'
-
-const aioquic = 'aioquic==1.7.2'
+import { pythonWith } from './python.ts'
 
 /** What an HTTP/3 request of a test is made of. */
 export interface H3Request {
@@ -31,14 +29,7 @@ export interface H3Answer {
 
 /** The interpreter that has aioquic; makes the virtual environment once. */
 export function pythonWithAioquic(): string {
-  const directory = join(root, '.cache/venv')
-  const python = join(directory, 'bin/python')
-  const stamp = join(directory, aioquic)
-  if (existsSync(stamp)) return python
-  execFileSync('python3', ['-m', 'venv', directory], { stdio: 'inherit' })
-  execFileSync(python, ['-m', 'pip', 'install', '--quiet', aioquic], { stdio: 'inherit' })
-  writeFileSync(stamp, '')
-  return python
+  return pythonWith('aioquic==1.7.2')
 }
 
 /** One aioquic process with one connection at a time to `127.0.0.1:port`. */

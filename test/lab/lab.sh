@@ -4,7 +4,7 @@
 #   lab.sh up NODES      etcd, control plane, nodes         lab.sh down     ends all of it
 #   lab.sh node N        starts one node                    lab.sh rmnode N kills one, as power loss
 #   lab.sh load TAR...   images into every node             lab.sh k ARGS   kubectl
-#   lab.sh helm ARGS     helm                               lab.sh client C a command outside
+#   lab.sh helm ARGS     helm ($HELM)                       lab.sh client C a command outside
 #   lab.sh in N C        a command inside of a node
 # BIN: programs; RUN: state; IMAGES: archives for every node; PREFIX: of namespaces; NET: a /24.
 set -u
@@ -277,7 +277,7 @@ case $command in
     done
     ;;
   k) control kubectl "$@" ;;
-  helm) control helm "$@" ;;
+  helm) control "${HELM:-helm}" "$@" ;;
   client) within cl "$@" ;;
   in) i=$1; shift; node_in "$i" "$@" ;;
   down) down ;;

@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { tool } from '../chart/tools.ts'
+import { type Helm, tool } from '../chart/tools.ts'
 import { root } from '../harness/edge.ts'
 
 const version = 'v1.36.3'
@@ -45,6 +45,13 @@ function isThere(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 }
 
+/** The Helm that installs: 3, or 4 when EDGE_LAB_HELM says so. */
+function labHelm(): Helm {
+  const version = process.env['EDGE_LAB_HELM'] ?? '3'
+  if (version !== '3' && version !== '4') throw new Error(`EDGE_LAB_HELM=${version}: write 3 or 4`)
+  return version === '4' ? 'helm4' : 'helm'
+}
+
 /** The folder with everything that runs in the lab; builds what is missing (minutes, once). */
 export function labPrograms(): string {
   const cache = process.env['XDG_CACHE_HOME'] ?? join(root, '.cache')
@@ -72,7 +79,8 @@ export function labPrograms(): string {
     const source = join(root, 'test/lab/pause.c')
     execFileSync('gcc', ['-static', '-Os', '-o', join(folder, 'pause'), source])
   }
-  if (!existsSync(join(folder, 'helm'))) copyFileSync(tool('helm'), join(folder, 'helm'))
+  const helm = labHelm()
+  if (!existsSync(join(folder, helm))) copyFileSync(tool(helm), join(folder, helm))
   go(['build', '-o', join(folder, 'edge-clients'), '.'], join(root, 'test/clients/go'))
   return folder
 }
@@ -94,6 +102,7 @@ export class Lab {
     mkdirSync(join(this.folder, 'images'))
     const own = {
       BIN: programs,
+      HELM: labHelm(),
       RUN: join(this.folder, 'run'),
       IMAGES: join(this.folder, 'images'),
       PREFIX: process.env['EDGE_LAB_PREFIX'] ?? 'edgelab',

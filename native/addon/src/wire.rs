@@ -190,6 +190,30 @@ pub fn notify(socket: String, message: String) -> Result<()> {
     edge_wire::notify(&socket, &message).map_err(|error| to_js(format!("{socket}: {error}")))
 }
 
+/// A GET over HTTP/3: `address` with an IP address, `server_name` for SNI ('' for none).
+#[napi(object)]
+pub struct H3Question {
+    pub address: String,
+    pub server_name: String,
+    pub authority: String,
+    pub path: String,
+    pub timeout_ms: u32,
+}
+
+/// The status of the answer, whoever the certificate is for. Waits: for a command that does
+/// nothing else.
+#[napi]
+pub fn ask_h3(question: H3Question) -> Result<u16> {
+    let question = edge_wire::quic::Question {
+        address: question.address.parse().map_err(to_js)?,
+        server_name: question.server_name,
+        authority: question.authority,
+        path: question.path,
+        timeout: std::time::Duration::from_millis(question.timeout_ms.into()),
+    };
+    edge_wire::quic::ask(&question).map_err(to_js)
+}
+
 /// Test hook: panics inside native code; the caller gets an exception instead of an abort.
 #[napi]
 #[allow(clippy::panic)]

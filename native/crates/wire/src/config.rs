@@ -137,6 +137,9 @@ pub struct WireConfig {
     /// Whether a second program may take over or join the ports.
     #[serde(default)]
     pub shared_ports: bool,
+    /// By what a balancer finds this program in connection ids.
+    #[serde(default)]
+    pub quic_server_id: Option<[u8; 8]>,
     /// Path answered by the wire itself.
     pub health_path: String,
     /// Limits at the start; `Wire::set_limits` replaces them.

@@ -1,12 +1,26 @@
-//! Connection ids: ours are 16 bytes, the wire thread's index, two bytes for the generation of the
-//! program, and 13 random ones, so that a packet finds the thread and the program that own its
-//! connection. The first three are the same for many clients, so they tell an observer little that
-//! the server's address does not (RFC 9000 §5.1).
+//! Connection ids: ours are 16 bytes. Behind a balancer that routes by them they have the form of
+//! draft-ietf-quic-load-balancers §5 without encryption: an octet whose three high bits are the
+//! configuration (0) and whose others are random, the server id of 8 bytes, and 7 bytes of nonce.
+//! Without a balancer the first nine are random. The nonce begins with the wire thread's index and
+//! two bytes for the generation of the program, so that a packet finds the thread and the program
+//! that own its connection. These are the same for many clients, so they tell an observer little
+//! that the server's address does not (RFC 9000 §5.1); four bytes more are random.
+//!
+//! AWS' Network Load Balancer takes ids of exactly 16 bytes with a server id of 8.
 
 use quiche::ConnectionId;
 
 /// Length of the ids we choose.
 pub(super) const CID_BYTES: usize = 16;
+/// Where the nonce begins.
+const NONCE_AT: usize = 1 + SERVER_ID_BYTES;
+/// Length of a server id.
+const SERVER_ID_BYTES: usize = 8;
+/// Of the first octet: all but the number of the balancer's configuration, which is 0.
+const FIRST_RANDOM_BITS: u8 = 0x1f;
+
+/// By what a balancer finds this program (`quic.serverId`).
+pub(super) type ServerId = [u8; SERVER_ID_BYTES];
 
 /// The wire thread that issued an id, and the generation of its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +47,30 @@ impl Cid {
         })
     }
 
-    /// A fresh id that names `owner`.
-    pub fn random(owner: Owner) -> Option<Cid> {
-        let random: [u8; CID_BYTES - 3] = random()?;
+    /// A fresh id that names `owner`, and the server to balancers.
+    pub fn random(owner: Owner, server: Option<&ServerId>) -> Option<Cid> {
+        let mut bytes: [u8; CID_BYTES] = random()?;
+        let (routed, nonce) = bytes.split_at_mut(NONCE_AT);
+        if let (Some(server), [first, id @ ..]) = (server, routed) {
+            *first &= FIRST_RANDOM_BITS;
+            id.copy_from_slice(server);
+        }
         let [high, low] = owner.generation.to_be_bytes();
-        Cid::new(&[&[owner.thread, high, low], &random[..]].concat())
+        nonce
+            .get_mut(..3)?
+            .copy_from_slice(&[owner.thread, high, low]);
+        Cid::new(&bytes)
     }
 
     /// Whom the id names, if it is one of ours (or looks like it).
     pub fn owner(&self) -> Option<Owner> {
-        match self.as_slice() {
-            [thread, high, low, rest @ ..] if rest.len() == CID_BYTES - 3 => Some(Owner {
-                thread: *thread,
-                generation: u16::from_be_bytes([*high, *low]),
-            }),
+        match self.as_slice().get(NONCE_AT..)? {
+            [thread, high, low, rest @ ..] if rest.len() == CID_BYTES - NONCE_AT - 3 => {
+                Some(Owner {
+                    thread: *thread,
+                    generation: u16::from_be_bytes([*high, *low]),
+                })
+            }
             _ => None,
         }
     }
@@ -93,7 +117,7 @@ pub(super) fn is_long(packet: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -103,10 +127,34 @@ mod tests {
             thread: 3,
             generation: 0xbeef,
         };
-        let cid = Cid::random(owner).unwrap();
-        assert_eq!(cid.as_slice().get(..3), Some(&[3, 0xbe, 0xef][..]));
+        let cid = Cid::random(owner, None).unwrap();
+        assert_eq!(cid.as_slice().get(9..12), Some(&[3, 0xbe, 0xef][..]));
         assert_eq!(cid.owner(), Some(owner));
-        assert_ne!(Cid::random(owner), Some(cid));
+        assert_ne!(Cid::random(owner, None), Some(cid));
         assert_eq!(Cid::new(&[1; 8]).unwrap().owner(), None);
+        assert_eq!(Cid::new(&[1; 20]).unwrap().owner(), None);
+    }
+
+    #[test]
+    fn an_id_names_its_server_to_balancers_and_still_its_owner() {
+        let owner = Owner {
+            thread: 200,
+            generation: 7,
+        };
+        let server = [0x2c, 0xf0, 0x60, 0x77, 0x71, 0x8e, 0x08, 0xca];
+        let firsts: Vec<u8> = (0..64)
+            .map(|_| {
+                let cid = Cid::random(owner, Some(&server)).unwrap();
+                assert_eq!(cid.as_slice().len(), 16);
+                assert_eq!(cid.as_slice().get(1..9), Some(&server[..]));
+                assert_eq!(cid.owner(), Some(owner));
+                cid.as_slice()[0]
+            })
+            .collect();
+        assert!(
+            firsts.iter().all(|first| first >> 5 == 0),
+            "configuration 0"
+        );
+        assert!(firsts.iter().any(|first| *first != firsts[0]));
     }
 }

@@ -6,6 +6,7 @@
 //! something to send, not a channel. Back-pressure is quiche's own: a body is read when `serve`
 //! asks for it, and a sink waits until its stream has capacity.
 
+mod ask;
 mod body;
 mod cid;
 mod connection;
@@ -36,6 +37,7 @@ pub(crate) mod test_edge;
 mod tests;
 
 use crate::thread::WireThread;
+pub use ask::{Question, ask};
 use endpoint::Endpoint;
 pub use host::Host;
 use std::rc::Rc;

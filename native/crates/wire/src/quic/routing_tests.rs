@@ -84,6 +84,29 @@ fn an_old_and_a_new_edge_on_one_port_hand_over_what_is_not_theirs() {
 }
 
 #[test]
+fn every_id_of_a_server_behind_a_balancer_carries_the_servers_id() {
+    let server = *b"server 1";
+    for retry_from in [0, 100] {
+        let edge = limited_edge(|config| {
+            config.quic_server_id = Some(server);
+            config.limits.quic_retry_from = retry_from;
+        });
+        let mut client = Client::connect(edge.address, "one.test");
+        for _ in 0..3 {
+            says_hello(&mut client);
+            let id = client.quic.destination_id();
+            assert_eq!(&id.as_ref()[1..9], &server[..]);
+            assert_eq!((id.len(), id.as_ref()[0] >> 5), (16, 0));
+            client.migrate();
+        }
+        let big = client.get("/big");
+        assert_eq!(client.answer(big).body.len(), BIG_BYTES);
+        assert!(edge.counted("migrations") > 0);
+        assert_eq!(edge.counted("retries") > 0, retry_from == 0);
+    }
+}
+
+#[test]
 fn a_packet_of_a_lost_connection_gets_a_reset_that_only_its_issuer_could_make() {
     let edge = edge();
     edge.shared.quic.set_reset_key([7; 32]);
@@ -95,7 +118,7 @@ fn a_packet_of_a_lost_connection_gets_a_reset_that_only_its_issuer_could_make() 
         thread: 0,
         generation: 9,
     };
-    let cid = Cid::random(owner).unwrap();
+    let cid = Cid::random(owner, None).unwrap();
     let noise: [u8; 60] = random().unwrap();
     let ask = |first: u8, length: usize| {
         let packet = [&[first], cid.as_slice(), &noise[..]].concat();

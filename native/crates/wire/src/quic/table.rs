@@ -27,6 +27,8 @@ const INITIAL_CID_BYTES_MIN: usize = 8;
 const SPARE_CIDS: usize = 3;
 /// Ids issued in all: a burst, then one a second. A client that wants more moves no further.
 const CIDS_MAX: u64 = 64;
+/// Ids drawn for one that nobody has.
+const FRESH_TRIES: usize = 4;
 
 /// A datagram that belongs to no connection: version negotiation, Retry, stateless reset, or the
 /// refusal of a token.
@@ -141,6 +143,14 @@ impl Table {
         if !names_us || has_token(packet) {
             self.unknown(packet, destination, path);
         }
+    }
+
+    /// An id that nobody has: with a server's id in it, it is random in 37 bits only.
+    fn fresh(&self) -> Option<Cid> {
+        let server = self.thread.shared.config.quic_server_id.as_ref();
+        let tries = (0..FRESH_TRIES).filter_map(|_| Cid::random(self.place.owner, server));
+        let mut unknown = tries.filter(|cid| !self.routes.contains_key(cid));
+        unknown.next()
     }
 
     fn names_us(&self, destination: &Cid) -> bool {
@@ -268,7 +278,7 @@ impl Table {
                 return;
             }
             state.issued += 1;
-            let Some(spare) = Cid::random(self.place.owner) else {
+            let Some(spare) = self.fresh() else {
                 return;
             };
             let Some(token) = self.thread.shared.quic.reset_token(&spare) else {
@@ -370,7 +380,7 @@ impl Table {
     }
 
     fn retry(&mut self, header: &Header<'_>, original: &Cid, (from, to): (SocketAddr, SocketAddr)) {
-        let Some(fresh) = Cid::random(self.place.owner) else {
+        let Some(fresh) = self.fresh() else {
             return;
         };
         let shared = &self.thread.shared;
@@ -419,7 +429,7 @@ impl Table {
                 return None;
             }
         };
-        let own = Cid::random(self.place.owner)?;
+        let own = self.fresh()?;
         let counted = Counted::new(admission, self.thread.shared.stats.clone());
         let quic = self.accepted(&own, &destination, original, (from, to));
         let entry = self.connections.vacant_entry();

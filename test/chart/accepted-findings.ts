@@ -1,0 +1,33 @@
+/** What kube-score says against the renders and is meant so: check, workload, and why. */
+
+/** One kind of finding that is accepted. */
+export interface Accepted {
+  readonly check: string
+  /** In which renders: a part of the file, or what the pod has. */
+  readonly where: 'everywhere' | 'on the network of the node' | 'low ports of the node'
+  readonly why: string
+}
+
+/** The whole list: another finding fails the test, and so does an entry that nothing needs. */
+export const accepted: readonly Accepted[] = [
+  {
+    check: 'container-image-pull-policy',
+    where: 'everywhere',
+    why: 'tags are versions, and the seed promises IfNotPresent (global.imagePullPolicy)',
+  },
+  {
+    check: 'container-ephemeral-storage-request-and-limit',
+    where: 'everywhere',
+    why: 'each emptyDir has a sizeLimit; a limit of the container would evict a pod for its log',
+  },
+  {
+    check: 'pod-networkpolicy',
+    where: 'on the network of the node',
+    why: 'no NetworkPolicy holds there, and one would only seem to',
+  },
+  {
+    check: 'container-security-context-user-group-id',
+    where: 'low ports of the node',
+    why: 'ports below 1024 of the node take root, with the one capability for them',
+  },
+]
