@@ -28,6 +28,11 @@ export function notify(socket: string, message: string): void {
   loadAddon().notify(socket, message)
 }
 
+/** Gives memory that lies free back to the system. */
+export function releaseMemory(): void {
+  loadAddon().releaseMemory()
+}
+
 /** The status of one GET over HTTP/3; blocks the thread until it is there or the time is over. */
 export function askHttp3(question: H3Question): number {
   return loadAddon().askH3(question)

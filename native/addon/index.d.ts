@@ -196,6 +196,8 @@ export function errorNames(): string[]
 export function knownHeaders(): string[]
 /** Sends a datagram to the service manager; `socket` is the value of NOTIFY_SOCKET. Throws when it cannot be sent. */
 export function notify(socket: string, message: string): void
+/** malloc_trim(3) of the system's allocator. */
+export function releaseMemory(): void
 /** A GET over HTTP/3: `address` with an IP address, `serverName` for SNI ('' for none). */
 export interface H3Question {
   readonly address: string
