@@ -70,9 +70,9 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
 
 async function drain({ config, wire }: ServiceOptions): Promise<void> {
   const { delayMs, timeoutMs } = config.drain
-  wire.drain()
-  // Who has not heard yet that this service is about to go may still come.
+  // Meanwhile names forget this service, and it serves on.
   await sleep(delayMs)
+  wire.drain()
   wire.stopAccepting()
   const deadline = performance.now() + timeoutMs
   // A proxy closes its connection when it has the last verdict that it waits for.

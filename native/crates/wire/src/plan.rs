@@ -83,10 +83,14 @@ pub struct Forward {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     Respond(Respond),
-    ReadBody { max: u32 },
+    ReadBody {
+        max: u32,
+    },
     Forward(Box<Forward>),
     PassResponse(Vec<Edit>),
-    ReadResponseBody { max: u32 },
+    ReadResponseBody {
+        max: u32,
+    },
     Ask(Question),
     Verdict(VerdictPlan),
     /// In the service: it cannot answer; another one may.

@@ -12,8 +12,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Addresses that one question may be put to.
-const ATTEMPTS_MAX: usize = 3;
+/// Addresses that one question may be put to, those that have other rules not counted: while rules
+/// change, that may be half of them.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// What the service is asked now. Numbers as in the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,7 @@ async fn answer(subject: &Subject<'_>, stream: &mut Option<Stream>, question: Qu
         None => text,
     };
     let mut avoided: Vec<SocketAddr> = Vec::new();
+    let mut attempts = 0;
     loop {
         let answer = match stream.as_mut() {
             Some(known) => proceed(subject, known, (moment, extent)).await,
@@ -155,9 +157,10 @@ async fn answer(subject: &Subject<'_>, stream: &mut Option<Stream>, question: Qu
         };
         failed.is_over = true;
         avoided.push(failed.link.address);
+        attempts += u32::from(answer != Answer::Failed(ErrorCode::WafRulesUnknown));
         // Before the response nothing is lost by asking another one from the start.
         let may_repeat = matches!(moment, Moment::Head | Moment::Body);
-        if !may_repeat || !is_elsewhere_better(&answer) || avoided.len() >= ATTEMPTS_MAX {
+        if !may_repeat || !is_elsewhere_better(&answer) || attempts >= ATTEMPTS_MAX {
             return answer;
         }
         if !subject.asker.has_others(&avoided) {
