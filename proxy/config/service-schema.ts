@@ -17,7 +17,10 @@ export const service = z
       .nullable()
       .prefault(null)
       .describe('What proxies and service both know; null: who reaches the port may ask'),
-    listen: address().prefault('0.0.0.0:9001').describe('In `edge waf serve`: where proxies ask'),
+    listen: address()
+      .nullable()
+      .prefault(null)
+      .describe('In `edge waf serve`: where proxies ask; null: they cannot'),
     inFlightMax: count(1, 65_536)
       .prefault(1024)
       .describe('Exchanges on one connection between a proxy and the service'),

@@ -1,6 +1,6 @@
 /**
- * Every eighth CRS regression case through a proxy that asks a service: the verdicts are those of an
- * edge that inspects by itself, by the lines that it logs.
+ * Every eighth CRS regression case through a proxy that asks a service: the verdicts are those of
+ * an edge that inspects by itself, by the lines that it logs.
  */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
