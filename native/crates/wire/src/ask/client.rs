@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -20,9 +20,10 @@ const PATIENCE: u32 = 4;
 struct Peer {
     address: SocketAddr,
     link: RefCell<Option<Rc<Link>>>,
-    connecting: Cell<bool>,
+    /// Something keeps a connection to it.
+    kept: Cell<bool>,
+    /// Attempts in a row that came to nothing.
     failures: Cell<u32>,
-    retry_at: Cell<Instant>,
 }
 
 impl Peer {
@@ -30,9 +31,8 @@ impl Peer {
         Rc::new(Peer {
             address,
             link: RefCell::default(),
-            connecting: Cell::new(false),
+            kept: Cell::new(false),
             failures: Cell::new(0),
-            retry_at: Cell::new(Instant::now()),
         })
     }
 
@@ -41,11 +41,12 @@ impl Peer {
         link.as_ref().filter(|link| link.is_open()).cloned()
     }
 
-    fn failed(&self) {
+    /// Another attempt ended; how long to wait for the next.
+    fn failed(&self) -> Duration {
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
         let wait = BACKOFF_FIRST * (1 << failures.min(6));
-        self.retry_at.set(Instant::now() + wait.min(BACKOFF_MAX));
+        wait.min(BACKOFF_MAX)
     }
 }
 
@@ -86,7 +87,7 @@ impl Asker {
     pub async fn link(self: &Rc<Self>, avoided: &[SocketAddr]) -> Option<Rc<Link>> {
         loop {
             let config = self.config();
-            self.connect(&config);
+            self.connect();
             let peers: Vec<Rc<Peer>> = {
                 let known = self.known.borrow();
                 let wanted = |peer: &&Rc<Peer>| !avoided.contains(&peer.address);
@@ -142,46 +143,45 @@ impl Asker {
         (known.version, known.config) = (Some(version), config);
     }
 
-    /// Begins the connections that are missing and due.
-    fn connect(self: &Rc<Self>, config: &Arc<ServiceConfig>) {
-        let now = Instant::now();
+    /// Begins what keeps a connection to each peer.
+    fn connect(self: &Rc<Self>) {
         for peer in &self.known.borrow().peers {
-            let is_due = peer.retry_at.get() <= now && !peer.connecting.get();
-            if !is_due || peer.open_link().is_some() {
-                continue;
+            if !peer.kept.replace(true) {
+                let (asker, peer) = (self.clone(), peer.clone());
+                tokio::task::spawn_local(async move { asker.keep(&peer).await });
             }
-            peer.connecting.set(true);
-            let (asker, peer, config) = (self.clone(), peer.clone(), config.clone());
-            tokio::task::spawn_local(async move { asker.keep(&peer, &config).await });
         }
     }
 
-    /// One connection, from its first packet to its end.
-    async fn keep(self: &Rc<Self>, peer: &Rc<Peer>, config: &ServiceConfig) {
+    /// One connection after the other, also while nobody asks: a service that is back is known
+    /// before the next question.
+    async fn keep(self: &Rc<Self>, peer: &Rc<Peer>) {
+        loop {
+            let config = self.config();
+            let is_known = |known: &Known| known.peers.iter().any(|one| Rc::ptr_eq(one, peer));
+            if !is_known(&self.known.borrow()) {
+                return;
+            }
+            let wait = self.attempt(peer, &config).await;
+            self.changed.notify_waiters();
+            self.timers.after(wait).await;
+        }
+    }
+
+    /// One connection, from its first packet to its end; how long to wait before the next.
+    async fn attempt(self: &Rc<Self>, peer: &Rc<Peer>, config: &ServiceConfig) -> Duration {
         let patience = Duration::from_millis(config.timeout_ms);
         let opening = Link::open(peer.address, config);
-        let opened = self.timers.within(patience, opening).await;
-        peer.connecting.set(false);
-        let Some(Ok((link, stream, buffer))) = opened else {
+        let Some(Ok((link, stream, buffer))) = self.timers.within(patience, opening).await else {
             self.shared.stats.service_connects_failed.add(1);
-            peer.failed();
-            self.changed.notify_waiters();
-            return;
+            return peer.failed();
         };
         self.shared.stats.service_connections.add(1);
+        peer.failures.set(0);
         peer.link.replace(Some(link.clone()));
         self.changed.notify_waiters();
         link.run(stream, buffer).await;
-        // One that never answered anything is no better than one that was not there.
-        match link.heard() > 0 {
-            true => peer.failures.set(0),
-            false => peer.failed(),
-        }
-        let mut held = peer.link.borrow_mut();
-        if held.as_ref().is_some_and(|held| Rc::ptr_eq(held, &link)) {
-            *held = None;
-        }
-        drop(held);
-        self.changed.notify_waiters();
+        *peer.link.borrow_mut() = None;
+        peer.failed()
     }
 }

@@ -208,6 +208,9 @@ impl Connection {
         if kind == ASK {
             return self.ask(thread, id, frame::read_ask(content)?);
         }
+        if !matches!(kind, BODY | RESPONSE | RESPONSE_BODY | END) {
+            return Err(BadFrame);
+        }
         // What comes after a failure concerns an exchange that is gone.
         let Some(asked) = self.asked.borrow().get(&id).cloned() else {
             return Ok(());
@@ -250,14 +253,13 @@ impl Connection {
                     }
                 }
             }
-            END => {
+            _ => {
                 let (status, is_wanted) = frame::read_end(content)?;
                 asked.put(match is_wanted {
                     true => Event::End(status),
                     false => Event::Gone,
                 });
             }
-            _ => return Err(BadFrame),
         }
         Ok(())
     }
