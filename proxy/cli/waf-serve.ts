@@ -1,5 +1,6 @@
 /** `edge waf serve`: the WAF as a service that other programs ask. */
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { type CompileOptions, compileRuleset } from '../../waf/compile/compile-on-thread.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
 import { listenOn } from '../admin/server.ts'
@@ -37,6 +38,8 @@ export async function wafServe(args: readonly string[], terminal: Terminal): Pro
   const signals = listenToSignals()
   const source = ruleSource(values, terminal.env)
   const { config } = source
+  // As `edge run` does: the threads take it over.
+  setFlagsFromString('--heap-growing-percent=30')
   const questions = questionsOf(values.questions, config)
   // First of all, because the main thread must hold the addon before any other thread loads it.
   const wire = createWire(serviceWireConfig(config, questions))

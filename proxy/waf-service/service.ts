@@ -1,5 +1,6 @@
 /** The service that proxies ask: a wire with one listener, and a pool of workers behind it. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import type { CompileOptions } from '../../waf/compile/compile-on-thread.ts'
 import type { Program } from '../../waf/program.ts'
 import { type PoolEvent, WorkerPool } from '../../waf/pool.ts'
@@ -53,8 +54,10 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const variants = variantNames(compiledFrom)
   const pool = new WorkerPool({
     workers: config.waf.workers,
-    module,
-    workerData: (slot): AnsweringSetup => ({ slot, config, program, variants }),
+    spawn: (slot) => {
+      const setup: AnsweringSetup = { slot, config, program, variants }
+      return new Worker(module, { workerData: setup })
+    },
     detach: (slot, generation) => wire.detachWorker(slot, generation),
     silence: () => wire.workerSilence(),
     silenceMaxMs: config.waf.workerSilenceMs,
