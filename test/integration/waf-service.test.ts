@@ -278,8 +278,11 @@ describe('what the service does on its side', () => {
     const edge = await startProxy([service.port], 'brief.yaml')
     await until('it answers', async () => (await ask(edge, '/?a=attack')).status === 406, 60_000)
     service.process.kill('SIGSTOP')
-    expect((await ask(edge, '/')).status).toBe(503)
-    await until('the code is logged', () => edge.output().includes('WAF_SERVICE_TIMEOUT'))
+    // A wire thread that had not asked yet finds nobody; one that had waits in vain.
+    await until('the code is logged', async () => {
+      expect((await ask(edge, '/')).status).toBe(503)
+      return edge.output().includes('WAF_SERVICE_TIMEOUT')
+    })
     service.process.kill('SIGCONT')
     await until('it answers', async () => (await ask(edge, '/?a=attack')).status === 406, 60_000)
     expect(await edge.stop()).toBe(0)
