@@ -1,10 +1,12 @@
 /** From an exchange and its outcome to what log, metrics and events tell about it. */
+import type { Transaction } from '../waf/transaction.ts'
 import type { AccessEntry, WafEntry } from './access-log.ts'
 import type { Outcome, WireRefusal } from './batch.ts'
 import type { ErrorCode } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import { protocolOf } from './request.ts'
 import type { Balancer } from './upstream/balancer.ts'
+import type { Told } from './waf-service/protocol.ts'
 
 // A request may match hundreds of rules; the audit log has them all.
 const rulesMax = 64
@@ -95,15 +97,23 @@ function upstreamOf(
   }
 }
 
-function wafOf({ transaction, wafResult }: Exchange): WafEntry | null {
-  if (transaction === null) return null
-  const ids = new Set(transaction.matched.map(({ rule }) => rule.id))
+function wafOf({ asked, transaction, wafResult }: Exchange): WafEntry | null {
+  const mode = asked?.mode ?? transaction?.mode
+  if (mode === undefined) return null
+  const { rules, score } = asked === null ? toldBy(transaction) : (asked.told ?? nothingTold)
   return {
-    mode: transaction.mode,
+    mode,
     // In blocking mode a match below the threshold is every second request of some clients.
-    verdict:
-      wafResult === 'pass' && transaction.mode === 'detect' && ids.size > 0 ? 'detect' : wafResult,
-    score: transaction.scores.inbound,
-    rules: [...ids].slice(0, rulesMax),
+    verdict: wafResult === 'pass' && mode === 'detect' && rules.length > 0 ? 'detect' : wafResult,
+    score,
+    rules: rules.slice(0, rulesMax),
   }
+}
+
+const nothingTold = { rules: [], score: 0 }
+
+function toldBy(transaction: Transaction | null): Pick<Told, 'rules' | 'score'> {
+  if (transaction === null) return nothingTold
+  const ids = new Set(transaction.matched.map(({ rule }) => rule.id))
+  return { rules: [...ids], score: transaction.scores.inbound }
 }

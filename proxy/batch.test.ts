@@ -86,3 +86,19 @@ test('a batch that ends early is a broken invariant', () => {
   expect(() => readBatch(batch, batch.length, known)).toThrow('ends early')
   expect(() => readBatch(batch, batch.length - 4, known)).toThrow('ends early')
 })
+
+test('what a WAF service is asked and says', () => {
+  const batch = encodeBatch([
+    [[7, 3, 0, 2], '{}'],
+    [[7, 3, 40, 0], ''],
+    [[8, 2], '{}'],
+    headRecord({ id: 4 }),
+    [[9, 4, 406], ''],
+  ])
+  const [verdict, failure, question, head, end] = readBatch(batch, batch.length, known)
+  expect(verdict).toEqual({ kind: 'verdict', id: 3, error: null, text: '{}' })
+  expect(failure).toEqual({ kind: 'verdict', id: 3, error: 39, text: '' })
+  expect(question).toEqual({ kind: 'question', text: '{}' })
+  expect(head).toMatchObject({ kind: 'head', id: 4 })
+  expect(end).toEqual({ kind: 'end', id: 4, status: 406 })
+})

@@ -1,5 +1,6 @@
 /** Reads the records that the wire hands to a worker: one copy of the numbers, one of the texts. */
 import assert from 'node:assert'
+import { type BodyExtent, bodyExtents } from './body-extent.ts'
 import type { HeaderField } from './plan.ts'
 import { type HeadFacts, type KnownHeaders, RequestHead, knownNameBit } from './request.ts'
 
@@ -48,19 +49,6 @@ export interface WireRefusal {
   readonly line: string
 }
 
-/** How much of a response's body the wire holds for inspection. Index as in the record. */
-export const bodyExtents = [
-  /** Not read, or not yet. */
-  'unread',
-  'whole',
-  /** There is more than the plan asked for. */
-  'beginning',
-  /** Not read: it says itself that it is longer than what is let through. */
-  'too-long',
-] as const
-
-export type BodyExtent = (typeof bodyExtents)[number]
-
 export type Received =
   | { readonly kind: 'head'; readonly id: number; readonly head: RequestHead }
   | {
@@ -80,6 +68,17 @@ export type Received =
     }
   | { readonly kind: 'response-body'; readonly id: number; readonly body: BodyExtent }
   | { readonly kind: 'refusal'; readonly refusal: WireRefusal }
+  /** What the WAF service said; `error` is null, or the index of the reason why it did not. */
+  | {
+      readonly kind: 'verdict'
+      readonly id: number
+      readonly error: number | null
+      readonly text: string
+    }
+  /** In the service: what the proxy says about the head that follows. */
+  | { readonly kind: 'question'; readonly text: string }
+  /** In the service: the proxy's exchange ended with that status. */
+  | { readonly kind: 'end'; readonly id: number; readonly status: number }
 
 const word = 2 ** 32
 const headWords = 17
@@ -130,6 +129,15 @@ class BatchReader {
       }
       case 6:
         return { kind: 'refusal', refusal: this.#refusal() }
+      case 7: {
+        const [id, error] = [this.#next(), this.#next()]
+        const text = this.#take(this.#next())
+        return { kind: 'verdict', id, error: error === 0 ? null : error - 1, text }
+      }
+      case 8:
+        return { kind: 'question', text: this.#take(this.#next()) }
+      case 9:
+        return { kind: 'end', id: this.#next(), status: this.#next() }
       default:
         throw new assert.AssertionError({ message: `no record kind ${kind}` })
     }

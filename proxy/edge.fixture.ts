@@ -42,6 +42,7 @@ export function edge(changes: Partial<Edge> = {}): Edge {
     router: new Router([route]),
     unrouted: inspection,
     waf: null,
+    service: null,
     onFailure: 'deny',
     responseHold: { bytesMax: 0, rejectsLonger: false, mediaTypes: '' },
     policy: {

@@ -14,6 +14,7 @@ import { TrustedProxies } from './trust.ts'
 import { Balancer } from './upstream/balancer.ts'
 import type { EndpointLoads } from './upstream/endpoint-load.ts'
 import type { UpstreamState } from './upstream/endpoint-state.ts'
+import type { ServiceSettings } from './waf-service/asking.ts'
 import { type WorkerPort, wireErrorCodes } from './wire.ts'
 import { listenersOf, portOf } from './wire-settings.ts'
 import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
@@ -99,6 +100,7 @@ class EdgeBuilder {
       router: new Router(routesOf(config)),
       unrouted: unroutedInspection(config),
       waf: program === null ? null : this.#wafOf(config, program),
+      service: setup.variants === null ? null : this.#serviceOf(config, setup.variants),
       onFailure: config.waf.onFailure,
       responseHold: responseHoldOf(program),
       policy: { refuse: config.policy.refuse, certificateNames: setup.certificateNames },
@@ -134,6 +136,10 @@ class EdgeBuilder {
     return waf
   }
 
+  #serviceOf({ waf }: EdgeConfig, variants: readonly string[]): ServiceSettings {
+    return { variants, log: this.#logAt(waf.logFile), audit: this.#logAt(waf.auditLogFile) }
+  }
+
   #logAt(path: string | null): LogFile | null {
     if (path === null) return null
     const log = this.#logs.get(path) ?? new LogFile(path)
@@ -142,10 +148,12 @@ class EdgeBuilder {
   }
 }
 
-/** Far more media types than anybody lists; the wire asks about what it was not told. */
+// Far more media types than anybody lists; the wire asks about what it was not told.
 const mediaTypesLengthMax = 4_096
 
-function responseHoldOf(program: Program | null): ResponseHold {
+/** Which response bodies the rules read, and how much of them. */
+
+export function responseHoldOf(program: Program | null): ResponseHold {
   const { responseBodyLimitBytes = 0, responseBodyMimeTypes = [] } = program?.settings ?? {}
   const mediaTypes = responseBodyMimeTypes.join(' ').toLowerCase()
   return Object.freeze({

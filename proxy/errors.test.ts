@@ -45,6 +45,9 @@ test('the table has the codes of the wire, in its order', () =>
     'TOO_EARLY 425',
     'NO_HEALTHY_ENDPOINT 503',
     'UPSTREAM_TLS_FAILED 502',
+    'WAF_SERVICE_UNAVAILABLE 503',
+    'WAF_SERVICE_TIMEOUT 503',
+    'WAF_RULES_UNKNOWN 503',
   ]))
 
 for (const code of errorCodes) {

@@ -52,6 +52,9 @@ export const errors = {
   TOO_EARLY: down(425, 'The request must be sent again after the handshake.'),
   NO_HEALTHY_ENDPOINT: inside(503, 'The site cannot be reached.'),
   UPSTREAM_TLS_FAILED: up(502, 'before-bytes', 'The site cannot be reached safely.'),
+  WAF_SERVICE_UNAVAILABLE: inside(503, 'The request could not be inspected.'),
+  WAF_SERVICE_TIMEOUT: inside(503, 'The request could not be inspected in time.'),
+  WAF_RULES_UNKNOWN: inside(503, 'The request could not be inspected.'),
 } as const satisfies Record<string, ErrorKind>
 
 export type ErrorCode = keyof typeof errors

@@ -8,6 +8,7 @@ import { isGrpc } from './policy.ts'
 import type { RequestHead } from './request.ts'
 import type { Route } from './route.ts'
 import type { EndpointLoad } from './upstream/endpoint-load.ts'
+import type { Asked } from './waf-service/asking.ts'
 
 /** How the WAF's part ended, as logs and metrics name it. */
 export type WafResult = 'pass' | 'detect' | 'deny' | 'redirect' | 'failed'
@@ -32,6 +33,8 @@ export class Exchange {
   route: Route | null = null
   /** Null where the WAF is off. */
   transaction: Transaction | null = null
+  /** Null where no service inspects it. */
+  asked: Asked | null = null
   wafResult: WafResult = 'pass'
   error: ErrorCode | null = null
   /** Where it was sent first; given back at its end. */
@@ -81,7 +84,11 @@ const httpVersions = {
 } as const
 
 /** What the WAF is told; fields are cut out of the batch only if a rule or log wants them. */
-export function factsOf(exchange: Exchange, hasBody: boolean): ExchangeFacts {
+export function factsOf(
+  exchange: Exchange,
+  hasBody: boolean,
+  route = exchange.route?.name ?? '',
+): ExchangeFacts {
   const { request } = exchange
   let headers: readonly HeaderField[] | null = null
   return {
@@ -102,6 +109,6 @@ export function factsOf(exchange: Exchange, hasBody: boolean): ExchangeFacts {
       return headers
     },
     hasBody,
-    route: exchange.route?.name ?? '',
+    route,
   }
 }

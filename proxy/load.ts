@@ -10,6 +10,7 @@ import type { EdgeConfig } from './config/schema.ts'
 import { rulesFolder, rulesetOptions } from './rules.ts'
 import { type LoadedCertificate, loadCertificates } from './tls/certificates.ts'
 import { loadTicketKeys } from './tls/ticket-keys.ts'
+import { serviceSecret } from './waf-service/secret.ts'
 import {
   type UpstreamFiles,
   readUpstreamFiles,
@@ -58,6 +59,10 @@ export async function load(
   const files = [...served.files, ...upstreamFileNames(given), join(rulesFolder(env), 'current')]
   if (file !== null) files.push(file.path)
   if (given.tls.ticketKeyFile !== null) files.push(given.tls.ticketKeyFile)
+  if (given.waf.service.secretFile !== null) {
+    serviceSecret(given)
+    files.push(given.waf.service.secretFile)
+  }
   const told = [...notices, ...served.notices]
   const rulesCache = given.waf.cache
     ? (given.waf.cacheDir ?? join(cacheDirectory(env), 'rules'))

@@ -96,3 +96,20 @@ test('the buffer grows with a long body', () => {
   expect(writer.length).toBe(300_014)
   expect(writer.bytes.toString('utf8', 14, writer.length)).toBe(body)
 })
+
+test('questions and verdicts are laid out as the wire reads them', () => {
+  const writer = new PlanWriter()
+  const asked = { moment: 'response', extent: 'beginning', question: '{}' } as const
+  writer.write(1, { kind: 'ask', ...asked })
+  writer.write(2, { kind: 'verdict', isLast: true, wantsBody: false, answer: 'a' })
+  writer.write(3, { kind: 'verdict', isLast: false, wantsBody: true, answer: '' })
+  writer.write(4, { kind: 'refuse', error: 41 })
+  expect(hex(writer)).toBe(
+    layout(
+      '07 01000000 02 02 02000000 7b7d',
+      '08 02000000 01 01000000 61',
+      '08 03000000 02 00000000',
+      '09 04000000 2900',
+    ),
+  )
+})

@@ -1,5 +1,6 @@
 /** What a worker tells the wire to do with an exchange: plain data, and its encoding. */
 import assert from 'node:assert'
+import { type BodyExtent, bodyExtents } from './body-extent.ts'
 
 /** One field, name as it is to be sent. Values are Latin-1: one character per byte. */
 export type HeaderField = readonly [name: string, value: string]
@@ -73,6 +74,33 @@ export interface ReadResponseBodyPlan {
   readonly maxBytes: number
 }
 
+/** Ask the WAF service, and call again with what it says. */
+export interface AskPlan {
+  readonly kind: 'ask'
+  readonly moment: 'head' | 'body' | 'response' | 'response-body'
+  /** How much of the response's body is shown. */
+  readonly extent: BodyExtent
+  /** ASCII. */
+  readonly question: string
+}
+
+/** In the service: the answer to a proxy's question. */
+export interface VerdictPlan {
+  readonly kind: 'verdict'
+  /** Nothing of the exchange is kept. */
+  readonly isLast: boolean
+  /** Phase 2 waits for the request's body. */
+  readonly wantsBody: boolean
+  /** ASCII. */
+  readonly answer: string
+}
+
+/** In the service: it cannot answer, another one may. The index of the error's name. */
+export interface RefusePlan {
+  readonly kind: 'refuse'
+  readonly error: number
+}
+
 /** Everything is known about the exchange: its number may be used again. */
 export interface DonePlan {
   readonly kind: 'done'
@@ -85,6 +113,9 @@ export type Plan =
   | ForwardPlan
   | PassResponsePlan
   | ReadResponseBodyPlan
+  | AskPlan
+  | VerdictPlan
+  | RefusePlan
   | DonePlan
 
 /** Frees the exchange in the wire. */
@@ -97,6 +128,9 @@ const kinds = {
   'pass-response': 4,
   'read-response-body': 5,
   done: 6,
+  ask: 7,
+  verdict: 8,
+  refuse: 9,
 } as const satisfies Record<Plan['kind'], number>
 
 function inspectionFlags(inspection: ForwardPlan['inspectResponse']): number {
@@ -105,6 +139,8 @@ function inspectionFlags(inspection: ForwardPlan['inspectResponse']): number {
   // The body implies the head.
   return 3 | (inspection.rejectsLonger ? 32 : 0)
 }
+
+const moments = { head: 0, body: 1, response: 2, 'response-body': 3 } as const
 
 const editOps = { set: 0, append: 1, remove: 2 } as const
 
@@ -159,6 +195,15 @@ export class PlanWriter {
         return this.#u32(plan.maxBytes)
       case 'pass-response':
         return this.#edits(plan.responseEdits)
+      case 'ask':
+        this.#u8(moments[plan.moment])
+        this.#u8(bodyExtents.indexOf(plan.extent))
+        return this.#longText(plan.question)
+      case 'verdict':
+        this.#u8((plan.isLast ? 1 : 0) | (plan.wantsBody ? 2 : 0))
+        return this.#longText(plan.answer)
+      case 'refuse':
+        return this.#u16(plan.error)
       case 'done':
         return
     }
@@ -230,6 +275,12 @@ export class PlanWriter {
   /** A text of our own making: a length of two bytes, then one byte per character. */
   #text(text: string): void {
     this.#u16(text.length)
+    this.#reserve(text.length)
+    this.#length += this.#buffer.write(text, this.#length, 'latin1')
+  }
+
+  #longText(text: string): void {
+    this.#u32(text.length)
     this.#reserve(text.length)
     this.#length += this.#buffer.write(text, this.#length, 'latin1')
   }

@@ -24,6 +24,7 @@ import { probe } from './upstream/probe.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
 import { logLevels } from './tuning.ts'
 import { Upstreams } from './upstream/upstreams.ts'
+import { ServiceAddresses } from './waf-service/addresses.ts'
 import { WafState } from './waf-state.ts'
 import { WarmThreads } from './warm-threads.ts'
 import { FileWatch } from './watch.ts'
@@ -111,7 +112,12 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     probe,
     clock: () => performance.now(),
   })
-  await upstreams.configure(loaded)
+  const service = new ServiceAddresses({
+    setService: (settings) => wire.setService(JSON.stringify(settings)),
+    lookup: systemLookup,
+    log,
+  })
+  await Promise.all([upstreams.configure(loaded), service.configure(config)])
   const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
   const state = new WafState(config.waf, log)
   supervisor = superviseWorkers({
@@ -123,7 +129,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     threads,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const own = { ...parts, identities, upstreams, state, watch }
+  const own = { ...parts, identities, upstreams, state, watch, service }
   const reloader = reloaderOf(first, supervisor, own)
   let servers: readonly FastifyInstance[] = []
   let releasing: NodeJS.Timeout | null = null
@@ -142,6 +148,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     if (releasing !== null) clearInterval(releasing)
     watch?.close()
     upstreams.stop()
+    service.stop()
     await supervisor.pool.stop()
     state.stop()
     await Promise.all(servers.map((server) => server.close()))
@@ -191,10 +198,11 @@ function reloaderOf(
     readonly identities: Identities
     readonly upstreams: Upstreams
     readonly state: WafState
+    readonly service: ServiceAddresses
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, state, watch } = parts
+  const { given, options, manager, state, service, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -210,6 +218,7 @@ function reloaderOf(
       manager.ready(statusOf(reloader))
       if (taken === null) return
       state.configure(taken.config.waf)
+      void service.configure(taken.config)
       options.onTaken(taken)
     },
   })
@@ -246,7 +255,8 @@ function announce({ config, rules, notices }: Snapshot, bound: string[], log: Lo
   for (const notice of notices) log.warn(notice)
   logLevels(log, { config, rules })
   const [http, https] = config.listen.http === null ? ['off', bound[0]] : bound
-  const named = rules.program === null ? 'off' : rulesName(rules.program)
+  const elsewhere = rules.variants === null ? 'off' : 'service'
+  const named = rules.program === null ? elsewhere : rulesName(rules.program)
   const line = `ready http=${http ?? 'off'} https=${https ?? 'off'} rules=${named}`
   process.stdout.write(`${line}\n`)
 }

@@ -4,13 +4,17 @@
  *
  *   redirect → route → WAF phase 1 → (body) → WAF phase 2 → content policy → forward
  *     → (WAF phases 3 and 4) → outcome: WAF phase 5, access log, metrics
+ *
+ * Where a service inspects, each phase is a question to it, and `serveVerdict` goes on from there.
  */
+import assert from 'node:assert'
 import type { ResponseFacts } from '../waf/facts.ts'
 import type { Verdict } from '../waf/verdict.ts'
 import type { Waf } from '../waf/waf.ts'
 import { accessEntry } from './access-entry.ts'
 import type { AccessEntry } from './access-log.ts'
-import type { BodyExtent, BodyStatus, Outcome } from './batch.ts'
+import type { BodyStatus, Outcome } from './batch.ts'
+import type { BodyExtent } from './body-extent.ts'
 import type { ErrorCode } from './errors.ts'
 import { type Exchange, factsOf } from './exchange.ts'
 import { forwardedHeaders } from './forwarding.ts'
@@ -22,6 +26,7 @@ import type { InspectionPolicy, Route } from './route.ts'
 import type { Router } from './router.ts'
 import type { TrustedProxies } from './trust.ts'
 import type { Balancer } from './upstream/balancer.ts'
+import { Asked, type Heard, type ServiceSettings } from './waf-service/asking.ts'
 
 /** Everything that decides about exchanges: one frozen snapshot, replaced whole. */
 export interface Edge {
@@ -31,6 +36,8 @@ export interface Edge {
   readonly unrouted: InspectionPolicy
   /** Null where the WAF is off for the whole program. */
   readonly waf: Waf | null
+  /** Who inspects in place of `waf`; null: nobody does. */
+  readonly service: ServiceSettings | null
   readonly onFailure: 'deny' | 'pass'
   readonly responseHold: ResponseHold
   readonly policy: ContentPolicy
@@ -49,7 +56,13 @@ export function serve(exchange: Exchange, edge: Edge): Plan {
   exchange.route = edge.router.match(request)
   if (isTooEarly(request)) return exchange.fail('TOO_EARLY')
   const inspection = exchange.route?.inspection ?? edge.unrouted
-  if (edge.waf === null || inspection.mode === 'off') return onwards(exchange, edge)
+  if (inspection.mode === 'off') return onwards(exchange, edge)
+  if (edge.service !== null) {
+    const hasBody = inspectsBody(request, inspection)
+    exchange.asked = new Asked(exchange, edge.service, { inspection, hasBody })
+    return exchange.asked.ask('head')
+  }
+  if (edge.waf === null) return onwards(exchange, edge)
   const facts = factsOf(exchange, inspectsBody(request, inspection))
   exchange.transaction = edge.waf.begin(facts, inspection)
   const verdict = edge.waf.requestHead(exchange.transaction)
@@ -72,8 +85,25 @@ export function serveBody(exchange: Exchange, status: BodyStatus, edge: Edge): P
     heldMax !== route?.bodyBytesMax &&
     heldMax === inspection.inspectMaxBytes
   if (error !== null && !streams) return exchange.fail(error)
+  if (exchange.asked !== null) return exchange.asked.ask('body')
   const verdict = inspect(exchange, edge, (waf, transaction) => waf.requestBody(transaction))
   return stopped(exchange, verdict, edge) ?? onwards(exchange, edge)
+}
+
+/** The service has answered, or cannot. */
+export function serveVerdict(exchange: Exchange, heard: Heard, edge: Edge): Plan {
+  const heeded = exchange.asked?.hear(heard) ?? null
+  assert(heeded !== null, 'the service answers what it was asked')
+  const { moment, verdict } = heeded
+  const isRequest = moment === 'head' || moment === 'body'
+  const next = (): Plan => (isRequest ? onwards(exchange, edge) : passResponse)
+  if (verdict === null) {
+    exchange.wafResult = 'failed'
+    return edge.onFailure === 'deny' ? exchange.fail(heeded.error) : next()
+  }
+  if (verdict.action !== 'needs-body') return stopped(exchange, verdict, edge) ?? next()
+  if (isRequest) return { kind: 'read-body', maxBytes: heldBytesMax(exchange, edge) }
+  return serveResponseBody(exchange, exchange.asked?.extent ?? 'unread', edge)
 }
 
 /** The WAF threw, and what cannot be inspected follows `waf.onFailure`. */
@@ -90,11 +120,12 @@ export function serveResponse(
   response: ResponseFacts & { readonly body: BodyExtent },
   edge: Edge,
 ): Plan {
+  if (exchange.asked !== null) return exchange.asked.ask('response', response)
   const verdict = inspect(exchange, edge, (waf, transaction) =>
     waf.responseHead(transaction, response),
   )
   if (verdict.action === 'needs-body') return serveResponseBody(exchange, response.body, edge)
-  return stopped(exchange, verdict, edge) ?? { kind: 'pass-response', responseEdits: [] }
+  return stopped(exchange, verdict, edge) ?? passResponse
 }
 
 /** Phase 4 waits for the body, of which that much is here. */
@@ -105,10 +136,11 @@ export function serveResponseBody(exchange: Exchange, body: BodyExtent, edge: Ed
     return exchange.deny(tooLongStatus)
   }
   if (body === 'unread' || body === 'too-long') {
-    return { kind: 'read-response-body', maxBytes: edge.responseHold.bytesMax }
+    return { kind: 'read-response-body', maxBytes: heldResponse(exchange, edge).bytesMax }
   }
+  if (exchange.asked !== null) return exchange.asked.askBody(body)
   const verdict = inspect(exchange, edge, (waf, transaction) => waf.responseBody(transaction))
-  return stopped(exchange, verdict, edge) ?? { kind: 'pass-response', responseEdits: [] }
+  return stopped(exchange, verdict, edge) ?? passResponse
 }
 
 /** It is over, however it ended: phase 5, and the line for log, metrics and events. */
@@ -121,6 +153,8 @@ export function conclude(exchange: Exchange, outcome: Outcome, edge: Edge): Acce
   }
   return accessEntry(exchange, outcome, edge)
 }
+
+const passResponse: Plan = Object.freeze({ kind: 'pass-response', responseEdits: [] })
 
 const bodyErrors: Record<BodyStatus, ErrorCode | null> = {
   complete: null,
@@ -139,7 +173,7 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
   if (refused !== null) return exchange.fail(refused)
   if (exchange.route === null) return exchange.fail('NO_ROUTE')
   const { upstream, bodyBytesMax, websocket } = exchange.route
-  const { transaction, request } = exchange
+  const { request } = exchange
   if (request.websocket && !websocket) return exchange.fail('UPGRADE_NOT_SUPPORTED')
   // A plan that could not be written may have taken one before.
   if (exchange.endpoint !== null) edge.balancer.ended(exchange.endpoint)
@@ -148,8 +182,6 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
   if (choice === null) return exchange.fail('NO_HEALTHY_ENDPOINT')
   const { endpoint, alternative, retry, cookie } = choice
   exchange.endpoint = endpoint
-  const need =
-    edge.waf === null || transaction === null ? 'none' : edge.waf.responseNeed(transaction)
   return {
     kind: 'forward',
     endpoint: endpoint.id,
@@ -157,7 +189,7 @@ function onwards(exchange: Exchange, edge: Edge): Plan {
     retry,
     tunnel: request.websocket,
     allTrailers: isGrpc(request),
-    inspectResponse: need === 'body' ? responseHold(exchange, edge) : need,
+    inspectResponse: inspectResponse(exchange, edge),
     connectTimeoutMs: upstream.connectTimeoutMs,
     firstByteTimeoutMs: upstream.firstByteTimeoutMs,
     idleTimeoutMs: upstream.idleTimeoutMs,
@@ -171,21 +203,33 @@ const none: readonly number[] = []
 /** As ModSecurity v3 answers a response beyond SecResponseBodyLimit with the action Reject. */
 const tooLongStatus = 403
 
-function rejectsLonger({ transaction }: Exchange, { waf }: Edge): boolean {
+function rejectsLonger({ asked, transaction }: Exchange, { waf }: Edge): boolean {
+  const hold = asked?.inspectResponse
+  if (typeof hold === 'object') return hold.rejectsLonger
   return waf !== null && transaction !== null && waf.rejectsLongResponse(transaction)
 }
 
-function responseHold(exchange: Exchange, edge: Edge): ResponseHold {
+function inspectResponse(exchange: Exchange, edge: Edge): 'none' | 'head' | ResponseHold {
+  const { asked, transaction } = exchange
+  if (asked !== null) return asked.inspectResponse
+  const need =
+    edge.waf === null || transaction === null ? 'none' : edge.waf.responseNeed(transaction)
+  if (need !== 'body') return need
   return rejectsLonger(exchange, edge)
     ? { ...edge.responseHold, rejectsLonger: true }
     : edge.responseHold
 }
 
+function heldResponse({ asked }: Exchange, { responseHold }: Edge): ResponseHold {
+  const hold = asked?.inspectResponse
+  return typeof hold === 'object' ? hold : responseHold
+}
+
 /** The most of a body that is held; what is more is over the limit of route, WAF or rules. */
-function heldBytesMax({ route, transaction }: Exchange, { waf, unrouted }: Edge): number {
+function heldBytesMax({ route, asked, transaction }: Exchange, { waf, unrouted }: Edge): number {
   const { inspectMaxBytes } = route?.inspection ?? unrouted
-  const ofRules =
-    waf === null || transaction === null ? Infinity : waf.requestBodyBytesMax(transaction)
+  const known = waf === null || transaction === null ? null : waf.requestBodyBytesMax(transaction)
+  const ofRules = asked?.bodyBytesMax ?? known ?? Infinity
   return Math.min(inspectMaxBytes, route?.bodyBytesMax ?? Infinity, ofRules)
 }
 

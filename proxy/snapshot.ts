@@ -1,13 +1,13 @@
 /** A configuration made ready to serve: rules compiled, names resolved, certificates numbered. */
 import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { compileRuleset } from '../waf/compile/compile-on-thread.ts'
+import { type CompileOptions, compileRuleset } from '../waf/compile/compile-on-thread.ts'
 import { LogFile } from '../waf/log-file.ts'
 import { plansOf } from '../waf/program.ts'
 import type { Program } from '../waf/program.ts'
 import { dropScanPlan } from '../waf/scanner.ts'
+import { rulesetFiles } from '../waf/seclang/load.ts'
 import { rulesOf } from '../waf/tuning/tuned-program.ts'
-import { noSettings } from '../waf/tuning/tuning.ts'
+import { compileOptionsOf, isOff } from './compile-options.ts'
 import { ConfigError, type Fault } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { fingerprint, siblings } from './fingerprint.ts'
@@ -17,7 +17,8 @@ import type { Logger } from './log.ts'
 import type { UpstreamFiles } from './upstream/upstream-files.ts'
 import type { LoadedCertificate } from './tls/certificates.ts'
 import type { SharedSetup } from './supervisor.ts'
-import { exclusionNotices, judgeLevels, settingsOf, tuningsOf } from './tuning.ts'
+import { exclusionNotices, judgeLevels } from './tuning.ts'
+import { variantNames } from './waf-service/variant.ts'
 import { reasonOf } from '../waf/reason-of.ts'
 
 /** One generation of everything that decides about exchanges. */
@@ -42,6 +43,8 @@ export type NumberedCertificate = LoadedCertificate & { readonly id: number }
 interface CompiledRules {
   /** Null when nothing is ever inspected. */
   readonly program: Program | null
+  /** Where a service inspects: its names of the rules, by tuning; else null. */
+  readonly variants: readonly string[] | null
   readonly options: string
   readonly files: readonly string[]
   /** Null when a file may have changed while it was read: then no state is known to be this one. */
@@ -76,7 +79,13 @@ export async function prepare(
     certificates,
     ticketKeys: loaded.ticketKeys,
     upstreamFiles: loaded.upstreamFiles,
-    setup: { generation, config, program: rules.program, certificateNames },
+    setup: {
+      generation,
+      config,
+      program: rules.program,
+      variants: rules.variants,
+      certificateNames,
+    },
     inputs: [...loaded.files, ...rules.files],
     notices:
       rules.program === null
@@ -109,8 +118,6 @@ function checkLogFiles({ waf }: EdgeConfig): void {
   if (faults.length > 0) throw new ConfigError(faults)
 }
 
-const unset = JSON.stringify(noSettings)
-
 /** Gives back what a program holds in the addon. */
 export function dropPlans(program: Program): void {
   for (const plan of plansOf(program)) dropScanPlan(plan)
@@ -122,23 +129,9 @@ async function compileRules(
   before: CompiledRules | null,
   onNotKept: (reason: string) => void,
 ): Promise<CompiledRules> {
-  const { waf, routes } = config
-  if (waf.mode === 'off' || routes.every((route) => route.waf.mode === 'off')) {
-    return { program: null, options: '', files: [], seen: '' }
-  }
-  const tunings = tuningsOf(config).all
-  const wanted = {
-    baseFile: waf.baseFile ?? fileURLToPath(new URL('../waf/base.conf', import.meta.url)),
-    crsDirectory: waf.rules,
-    paranoia: waf.paranoia,
-    setupFiles: waf.setupFiles,
-    geoDatabase: waf.geoDatabase,
-    settings: settingsOf(waf),
-    scanBudgetMs: waf.budgetMs,
-    decoding: waf.decoding,
-    tunings,
-    tunable: tunings.some(({ settings }) => JSON.stringify(settings) !== unset),
-  }
+  if (isOff(config)) return { program: null, variants: null, options: '', files: [], seen: '' }
+  const wanted = compileOptionsOf(config)
+  if (config.waf.service.endpoints.length > 0) return rulesElsewhere(wanted)
   const options = JSON.stringify(wanted)
   if (before?.options === options && before.seen !== null) {
     if (fingerprint(siblings(before.files)).text === before.seen) return before
@@ -155,7 +148,19 @@ async function compileRules(
   const files = rulesFiles(program)
   const { text, newestMs } = fingerprint(siblings(files))
   // A file written while it was read has a time after the start of the reading.
-  return { program, options, files: siblings(files), seen: newestMs < startedMs ? text : null }
+  const seen = newestMs < startedMs ? text : null
+  return { program, variants: null, options, files: siblings(files), seen }
+}
+
+/** A service has the program: here only its names are needed, and to see when they change. */
+function rulesElsewhere(wanted: CompileOptions): CompiledRules {
+  try {
+    const files = siblings(rulesetFiles(wanted).filter((file) => file.startsWith('/')))
+    return { program: null, variants: variantNames(wanted), options: '', files, seen: null }
+  } catch (error) {
+    const mend = 'name rules that this user can read; they must be those of the service'
+    throw new ConfigError([{ where: 'waf.rules', message: reasonOf(error), mend }])
+  }
 }
 
 /** What was read, what may yet appear where `Include` looks, and the folders where it looks. */

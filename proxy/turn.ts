@@ -1,4 +1,5 @@
 /** One turn of a worker: take what the wire has, serve each, answer all at once. */
+import assert from 'node:assert'
 import { randomUUIDv7 } from 'node:crypto'
 import type { AccessEntry } from './access-log.ts'
 import { refusalEntry } from './access-entry.ts'
@@ -16,7 +17,9 @@ import {
   serveResponse,
   serveResponseBody,
   serveUninspected,
+  serveVerdict,
 } from './serve.ts'
+import type { Heard } from './waf-service/asking.ts'
 import type { WorkerPort } from './wire.ts'
 
 /** What a turn needs; `now` and `clock` make time an argument. */
@@ -40,7 +43,7 @@ export interface TurnOptions {
   readonly onFailure: (error: unknown, exchange: Exchange) => void
 }
 
-type Step = Exclude<Received, { kind: 'head' | 'refusal' | 'outcome' }>
+type Step = Extract<Received, { kind: 'body' | 'response' | 'response-body' }>
 
 const initialBytes = 256 * 1024
 
@@ -108,7 +111,25 @@ export class Turn {
         if (pinned === undefined) return
         return this.#plan(pinned, phases[received.kind], () => step(pinned, received))
       }
+      case 'verdict':
+        return this.#verdict(received)
+      case 'question':
+      case 'end':
+        throw new assert.AssertionError({ message: 'only a WAF service is asked' })
     }
+  }
+
+  #verdict({ id, error, text }: Extract<Received, { kind: 'verdict' }>): void {
+    const pinned = this.#exchanges.get(id)
+    const asked = pinned?.exchange.asked ?? null
+    if (pinned === undefined || asked === null) return
+    const { exchange, edge } = pinned
+    const heard: Heard =
+      error === null ? { text, error } : { text: null, error: edge.errorCodes[error] ?? 'INTERNAL' }
+    // The last words on an exchange of which only the outcome is still to come.
+    if (asked.moment === null) return void asked.hear(heard)
+    const isRequest = asked.moment === 'head' || asked.moment === 'body'
+    this.#plan(pinned, isRequest ? 1 : 3, () => serveVerdict(exchange, heard, edge))
   }
 
   #head(id: number, request: RequestHead): void {
@@ -182,7 +203,9 @@ export class Turn {
 
 /** Why the WAF decided as it did; only asked for exchanges that are told about. */
 function explainer({ exchange, edge }: Pinned): Explain {
-  const { transaction } = exchange
+  const { asked, transaction } = exchange
+  const evidence = asked?.told?.evidence ?? null
+  if (evidence !== null) return () => evidence
   const { waf } = edge
   if (waf === null || transaction === null || transaction.matched.length === 0) return null
   return (isFull) => waf.evidence(transaction, isFull)

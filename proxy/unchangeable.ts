@@ -12,6 +12,7 @@ const settings: readonly (readonly [path: string, value: (config: EdgeConfig) =>
   ['wireThreads', ({ wireThreads }) => wireThreads],
   ['waf.workers', ({ waf }) => waf.workers],
   ['waf.workerSilence', ({ waf }) => waf.workerSilenceMs],
+  ['waf.service.endpoints', ({ waf }) => waf.service.endpoints.length === 0],
   ['waf.events', ({ waf }) => JSON.stringify(waf.events)],
   ['waf.collections.file', ({ waf }) => waf.collections.file],
   ['admin', ({ admin }) => admin],

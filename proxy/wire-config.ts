@@ -5,8 +5,9 @@ import type { HeaderEdit } from './plan.ts'
 
 export interface WireListener {
   readonly name: string
-  /** `http`: h1 in clear. `https`: h1 and h2 over TLS on TCP, h3 on UDP of the same port. */
-  readonly kind: 'http' | 'https'
+  /** `http`: h1 in clear. `https`: h1 and h2 over TLS on TCP, h3 on UDP of the same port.
+   * `waf`: questions of proxies, in `edge waf serve`. */
+  readonly kind: 'http' | 'https' | 'waf'
   /** `0.0.0.0:8443`, `[::]:443`, `127.0.0.1:0`. */
   readonly address: string
   /** Value of Alt-Svc on every TCP response of this listener; '' for none. */
@@ -69,6 +70,18 @@ export interface HeaderTemplate {
   readonly response: readonly HeaderEdit[]
 }
 
+/** What a proxy is told about the WAF service, and the service about itself. */
+export interface ServiceConfig {
+  /** Resolved socket addresses; none in the service, and where this program inspects by itself. */
+  readonly addresses: readonly string[]
+  readonly timeoutMs: number
+  readonly inFlightMax: number
+  readonly frameBytesMax: number
+  readonly stateTimeoutMs: number
+  /** '' when anyone may ask. */
+  readonly secret: string
+}
+
 export interface WireConfig {
   readonly threads: number
   readonly workers: number
@@ -80,6 +93,7 @@ export interface WireConfig {
   readonly errors: readonly ErrorAnswer[]
   /** Plans count them from 1. */
   readonly templates: readonly HeaderTemplate[]
+  readonly service: ServiceConfig
   /** QUIC clients may send requests before the handshake is done (RFC 8470). */
   readonly earlyData: boolean
   /** The 8 bytes by which a balancer finds this program in connection ids. */

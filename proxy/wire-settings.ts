@@ -2,7 +2,7 @@
 import type { EdgeConfig } from './config/schema.ts'
 import { errorCodes, responseFor } from './errors.ts'
 import { headerTemplates } from './forwarding.ts'
-import type { ErrorAnswer, WireConfig, WireListener } from './wire-config.ts'
+import type { ErrorAnswer, ServiceConfig, WireConfig, WireListener } from './wire-config.ts'
 
 /** Where probes ask; before redirect and WAF. */
 export const healthPath = '/_gwhealthz'
@@ -20,6 +20,8 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     templates: headerTemplates,
     earlyData: config.tls.earlyData,
     quicServerId: config.quic.serverId,
+    // The names are looked up later, and the secret is read then.
+    service: serviceConfigOf(config, [], ''),
   }
 }
 
@@ -35,6 +37,16 @@ export function listenersOf({ listen }: EdgeConfig): WireListener[] {
     listeners.push({ name: 'https', kind: 'https', address: listen.https, altSvc })
   }
   return listeners
+}
+
+/** What both ends of the WAF service's connections are told. */
+export function serviceConfigOf(
+  { waf }: EdgeConfig,
+  addresses: readonly string[],
+  secret: string,
+): ServiceConfig {
+  const { timeoutMs, inFlightMax, frameBytesMax, stateTimeoutMs } = waf.service
+  return { addresses, timeoutMs, inFlightMax, frameBytesMax, stateTimeoutMs, secret }
 }
 
 /** The port of `HOST:PORT`. */

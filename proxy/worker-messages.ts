@@ -13,6 +13,8 @@ export interface WorkerSetup {
   readonly config: EdgeConfig
   /** Null where the WAF is off for the whole program. */
   readonly program: Program | null
+  /** Where a service inspects: its names of the rules, by tuning; else null. */
+  readonly variants: readonly string[] | null
   /** Names of each certificate, by the id that the wire reports. */
   readonly certificateNames: readonly (readonly string[])[]
   /** The endpoints at this moment; changes come as messages. */

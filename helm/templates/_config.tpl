@@ -22,6 +22,16 @@
 {{- end -}}
 {{- with $proxy.waf.paranoia -}}{{- $_ := set $waf "paranoia" (int .) -}}{{- end -}}
 {{- with $proxy.waf.exclusions -}}{{- $_ := set $waf "exclusions" . -}}{{- end -}}
+{{- if eq (include "edge.hasWafService" .) "true" -}}
+{{- $port := int .Values.waf.service.questionsPort -}}
+{{- /* Longer than an inspection may take, or the proxy gives up before the service does. */ -}}
+{{- $service := dict
+  "endpoints" (list (printf "%s-waf:%d" (include "edge.fullname" .) $port))
+  "listen" (printf "0.0.0.0:%d" $port)
+  "timeout" (printf "%dms" (add (int $proxy.waf.timeout) 500)) -}}
+{{- if .Values.waf.service.secretName -}}{{- $_ := set $service "secretFile" "/etc/quic-proxy-waf-secret/secret" -}}{{- end -}}
+{{- $_ := set $waf "service" $service -}}
+{{- end -}}
 {{- $host := $proxy.backend.host -}}
 {{- if and (contains ":" $host) (not (hasPrefix "[" $host)) -}}{{- $host = printf "[%s]" $host -}}{{- end -}}
 {{- $upstream := dict "name" "default" "endpoints" (list (dict "url" (printf "http://%s:%d" $host (int $proxy.backend.port)))) -}}
@@ -50,7 +60,7 @@ env:POD_QUIC_SERVER_ID
 {{/* What a running program cannot take over (proxy/unchangeable.ts): a change of it restarts pods. */}}
 {{- define "edge.unchangeable" -}}
 {{- $config := include "edge.config" . | fromYaml -}}
-{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "quic.serverId" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
+{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "quic.serverId" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.service.endpoints" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
 {{- $value := $config -}}
 {{- range splitList "." . -}}
 {{- $value = ternary (index (default (dict) $value) .) nil (and (kindIs "map" $value) (hasKey (default (dict) $value) .)) -}}

@@ -92,6 +92,14 @@ true
 {{- $faults = append $faults (printf "config.%s: the chart sets it, since probes ask there\n  mend: use %s" $key $instead) -}}
 {{- end -}}
 {{- end -}}
+{{- if hasKey (default (dict) (default (dict) .Values.config.waf).service) "endpoints" -}}
+{{- if eq .Values.waf.mode "service" -}}
+{{- $faults = append $faults "config.waf.service.endpoints: waf.mode: service asks the pods of this release\n  mend: remove it, or set waf.mode to embedded and keep it, to ask a service elsewhere" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .Values.waf.mode "service") (eq (int .Values.waf.service.port) (int .Values.waf.service.questionsPort)) -}}
+{{- $faults = append $faults (printf "waf.service: port and questionsPort are both %d\n  mend: give one of them another port" (int .Values.waf.service.port)) -}}
+{{- end -}}
 {{- if hasKey .Values.config "drain" -}}
 {{- $faults = append $faults "config.drain: the chart sets it, because the grace period follows from it\n  mend: use drain.delaySeconds and drain.timeoutSeconds" -}}
 {{- end -}}

@@ -123,6 +123,9 @@ spec:
           mountPath: /etc/quic-proxy-waf
           readOnly: true
         {{- include "edge.tlsMounts" . | nindent 8 }}
+        {{- with include "edge.serviceSecretMount" . }}
+        {{- . | nindent 8 }}
+        {{- end }}
         - name: state
           mountPath: /var/lib/quic-proxy-waf
         - name: cache
@@ -142,6 +145,9 @@ spec:
       configMap:
         name: {{ include "edge.fullname" . }}-config
     {{- include "edge.tlsVolumes" . | nindent 4 }}
+    {{- with include "edge.serviceSecretVolume" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- range list "state" "cache" "tmp" }}
     - name: {{ . }}
       emptyDir:

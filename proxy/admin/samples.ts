@@ -41,6 +41,8 @@ const wireFamilies: Readonly<Record<string, readonly [name: string, help: string
   batches: ['edge_waf_batches_total', 'Batches in which workers took records.'],
   wakeups: ['edge_waf_wakeups_total', 'Wake-ups of workers.'],
   redelivered: ['edge_waf_redelivered_total', 'Exchanges given to another worker.'],
+  serviceConnections: ['edge_waf_service_connections_total', 'Connections to the WAF service.'],
+  serviceConnectsFailed: ['edge_waf_service_connect_failures_total', 'Those that failed.'],
   panics: ['edge_wire_panics_total', 'Panics caught in the addon.'],
 }
 

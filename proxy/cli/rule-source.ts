@@ -1,7 +1,8 @@
 /** Which rules a command without a server works with: flags, edge.yaml, what is installed. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { type EngineOptions, type OfflineEngine, createEngine } from '../../waf/offline/engine.ts'
+import { type EngineOptions, OfflineEngine, createEngine } from '../../waf/offline/engine.ts'
+import type { Program } from '../../waf/program.ts'
 import { SecLangError } from '../../waf/seclang/faults.ts'
 import type { RulesetOptions } from '../../waf/seclang/load.ts'
 import type { Environment } from '../config/environment.ts'
@@ -47,7 +48,8 @@ export function ruleSource(flags: RuleFlags, env: Environment): RuleSource {
   const { config } = loadConfig(args, env)
   const ruleset = rulesetOptions(config)
   if (own !== null) return { config, ruleset: { ...ruleset, crsDirectory: null, ruleFiles: own } }
-  if (ruleset.crsDirectory === null) {
+  // SecLang of the users' own is rules enough.
+  if (ruleset.crsDirectory === null && ruleset.setupFiles.length === 0) {
     const mend = 'name a folder with --rules, or run: edge rules install'
     throw new ConfigError([{ where: '--rules', message: 'there are no rules', mend }])
   }
@@ -64,25 +66,36 @@ function ownFiles(path: string): string[] | null {
 
 /** The engine of a source, which sees bodies as the proxy's routes do by default. */
 export function openEngine(source: RuleSource, options: EngineOptions = {}): OfflineEngine {
-  const policy = { inspectOtherBodies: true, stream: false }
-  const { limits, waf } = source.config
   try {
-    return createEngine(source.ruleset, {
-      scanBudgetMs: waf.budgetMs,
-      readLimits: {
-        headBytesMax: limits.headerBytesMax,
-        lineBytesMax: limits.headerLineBytesMax,
-        headerCountMax: limits.headerCountMax,
-      },
-      waitsForBody: ({ headers }) => {
-        const valuesOf = (wanted: string): string[] =>
-          headers.filter(([name]) => name.toLowerCase() === wanted).map(([, value]) => value)
-        return inspectsBody({ hasBody: true, websocket: false, headerAll: valuesOf }, policy)
-      },
-      ...options,
-    })
+    return createEngine(source.ruleset, { ...engineOptions(source), ...options })
   } catch (error) {
     throw asConfigError(error)
+  }
+}
+
+/** The same over a program that somebody else has compiled. */
+export function offlineEngine(
+  source: RuleSource,
+  program: Program,
+  options: EngineOptions = {},
+): OfflineEngine {
+  return new OfflineEngine(program, { ...engineOptions(source), ...options })
+}
+
+function engineOptions({ config: { limits, waf } }: RuleSource): EngineOptions {
+  const policy = { inspectOtherBodies: true, stream: false }
+  return {
+    scanBudgetMs: waf.budgetMs,
+    readLimits: {
+      headBytesMax: limits.headerBytesMax,
+      lineBytesMax: limits.headerLineBytesMax,
+      headerCountMax: limits.headerCountMax,
+    },
+    waitsForBody: ({ headers }) => {
+      const valuesOf = (wanted: string): string[] =>
+        headers.filter(([name]) => name.toLowerCase() === wanted).map(([, value]) => value)
+      return inspectsBody({ hasBody: true, websocket: false, headerAll: valuesOf }, policy)
+    },
   }
 }
 

@@ -18,8 +18,9 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   that the CRS's own cases presume
                 [--connect HOST:PORT|URL] [--log FILE]
                   the same against a server: by its log, else by its statuses
-  edge waf serve [--listen ADDR:PORT|unix:PATH] [RULES]
-                  the WAF as a service: POST /evaluate, GET /health (default 0.0.0.0:9000)
+  edge waf serve [--listen ADDR:PORT|unix:PATH] [--questions ADDR:PORT|off] [RULES]
+                  the WAF as a service: POST /evaluate, GET /health (default 0.0.0.0:9000);
+                  --questions: where proxies ask (--waf-service), as waf.service.listen
   edge explain REQUEST-ID [--admin ADDR:PORT|unix:PATH] [--file FILE] [--json]
                   [--as secrule|yaml|helm]
                   tells what stopped a request and why, and the narrowest exclusion; FILE is
@@ -44,6 +45,7 @@ Flags of run and validate:
   --rules DIR                   a CRS folder (default: the installed rules)
   --paranoia 1..4               blocking paranoia level
   --waf-setup FILE              SecLang before the rules; repeated: in order
+  --waf-service HOST:PORT       edge waf serve inspects, with the same rules; repeated: several
   --waf-log FILE                one text line per matched rule
   --no-redirect                 serve requests in clear, do not redirect them to https
   --admin ADDR:PORT|unix:PATH   admin API, loopback only

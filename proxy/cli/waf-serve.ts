@@ -1,45 +1,107 @@
-/** `edge waf serve`: the WAF as a service that other proxies ask. */
+/** `edge waf serve`: the WAF as a service that other programs ask. */
+import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { type CompileOptions, compileRuleset } from '../../waf/compile/compile-on-thread.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
 import { listenOn } from '../admin/server.ts'
+import { compileOptionsOf } from '../compile-options.ts'
 import { UsageError } from '../config/faults.ts'
 import { socketAddress } from '../config/fields.ts'
+import type { EdgeConfig } from '../config/schema.ts'
+import { cacheDirectory } from '../directories.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
+import { WafState } from '../waf-state.ts'
 import { wafServer } from '../waf-service/server.ts'
+import { serviceWireConfig, startService } from '../waf-service/service.ts'
+import { type Wire, createWire } from '../wire.ts'
 import { exitCodes } from './exit-codes.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
-import { openEngine, ruleFlags, ruleSource } from './rule-source.ts'
+import { asConfigError, offlineEngine, ruleFlags, ruleSource } from './rule-source.ts'
+import type { RuleSource } from './rule-source.ts'
 import type { Terminal } from './terminal.ts'
-import { reasonOf } from '../../waf/reason-of.ts'
 
-const options = { ...ruleFlags, listen: { type: 'string' } } as const
+const options = {
+  ...ruleFlags,
+  listen: { type: 'string' },
+  questions: { type: 'string' },
+} as const
 
 /** The port of the service that this one replaces. */
 const portDefault = '9000'
 
-/** Serves until SIGTERM or SIGINT; calls under way are still answered. */
+/** Serves until SIGTERM or SIGINT; calls and questions under way are still answered. */
 export async function wafServe(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parseFlags('edge waf serve', args, options)
   noPositionals('edge waf serve', positionals)
   const address = addressOf(values.listen, terminal.env['WAF_PORT'])
   const signals = listenToSignals()
   const source = ruleSource(values, terminal.env)
-  const mode = source.config.waf.mode
-  const engine = openEngine(source, { mode })
-  const { log, flush } = operationLog(source.config.log.level)
-  const server = wafServer(engine, log)
+  const { config } = source
+  // As `edge run` does: the threads take it over.
+  setFlagsFromString('--heap-growing-percent=30')
+  const questions = questionsOf(values.questions, config)
+  // First of all, because the main thread must hold the addon before any other thread loads it.
+  const wire = createWire(serviceWireConfig(config, questions))
   try {
+    return await serve(source, { address, questions, wire, signals, terminal })
+  } finally {
+    wire.stop()
+  }
+}
+
+interface Around {
+  /** Of `/evaluate`. */
+  readonly address: string
+  /** Of the questions of proxies; null: none are taken. */
+  readonly questions: string | null
+  readonly wire: Wire
+  readonly signals: ReturnType<typeof listenToSignals>
+  readonly terminal: Terminal
+}
+
+async function serve(source: RuleSource, around: Around): Promise<number> {
+  const { address, questions, wire, signals, terminal } = around
+  const { config } = source
+  const { mode } = config.waf
+  const { log, flush } = operationLog(config.log.level)
+  const compiledFrom = { ...compileOptionsOf(config), ...source.ruleset }
+  const program = await compiled(config, compiledFrom, terminal)
+  const engine = offlineEngine(source, program, { mode })
+  const server = wafServer(engine, log)
+  const state = new WafState(config.waf, log)
+  const service =
+    questions === null ? null : await startService({ config, compiledFrom, program, wire, log })
+  try {
+    const [asked] = questions === null ? [] : wire.listen()
     const bound = await listenOn(server, address)
-    log.info({ address: bound, mode, rules: source.ruleset.crsDirectory }, 'the WAF service serves')
-    terminal.print(`ready waf=${bound}`)
-    log.info({ signal: await signals.end }, 'the WAF service ends')
+    const served = { address: bound, questions: asked ?? 'off', mode }
+    log.info({ ...served, rules: config.waf.rules }, 'the WAF service serves')
+    terminal.print(`ready waf=${bound}${asked === undefined ? '' : ` questions=${asked}`}`)
+    const reason = await Promise.race([signals.end, ...(service === null ? [] : [service.stuck])])
+    log.info({ reason }, 'the WAF service ends')
+    await service?.drain()
     await server.close()
-    return exitCodes.fine
+    return reason === 'stuck' ? exitCodes.failure : exitCodes.fine
   } catch (error) {
     terminal.error(`edge waf serve: ${reasonOf(error)}`)
     return exitCodes.failure
   } finally {
+    await service?.pool.stop()
+    state.stop()
     engine.close()
     flush()
+  }
+}
+
+/** One program for both ends of the service. */
+async function compiled(config: EdgeConfig, from: CompileOptions, { env }: Terminal) {
+  const folder = config.waf.cacheDir ?? join(cacheDirectory(env), 'rules')
+  const cache = config.waf.cache ? { folder, onFailure: () => undefined } : null
+  try {
+    return await compileRuleset(from, cache)
+  } catch (error) {
+    throw asConfigError(error)
   }
 }
 
@@ -50,4 +112,12 @@ function addressOf(flag: string | undefined, port = portDefault): string {
   if (address !== null) return address
   const source = flag === undefined ? 'WAF_PORT' : '--listen'
   throw new UsageError(`${source}: "${text}" is neither ADDRESS:PORT nor unix:PATH`)
+}
+
+function questionsOf(flag: string | undefined, { waf }: EdgeConfig): string | null {
+  if (flag === undefined) return waf.service.listen
+  if (flag === 'off') return null
+  const address = socketAddress(flag)
+  if (address !== null) return address
+  throw new UsageError(`--questions: "${flag}" is not ADDRESS:PORT, nor off`)
 }

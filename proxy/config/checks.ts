@@ -141,6 +141,18 @@ function checkTimes({ waf, limits, routes }: ParsedFile, report: Report): void {
     const message = 'waf.workerSilence is not longer than waf.budget: workers at work would be lost'
     report(['waf', 'workerSilence'], message, `write more than ${waf.budgetMs}ms`)
   }
+  const { endpoints, timeoutMs, frameBytesMax } = waf.service
+  if (endpoints.length > 0 && timeoutMs <= waf.budgetMs) {
+    const message =
+      'waf.service.timeout is not longer than waf.budget: verdicts would come too late'
+    report(['waf', 'service', 'timeout'], message, `write more than ${waf.budgetMs}ms`)
+  }
+  // What is around it is less than that, and a body goes in pieces.
+  const leastBytes = 2 * limits.headerBytesMax + 65_536
+  if (frameBytesMax < leastBytes) {
+    const message = 'waf.service.frameMax has no room for the longest head'
+    report(['waf', 'service', 'frameMax'], message, `write at least ${leastBytes}B`)
+  }
   routes.forEach((route, index) => {
     if (route.inspectMaxBytes <= limits.inspectedBodiesBytesMax) return
     const message = `inspectMax of route "${route.name}" is more than limits.inspectedBodiesMax`

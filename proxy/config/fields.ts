@@ -8,6 +8,8 @@ export const mends = z.registry<{ mend: string }>()
 /** Strings that name files: relative ones are resolved against the place they were written in. */
 export const paths = z.registry<{ kind: 'file' | 'socket' }>()
 
+const hostNamePattern = /^[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_-]{1,63})*$/
+
 function refuse(context: z.RefinementCtx, message: string): never {
   context.addIssue({ code: 'custom', message })
   return z.NEVER
@@ -74,6 +76,20 @@ export function flag() {
 /** One of a few words. */
 export function choice<const T extends readonly [string, ...string[]]>(words: T) {
   return z.enum(words).register(mends, { mend: `write one of: ${words.join(', ')}` })
+}
+
+/** `HOST:PORT`, by name or address. */
+export function serviceEndpoint() {
+  return z
+    .string()
+    .transform((value, context): string => {
+      const [, host = '', port = ''] = /^(\[[0-9a-f:.]+\]|[^:\s/]+):(\d{1,5})$/i.exec(value) ?? []
+      const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
+      const isHost = isIP(name) !== 0 || hostNamePattern.test(name)
+      const isPort = Number(port) >= 1 && Number(port) <= 65_535
+      return isHost && isPort ? value.toLowerCase() : refuse(context, `"${value}" is no HOST:PORT`)
+    })
+    .register(mends, { mend: 'write a name or address and a port, for example edge-waf:9001' })
 }
 
 /** A file or folder. */
@@ -201,8 +217,7 @@ export function hostName() {
     .string()
     .transform((value, context): string => {
       const host = value.toLowerCase()
-      const isName = /^[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_-]{1,63})*$/.test(host)
-      if (isName || isIP(host) !== 0) return host
+      if (hostNamePattern.test(host) || isIP(host) !== 0) return host
       return refuse(context, `"${value}" is not a name or an address`)
     })
     .register(mends, { mend: 'write a name without port, for example shop.internal' })

@@ -33,6 +33,7 @@ const options = {
   paranoia: { type: 'string' },
   'waf-setup': { type: 'string', multiple: true },
   'waf-log': { type: 'string' },
+  'waf-service': { type: 'string', multiple: true },
   'no-redirect': { type: 'boolean' },
   admin: { type: 'string' },
   status: { type: 'string' },
@@ -68,6 +69,10 @@ export function readFlags(args: readonly string[]): Flags {
   if (values.backend !== undefined) settings.push(...backendSettings(values.backend, '--backend'))
   if (values['waf-setup'] !== undefined) {
     settings.push({ path: ['waf', 'setupFiles'], value: values['waf-setup'], where: '--waf-setup' })
+  }
+  if (values['waf-service'] !== undefined) {
+    const path = ['waf', 'service', 'endpoints']
+    settings.push({ path, value: values['waf-service'], where: '--waf-service' })
   }
   if (values['no-redirect'] === true) {
     settings.push({ path: ['listen', 'redirect'], value: false, where: '--no-redirect' })

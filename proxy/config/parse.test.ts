@@ -87,6 +87,24 @@ const wrong: readonly (readonly [name: string, file: string, ...expected: string
     'edge.yaml:5:26: there is no upstream "shpo"\n  mend: did you mean "shop"?',
   ],
   [
+    'a service that is no address',
+    'waf: { service: { endpoints: [edge-waf] } }\n',
+    'edge.yaml:1:31: waf.service.endpoints[0]: "edge-waf" is no HOST:PORT\n' +
+      '  mend: write a name or address and a port, for example edge-waf:9001',
+  ],
+  [
+    'a deadline that no inspection can keep',
+    'waf: { service: { endpoints: [a:1], timeout: 250ms } }\n',
+    'edge.yaml:1:46: waf.service.timeout is not longer than waf.budget: verdicts would come too ' +
+      'late\n  mend: write more than 250ms',
+  ],
+  [
+    'frames without room for a head',
+    'waf: { service: { frameMax: 64KiB } }\n',
+    'edge.yaml:1:29: waf.service.frameMax has no room for the longest head\n' +
+      '  mend: write at least 131072B',
+  ],
+  [
     'two equal routes',
     'routes:\n  - { name: a, upstream: default, hosts: [x.org] }\n' +
       '  - { name: b, upstream: default, hosts: [X.org] }\n',

@@ -18,6 +18,7 @@ import {
   threads,
 } from './fields.ts'
 import { serverId } from './server-id.ts'
+import { service } from './service-schema.ts'
 import { collections, rbl } from './state-schema.ts'
 import { tuningKeys } from './tuning-schema.ts'
 import { upstream } from './upstream-schema.ts'
@@ -145,6 +146,7 @@ const waf = z
       .describe('A worker that has work and is silent for longer is replaced'),
     decoding: decoding.prefault({}).describe('Bodies with a Content-Encoding'),
     collections: collections.prefault({}).describe('What rules remember beyond one request'),
+    service: service.prefault({}).describe('Inspection by a program of its own'),
     rbl: rbl.prefault({}).describe('Lookups for @rbl; a request never waits for one'),
     geoDatabase: path().nullable().prefault(null).describe('MaxMind database of @geoLookup'),
   })

@@ -6,6 +6,7 @@ import type { WafEvidence } from '../../waf/evidence/evidence.ts'
 import { Redaction } from '../../waf/evidence/redact.ts'
 import type { AccessEntry } from '../access-log.ts'
 import type { EventsConfig } from '../config/events-schema.ts'
+import { EvidenceQuota } from './evidence-quota.ts'
 import type { StoredEvent } from './event.ts'
 import { eventJson } from './event-json.ts'
 
@@ -18,22 +19,18 @@ type Limits = Pick<
 /** Tells why, in full or in outline; null when the WAF was not asked. */
 export type Explain = ((isFull: boolean) => WafEvidence) | null
 
-const secondMs = 1_000
-
 /** The events of one worker. */
 export class EventRecorder {
   readonly #limits: Limits
-  readonly #clock: () => number
+  readonly #quota: EvidenceQuota
   readonly #redaction: Redaction
   #events: StoredEvent[] = []
-  #fullSince = -Infinity
-  #full = 0
   /** Lost, or kept without evidence, so far. */
   readonly lost = { queue: 0, evidence: 0 }
 
   constructor(limits: Limits, clock: () => number) {
     this.#limits = limits
-    this.#clock = clock
+    this.#quota = new EvidenceQuota(limits.evidencePerSecondMax, clock)
     this.#redaction = new Redaction(limits.redact)
   }
 
@@ -69,19 +66,10 @@ export class EventRecorder {
     return this.#limits.keep === 'matched' && waf !== null && waf.rules.length > 0
   }
 
-  /** Evidence costs more than the event: an attack must not make the workers busy with it. */
   #mayTell(): boolean {
-    const now = this.#clock()
-    if (now - this.#fullSince >= secondMs) {
-      this.#fullSince = now
-      this.#full = 0
-    }
-    if (this.#full >= this.#limits.evidencePerSecondMax) {
-      this.lost.evidence += 1
-      return false
-    }
-    this.#full += 1
-    return true
+    const may = this.#quota.take()
+    if (!may) this.lost.evidence += 1
+    return may
   }
 }
 

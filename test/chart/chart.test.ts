@@ -183,6 +183,52 @@ describe('exposure', () => {
   })
 })
 
+describe('the WAF as a service', () => {
+  let objects: readonly KubernetesObject[] = []
+  beforeAll(() => {
+    objects = objectsFor(['--set', 'waf.mode=service,proxy.waf.timeout=2000'])
+  })
+  const named = (kind: string, suffix: string): KubernetesObject | undefined =>
+    objects.find(
+      ({ kind: found, metadata }) => found === kind && metadata.name.endsWith(`-${suffix}`),
+    )
+
+  test('its pods have no privilege, and the proxies know where they are', () => {
+    const pods = named('Deployment', 'waf')?.spec
+    expect(pods).toMatchObject({ replicas: 2, strategy: { rollingUpdate: { maxUnavailable: 0 } } })
+    expect(pods?.template.spec.containers[0]?.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    })
+    expect(named('Service', 'waf')?.spec).toMatchObject({ clusterIP: 'None' })
+    const text = named('ConfigMap', 'config')?.data['edge.yaml'] ?? ''
+    expect(parse(text)).toMatchObject({
+      waf: {
+        budget: '2000ms',
+        service: { endpoints: [expect.stringMatching(/-waf:9001$/)], timeout: '2500ms' },
+      },
+    })
+  })
+
+  test('only proxies may ask, as far as a NetworkPolicy can tell', () => {
+    const labels = { 'app.kubernetes.io/component': 'proxy' }
+    const from = [{ podSelector: { matchLabels: expect.objectContaining(labels) } }]
+    expect(named('NetworkPolicy', 'waf')?.spec).toMatchObject({ ingress: [{ from }] })
+    const onHost = objectsFor([...daemonset, '--set', 'waf.mode=service'])
+    const policy = onHost.find(({ kind }) => kind === 'NetworkPolicy')?.spec
+    expect(policy).toMatchObject({ ingress: [expect.not.objectContaining({ from })] })
+    const { out } = render([...daemonset, '--set', 'waf.mode=service'])
+    expect(out).not.toContain('secretFile')
+  })
+
+  test('where nothing is inspected nobody is asked', () => {
+    const off = objectsFor(['--set', 'waf.mode=service,waf.enabled=false'])
+    expect(off.filter(({ kind }) => kind === 'Deployment')).toHaveLength(1)
+  })
+})
+
 describe('changes', () => {
   const checksum = (set: string): string | undefined =>
     proxyOf(objectsFor(['--set', set])).template.metadata.annotations['checksum/restart']
@@ -215,7 +261,13 @@ describe('what is refused, and how', () => {
     ['proxy.ports.http=99999', 'proxy.ports.http', []],
     ['config.waf.paranoia=7', 'config.waf.paranoia', []],
     ['config.upstream=x', 'upstream', []],
-    ['waf.mode=service', 'mode', []],
+    ['waf.mode=servce', 'waf.mode', []],
+    [
+      'waf.mode=service,config.waf.service.endpoints[0]=a:1',
+      'mend: remove it, or set waf.mode to embedded',
+      [],
+    ],
+    ['waf.mode=service,waf.service.port=9001', 'port and questionsPort are both 9001', []],
     [
       'proxy.kind=daemonset,proxy.ports.useHostPorts=true,' +
         'daemonset.updateStrategy.rollingUpdate.maxSurge=1,' +

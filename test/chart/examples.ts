@@ -153,6 +153,23 @@ daemonset:
     daemonset,
   ),
   example(
+    'waf-service',
+    `
+waf:
+  mode: service
+  replicaCount: 3
+  service:
+    secretName: edge-waf
+proxy:
+  waf:
+    paranoia: 2
+networkPolicy:
+  egressTo:
+    - podSelector: { matchLabels: { app: shop } }
+`,
+  ),
+  example('daemonset-waf-service', '', [...daemonset, '--set', 'waf.mode=service']),
+  example(
     'own-configuration',
     `
 proxy:

@@ -62,6 +62,11 @@ impl Wire {
     }
 
     #[napi]
+    pub fn set_service(&self, service: String) -> Result<()> {
+        self.inner.set_service(&service).map_err(to_js)
+    }
+
+    #[napi]
     pub fn set_health(&self, state: u32) {
         self.inner.shared.set_health(state);
     }

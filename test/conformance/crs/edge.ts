@@ -12,6 +12,7 @@ import {
 import { asFields } from '../../../proxy/regression/wire-request.ts'
 import { type Backend, startBackend } from '../../harness/backend.ts'
 import { type RunningEdge, crsDirectory, startEdge } from '../../harness/edge.ts'
+import { startWafService } from '../../harness/waf-service.ts'
 import { H3Client } from '../../harness/h3.ts'
 
 /** What a case may travel by. */
@@ -31,17 +32,28 @@ export interface ConformanceEdge {
   stop(): Promise<void>
 }
 
+/** Who inspects: the edge itself, or a service that it asks. */
+export type Inspector = 'embedded' | 'service'
+
 /** An edge in detection mode. Null when the CRS is not there. */
-export async function startConformanceEdge(): Promise<ConformanceEdge | null> {
+export async function startConformanceEdge(
+  inspector: Inspector = 'embedded',
+): Promise<ConformanceEdge | null> {
   const crs = crsDirectory()
   if (crs === null) return null
   const backend = await startBackend()
-  const flags = ['--backend', backend.url, '--no-redirect', '--waf', 'detect', '--rules', crs]
+  const rules = ['--rules', crs, '--waf-setup', setup]
+  // Cases that a busy machine answers late are not what is tested here.
+  const environment = { EDGE_WAF_SERVICE_TIMEOUT: '10s' }
+  const service = inspector === 'embedded' ? null : await startWafService(rules, { environment })
+  const asked = service === null ? [] : ['--waf-service', `127.0.0.1:${service.port}`]
+  const flags = ['--backend', backend.url, '--no-redirect', '--waf', 'detect', ...rules, ...asked]
   // Level 4 is compiled anew, on a machine that may be busy.
   const readyTimeoutMs = 100_000
-  const edge = await startEdge({ arguments: [...flags, '--waf-setup', setup], readyTimeoutMs })
+  const edge = await startEdge({ arguments: flags, environment, readyTimeoutMs })
   const stop = async (): Promise<void> => {
     await edge.stop()
+    await service?.stop()
     backend.close()
   }
   return { edge, backend, stop }

@@ -1,6 +1,7 @@
 //! The JSON that TypeScript hands over (proxy/wire-config.ts).
 
 use crate::admission::PlaceLimits;
+use crate::ask::ServiceConfig;
 use crate::rate::RateLimits;
 use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
@@ -29,6 +30,8 @@ pub enum ListenerKind {
     Http,
     /// h1 and h2 over TLS, h3 over QUIC.
     Https,
+    /// Questions of proxies about theirs (`ask`).
+    Waf,
 }
 
 /// The complete answer for an error code.
@@ -152,6 +155,9 @@ pub struct WireConfig {
     /// Header templates that forward plans name, from 1.
     #[serde(default)]
     pub templates: Vec<TemplateConfig>,
+    /// Where the WAF service is asked, or what bounds it; absent: it is nowhere.
+    #[serde(default)]
+    pub service: ServiceConfig,
 }
 
 /// Edits that a forward plan can name instead of spelling them out.

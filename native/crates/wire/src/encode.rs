@@ -1,5 +1,6 @@
 //! Records as words and text. Layout: proxy/batch.ts.
 
+use crate::ask::Told;
 use crate::exchange::Exchange;
 use crate::known_headers::index_of;
 use crate::record::{Extent, Outcome, Record, Refused};
@@ -35,7 +36,10 @@ impl Batch {
                 handle,
                 attempt,
                 exchange,
-            } => self.head(*handle, *attempt, 0, exchange),
+            } => {
+                self.question(&exchange.question);
+                self.head(*handle, *attempt, 0, exchange);
+            }
             Record::Body {
                 handle,
                 status,
@@ -51,11 +55,14 @@ impl Batch {
                 self.words(&[5, *handle, *extent as u32]);
             }
             Record::Refused(refused) => self.refused(refused),
+            Record::Verdict { handle, told } => self.verdict(*handle, told),
+            Record::End { handle, status } => self.words(&[9, *handle, u32::from(*status)]),
             Record::Orphan {
                 handle,
                 exchange,
                 outcome,
             } => {
+                self.question(&exchange.question);
                 self.head(*handle, 1, FLAG_ORPHAN, exchange);
                 self.outcome(*handle, outcome);
             }
@@ -192,6 +199,24 @@ impl Batch {
             self.words(&[length(name), length(value)]);
             self.text.extend_from_slice(name);
             self.text.extend_from_slice(value);
+        }
+    }
+
+    /// Of the head that follows.
+    fn question(&mut self, question: &Bytes) {
+        if !question.is_empty() {
+            self.words(&[8, length(question)]);
+            self.text.extend_from_slice(question);
+        }
+    }
+
+    fn verdict(&mut self, handle: u32, told: &Told) {
+        match told {
+            Told::Verdict(text) => {
+                self.words(&[7, handle, 0, length(text)]);
+                self.text.extend_from_slice(text);
+            }
+            Told::Failed(code) => self.words(&[7, handle, *code as u32 + 1, 0]),
         }
     }
 

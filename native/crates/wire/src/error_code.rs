@@ -59,6 +59,9 @@ error_codes! {
     TooEarly = "TOO_EARLY",
     NoHealthyEndpoint = "NO_HEALTHY_ENDPOINT",
     UpstreamTlsFailed = "UPSTREAM_TLS_FAILED",
+    WafServiceUnavailable = "WAF_SERVICE_UNAVAILABLE",
+    WafServiceTimeout = "WAF_SERVICE_TIMEOUT",
+    WafRulesUnknown = "WAF_RULES_UNKNOWN",
 }
 
 impl From<edge_http_policy::Refusal> for ErrorCode {

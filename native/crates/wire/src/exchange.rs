@@ -101,6 +101,8 @@ pub struct Exchange {
     pub body: OnceLock<Bytes>,
     /// Status of `body` as in the BODY record.
     pub(crate) body_status: AtomicU32,
+    /// What a proxy's worker says about it, where this program is the service that it asks.
+    pub(crate) question: Bytes,
     /// The response's head, once the endpoint answered and the plan asked to inspect it.
     pub response_head: OnceLock<ResponseFacts>,
     /// The response's body, once it was held for inspection.
@@ -125,6 +127,7 @@ impl Exchange {
             connection,
             body: OnceLock::new(),
             body_status: AtomicU32::new(0),
+            question: Bytes::new(),
             response_head: OnceLock::new(),
             response_body: OnceLock::new(),
             thread,
@@ -138,6 +141,18 @@ impl Exchange {
     /// 4 timed out, 5 too slow, 6 invalid framing, 7 trailers too large.
     pub fn body_status(&self) -> u32 {
         self.body_status.load(Ordering::Relaxed)
+    }
+
+    /// The same with a proxy's question.
+    pub(crate) fn asked_with(mut self, question: Bytes) -> Exchange {
+        self.question = question;
+        self
+    }
+
+    /// The body is here, or what came of it.
+    pub(crate) fn set_body(&self, bytes: Bytes, status: u32) {
+        self.body_status.store(status, Ordering::Relaxed);
+        let _ = self.body.set(bytes);
     }
 
     /// Takes `bytes` of the budget for held bodies until the exchange is dropped.

@@ -100,6 +100,7 @@ pub async fn inspect<R: ResponseSource, S: ResponseSink>(
         match run.decision(client).await? {
             Plan::PassResponse(edits) => return Ok(Verdict::Pass(edits, held)),
             Plan::Respond(respond) => return Ok(Verdict::Replace(respond)),
+            Plan::Ask(question) => run.ask(question, client).await?,
             Plan::ReadResponseBody { max } if exchange.response_body.get().is_none() => {
                 if let Some(code) = broken {
                     return Err(code.into());

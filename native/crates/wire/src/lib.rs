@@ -5,6 +5,7 @@
 #![cfg_attr(test, recursion_limit = "256")] // for the configuration in tests
 
 mod admission;
+mod ask;
 mod bind;
 mod budget;
 mod client;
@@ -54,6 +55,7 @@ mod upstream;
 mod wheel;
 mod wire;
 
+pub use ask::ServiceConfig;
 pub use config::{
     CertificateSet, EndpointConfig, EndpointProtocol, EndpointTls, ErrorAnswer, TicketKeySet,
     WireConfig, WireLimits, WireListener,

@@ -176,6 +176,8 @@ impl Mailbox {
 fn is_final(news: &News) -> bool {
     !matches!(
         news,
-        News::Plan(Plan::ReadBody { .. } | Plan::ReadResponseBody { .. })
+        News::Plan(
+            Plan::ReadBody { .. } | Plan::ReadResponseBody { .. } | Plan::Ask(_) | Plan::Verdict(_)
+        )
     )
 }

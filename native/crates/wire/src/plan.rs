@@ -1,5 +1,8 @@
 //! Plans: what a worker decided, decoded. Layout: proxy/plan.ts.
 
+use crate::ask::{Moment, Question};
+use crate::error_code::ErrorCode;
+use crate::record::Extent;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -80,11 +83,30 @@ pub struct Forward {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     Respond(Respond),
-    ReadBody { max: u32 },
+    ReadBody {
+        max: u32,
+    },
     Forward(Box<Forward>),
     PassResponse(Vec<Edit>),
-    ReadResponseBody { max: u32 },
+    ReadResponseBody {
+        max: u32,
+    },
+    Ask(Question),
+    Verdict(VerdictPlan),
+    /// In the service: it cannot answer; another one may.
+    Refuse(ErrorCode),
     Done,
+}
+
+/// The WAF service's answer to a proxy's question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictPlan {
+    /// Nothing of the exchange is kept.
+    pub last: bool,
+    /// Phase 2 waits for the body.
+    pub wants_body: bool,
+    /// For the worker of the proxy.
+    pub text: Bytes,
 }
 
 /// The plans are not laid out as agreed: a bug in the worker.
@@ -116,9 +138,45 @@ impl PlanReader {
             4 => Plan::PassResponse(self.edits()?),
             5 => Plan::ReadResponseBody { max: self.u32()? },
             6 => Plan::Done,
+            7 => Plan::Ask(self.question()?),
+            8 => {
+                let flags = self.u8()?;
+                Plan::Verdict(VerdictPlan {
+                    last: flags & 1 != 0,
+                    wants_body: flags & 2 != 0,
+                    text: self.long()?,
+                })
+            }
+            9 => {
+                let code = ErrorCode::ALL.get(usize::from(self.u16()?));
+                Plan::Refuse(*code.ok_or(BadPlan(self.at))?)
+            }
             _ => return Err(BadPlan(self.at)),
         };
         Ok(Some((handle, plan)))
+    }
+
+    fn question(&mut self) -> Result<Question, BadPlan> {
+        let moment = match self.u8()? {
+            0 => Moment::Head,
+            1 => Moment::Body,
+            2 => Moment::Response,
+            3 => Moment::ResponseBody,
+            _ => return Err(BadPlan(self.at)),
+        };
+        let extent = match self.u8()? {
+            0 => Extent::Unread,
+            1 => Extent::Whole,
+            2 => Extent::Beginning,
+            3 => Extent::TooLong,
+            _ => return Err(BadPlan(self.at)),
+        };
+        let text = self.long()?;
+        Ok(Question {
+            moment,
+            extent,
+            text,
+        })
     }
 
     fn respond(&mut self) -> Result<Respond, BadPlan> {

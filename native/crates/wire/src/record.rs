@@ -1,6 +1,7 @@
 //! Records: what the wire tells a worker. They wait as values and are laid out by `encode` when
 //! the worker takes them.
 
+use crate::ask::Told;
 use crate::error_code::ErrorCode;
 use crate::exchange::Exchange;
 use bytes::Bytes;
@@ -80,6 +81,16 @@ pub enum Record {
         extent: Extent,
     },
     Refused(Box<Refused>),
+    /// What the WAF service said.
+    Verdict {
+        handle: u32,
+        told: Told,
+    },
+    /// In the service: the proxy's exchange ended with that status.
+    End {
+        handle: u32,
+        status: u16,
+    },
     /// An exchange that another worker lost after its plan was carried out.
     Orphan {
         handle: u32,
@@ -97,6 +108,8 @@ impl Record {
             | Record::Outcome { handle, .. }
             | Record::Response { handle, .. }
             | Record::ResponseBody { handle, .. }
+            | Record::Verdict { handle, .. }
+            | Record::End { handle, .. }
             | Record::Orphan { handle, .. } => Some(*handle),
             Record::Refused(_) => None,
         }

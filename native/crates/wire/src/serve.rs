@@ -1,5 +1,6 @@
 //! The life of one exchange: health → worker → plan → carried out → outcome.
 
+use crate::ask::{self, Question, Subject};
 use crate::client::{Client, Failure, RequestBody};
 use crate::error_code::ErrorCode;
 use crate::exchange::{ConnectionFacts, Exchange};
@@ -12,6 +13,7 @@ use crate::seam::{BodyError, BodySource, ResponseSink};
 use crate::thread::WireThread;
 use bytes::{Bytes, BytesMut};
 use edge_http_policy::{Head, Header, Refusal, Version};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -143,7 +145,12 @@ impl Run<'_> {
                         None => Ok(()),
                     };
                 }
-                Plan::PassResponse(_) | Plan::ReadResponseBody { .. } | Plan::Done => {
+                Plan::Ask(question) => self.ask(question, client).await?,
+                Plan::PassResponse(_)
+                | Plan::ReadResponseBody { .. }
+                | Plan::Verdict(_)
+                | Plan::Refuse(_)
+                | Plan::Done => {
                     return Err(ErrorCode::Internal.into());
                 }
             }
@@ -177,6 +184,35 @@ impl Run<'_> {
         }
     }
 
+    /// Asks the WAF service and tells the worker what it said.
+    pub async fn ask<S: ResponseSink>(
+        &self,
+        question: Question,
+        client: &mut Client<S>,
+    ) -> Result<(), Failure> {
+        let (_, epoch) = self.exchange.mailbox.seat();
+        // Whoever is cancelled here takes it along, and the service learns that it is over.
+        let mut stream = self.report.asked.take();
+        let asker = &self.thread.asker;
+        let (timers, exchange) = (&self.thread.timers, &*self.exchange);
+        let subject = Subject {
+            asker,
+            timers,
+            exchange,
+        };
+        let told = tokio::select! {
+            biased;
+            told = ask::ask(&subject, &mut stream, question) => told,
+            () = client.sink.closed() => return Err(Failure::Gone),
+        };
+        self.report.asked.replace(stream);
+        let (seat, epoch_now) = self.exchange.mailbox.seat();
+        if epoch == epoch_now {
+            self.tell(seat, |handle| Record::Verdict { handle, told });
+        }
+        Ok(())
+    }
+
     async fn read_body<B: BodySource, S: ResponseSink>(
         &mut self,
         max: usize,
@@ -189,12 +225,11 @@ impl Run<'_> {
                 client.sink.interim(100, Vec::new()).await?;
             }
             let (bytes, status) = self.collect(max, body).await;
-            self.exchange.body_status.store(status, Ordering::Relaxed);
-            let _ = self.exchange.body.set(bytes);
+            self.exchange.set_body(bytes, status);
         }
         let bytes = self.exchange.body.get().map_or(0, Bytes::len);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let status = self.exchange.body_status.load(Ordering::Relaxed);
+        let status = self.exchange.body_status();
         let (seat, epoch_now) = self.exchange.mailbox.seat();
         if epoch == epoch_now {
             self.tell(seat, |handle| Record::Body {
@@ -317,6 +352,8 @@ pub struct Report {
     started: Instant,
     finished: bool,
     pub outcome: Outcome,
+    /// The exchange at the WAF service, which may have more to tell at the end.
+    pub asked: RefCell<Option<ask::Stream>>,
 }
 
 impl Report {
@@ -331,6 +368,7 @@ impl Report {
             started,
             finished: false,
             outcome,
+            asked: RefCell::default(),
         }
     }
 
@@ -371,10 +409,37 @@ impl Drop for Report {
             self.thread.shared.stats.failed(code);
         }
         let outcome = std::mem::take(&mut self.outcome);
-        self.thread
-            .shared
-            .hub
-            .outcome(&self.thread.worklist, &self.exchange, outcome);
-        self.thread.shared.active.fetch_sub(1, Ordering::Relaxed);
+        let (thread, exchange) = (self.thread.clone(), self.exchange.clone());
+        let asked = self.asked.take().filter(ask::Stream::is_open);
+        match asked.filter(|_| !std::thread::panicking()) {
+            None => over(&thread, &exchange, outcome),
+            Some(stream) => {
+                let on = thread.clone();
+                thread.spawn(async move { last_words(&on, &exchange, stream, outcome).await });
+            }
+        }
     }
+}
+
+fn over(thread: &WireThread, exchange: &Arc<Exchange>, outcome: Outcome) {
+    let shared = &thread.shared;
+    shared.hub.outcome(&thread.worklist, exchange, outcome);
+    shared.active.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// What the WAF service has to tell of an exchange that is over goes before the outcome.
+async fn last_words(
+    thread: &Rc<WireThread>,
+    exchange: &Arc<Exchange>,
+    stream: ask::Stream,
+    outcome: Outcome,
+) {
+    let status = outcome.status;
+    let told = stream.end(&thread.asker, &thread.timers, status).await;
+    if let (Some(seat), _) = exchange.mailbox.seat() {
+        let handle = seat.handle;
+        let record = Record::Verdict { handle, told };
+        thread.shared.hub.post(&thread.worklist, seat, record);
+    }
+    over(thread, exchange, outcome);
 }

@@ -1,6 +1,7 @@
 //! What all wire threads share: config, tables, counters, the hub.
 
 use crate::admission::Places;
+use crate::ask::ServiceConfig;
 use crate::budget::Budget;
 use crate::config::{EndpointConfig, EndpointProtocol, EndpointTls, WireConfig, WireLimits};
 use crate::error_code::ErrorCode;
@@ -67,6 +68,8 @@ pub struct Shared {
     endpoints_version: AtomicU64,
     limits: Mutex<Arc<WireLimits>>,
     limits_version: AtomicU64,
+    service: Mutex<Arc<ServiceConfig>>,
+    service_version: AtomicU64,
     places: Places,
     acceptor: OnceLock<Option<SslAcceptor>>,
 }
@@ -103,6 +106,8 @@ impl Shared {
             endpoints_version: AtomicU64::new(0),
             limits: Mutex::new(Arc::new(config.limits.clone())),
             limits_version: AtomicU64::new(0),
+            service: Mutex::new(Arc::new(config.service.clone())),
+            service_version: AtomicU64::new(0),
             places: Places::new(config.limits.places()),
             acceptor: OnceLock::new(),
             config,
@@ -246,6 +251,22 @@ impl Shared {
 
     pub(crate) fn limits_version(&self) -> u64 {
         self.limits_version.load(Ordering::Acquire)
+    }
+
+    /// Replaces what is known of the WAF service.
+    pub fn set_service(&self, service: ServiceConfig) {
+        *self.service.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(service);
+        self.service_version.fetch_add(1, Ordering::Release);
+    }
+
+    /// What is known of the WAF service.
+    pub(crate) fn service(&self) -> Arc<ServiceConfig> {
+        let service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        service.clone()
+    }
+
+    pub(crate) fn service_version(&self) -> u64 {
+        self.service_version.load(Ordering::Acquire)
     }
 
     /// The acceptor of TLS connections: one for all threads, so that they share ticket keys.

@@ -56,6 +56,11 @@ pub struct Stats {
     pub panics: Counter,
     /// Listeners that a successor took copies of.
     pub handed_over: Counter,
+    /// Connections to the WAF service, or in it.
+    pub service_connections: Counter,
+    pub service_connects_failed: Counter,
+    /// In the service: connections that did not prove that they know the secret.
+    pub service_proofs_failed: Counter,
     refusals: ByCode,
     errors: ByCode,
     quic: Mutex<BTreeMap<&'static str, u64>>,
@@ -114,6 +119,9 @@ impl Stats {
             "redelivered": self.redelivered.get(),
             "panics": self.panics.get(),
             "handedOver": self.handed_over.get(),
+            "serviceConnections": self.service_connections.get(),
+            "serviceConnectsFailed": self.service_connects_failed.get(),
+            "serviceProofsFailed": self.service_proofs_failed.get(),
             "refusals": by_code(&self.refusals),
             "errors": by_code(&self.errors),
             "quic": quic,

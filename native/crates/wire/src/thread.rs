@@ -1,5 +1,6 @@
 //! One wire thread: a single-threaded runtime that owns its sockets and connections.
 
+use crate::ask::{self, Asker};
 use crate::config::{ListenerKind, WireLimits};
 use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
@@ -37,6 +38,8 @@ pub struct WireThread {
     /// What all threads share.
     pub shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
+    /// The connections to the WAF service.
+    pub(crate) asker: Rc<Asker>,
     pub(crate) worklist: Worklist,
     pub(crate) timers: Rc<Timers>,
     /// As of the version beside them.
@@ -49,13 +52,15 @@ impl WireThread {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<WireThread> {
         let pool = Rc::new(Pool::new(shared.clone()));
         let worklist = Worklist::new(shared.hub.clone());
-        let timers = Rc::default();
+        let timers = Rc::<Timers>::default();
+        let asker = Rc::new(Asker::new(shared.clone(), timers.clone()));
         let (version, limits) = shared.limits();
         let limits = RefCell::new((version, Rc::new((*limits).clone())));
         Rc::new(WireThread {
             index,
             shared,
             pool,
+            asker,
             worklist,
             timers,
             limits,
@@ -237,6 +242,7 @@ async fn accept(thread: Rc<WireThread>, listener: u32, socket: std::net::TcpList
         thread.spawn(async move {
             match kind {
                 Some(ListenerKind::Https) => tls_connection(&on, facts, stream).await,
+                Some(ListenerKind::Waf) => Box::pin(ask::connection(&on, facts, stream)).await,
                 _ => {
                     on.shared.stats.connections_h1.add(1);
                     h1::connection(&on, &Arc::new(facts), stream).await;

@@ -1,5 +1,6 @@
 //! The wire as a whole: binds, starts and ends the threads.
 
+use crate::ask::ServiceConfig;
 use crate::bind::bind_all;
 use crate::config::{CertificateSet, EndpointConfig, TicketKeySet, WireConfig, WireLimits};
 use crate::hub::{Hub, WORKERS_MAX};
@@ -111,6 +112,13 @@ impl Wire {
     pub fn set_limits(&self, json: &str) -> Result<(), WireError> {
         let limits: WireLimits = serde_json::from_str(json).map_err(bad_json("limits"))?;
         self.shared.set_limits(limits);
+        Ok(())
+    }
+
+    /// Replaces what is known of the WAF service: its addresses, and how it is asked.
+    pub fn set_service(&self, json: &str) -> Result<(), WireError> {
+        let service: ServiceConfig = serde_json::from_str(json).map_err(bad_json("service"))?;
+        self.shared.set_service(service);
         Ok(())
     }
 

@@ -1,0 +1,231 @@
+/** One turn of the service's worker: take what proxies ask, reason as a proxy's worker would. */
+import type { Waf } from '../../waf/waf.ts'
+import type { Transaction } from '../../waf/transaction.ts'
+import type { Verdict } from '../../waf/verdict.ts'
+import { type Received, readBatch } from '../batch.ts'
+import type { EventsConfig } from '../config/events-schema.ts'
+import { type ErrorCode, errorCodes } from '../errors.ts'
+import { Exchange, factsOf } from '../exchange.ts'
+import { EvidenceQuota } from '../events/evidence-quota.ts'
+import { type Plan, PlanWriter, type ResponseHold, donePlan } from '../plan.ts'
+import type { KnownHeaders, RequestHead } from '../request.ts'
+import type { WorkerPort } from '../wire.ts'
+import { type Answer, type Question, type Told, asciiJson, readQuestion } from './protocol.ts'
+
+/** What it works with; `clock` makes time an argument. */
+export interface AnsweringOptions {
+  readonly port: Pick<WorkerPort, 'take' | 'answer'>
+  readonly known: KnownHeaders
+  readonly waf: Waf
+  /** Where `waf` writes the lines of its logs, which go back to the proxy. */
+  readonly lines: { readonly log: LineBox; readonly audit: LineBox | null }
+  /** Index of each tuning by the name that proxies call it. */
+  readonly variants: ReadonlyMap<string, number>
+  readonly hold: ResponseHold
+  readonly events: EventsConfig
+  readonly answerBytesMax: number
+  /** Milliseconds that only grow. */
+  readonly clock: () => number
+  readonly onHead: (request: RequestHead) => void
+  readonly onFailure: (error: unknown, requestId: string) => void
+}
+
+/** Takes the lines of one call. */
+export class LineBox {
+  #lines: string[] = []
+
+  write(lines: readonly string[]): void {
+    this.#lines.push(...lines)
+  }
+
+  take(): readonly string[] {
+    const lines = this.#lines
+    this.#lines = []
+    return lines
+  }
+}
+
+interface Known {
+  readonly question: Question
+  readonly transaction: Transaction
+}
+
+type Moment = Exclude<Received, { kind: 'refusal' | 'question' | 'verdict' | 'outcome' | 'head' }>
+
+const initialBytes = 256 * 1024
+
+/** The exchanges of one worker. */
+export class Answering {
+  readonly #options: AnsweringOptions
+  readonly #exchanges = new Map<number, Known>()
+  readonly #plans = new PlanWriter()
+  readonly #quota: EvidenceQuota
+  #question: string | null = null
+  #buffer = Buffer.from(new ArrayBuffer(initialBytes))
+
+  constructor(options: AnsweringOptions) {
+    this.#options = options
+    this.#quota = new EvidenceQuota(options.events.evidencePerSecondMax, options.clock)
+  }
+
+  /** Runs until the wire has nothing more; each round ends with one answer. */
+  run(): void {
+    for (let length = this.#take(); length > 0; length = this.#take()) {
+      for (const received of readBatch(this.#buffer, length, this.#options.known)) {
+        this.#receive(received)
+      }
+      if (this.#plans.length === 0) continue
+      this.#options.port.answer(this.#plans.bytes, this.#plans.length)
+      this.#plans.clear()
+    }
+  }
+
+  #take(): number {
+    const length = this.#options.port.take(this.#buffer)
+    if (length >= 0) return length
+    this.#buffer = Buffer.from(new ArrayBuffer(Math.max(-length, 2 * this.#buffer.length)))
+    return this.#options.port.take(this.#buffer)
+  }
+
+  #receive(received: Received): void {
+    switch (received.kind) {
+      case 'question':
+        this.#question = received.text
+        return
+      case 'head':
+        return this.#head(received.id, received.head)
+      case 'outcome':
+        this.#exchanges.delete(received.id)
+        return this.#plans.write(received.id, donePlan)
+      case 'refusal':
+      case 'verdict':
+        return
+      case 'body':
+      case 'response':
+      case 'response-body':
+      case 'end': {
+        const known = this.#exchanges.get(received.id)
+        if (known !== undefined) this.#answer(received.id, known, () => this.#step(known, received))
+      }
+    }
+  }
+
+  #head(id: number, request: RequestHead): void {
+    const { onHead, variants, waf } = this.#options
+    const text = this.#question
+    this.#question = null
+    // Of an orphan only the outcome is left, which tells nothing here.
+    if (text === null || request.orphan) return
+    onHead(request)
+    const question = readQuestion(text)
+    const tuning = variants.get(question.variant)
+    if (tuning === undefined) return this.#refuse(id, 'WAF_RULES_UNKNOWN')
+    const { requestId, clientAddress, timeMs, route, hasBody, mode } = question
+    const exchange = new Exchange({ id, request, requestId, clientAddress, timeMs })
+    try {
+      const transaction = waf.begin(factsOf(exchange, hasBody, route), { mode, tuning })
+      const known = { question, transaction }
+      this.#exchanges.set(id, known)
+      this.#answer(id, known, () => waf.requestHead(transaction))
+    } catch (error) {
+      this.#fail(id, requestId, error)
+    }
+  }
+
+  #step({ transaction }: Known, received: Moment): Verdict | null {
+    const { waf } = this.#options
+    switch (received.kind) {
+      case 'body':
+        return waf.requestBody(transaction)
+      case 'response': {
+        const verdict = waf.responseHead(transaction, received)
+        if (verdict.action !== 'needs-body') return verdict
+        // What is longer than the rules let through is the proxy's to refuse.
+        const { body } = received
+        const isShown =
+          body === 'whole' || (body === 'beginning' && !waf.rejectsLongResponse(transaction))
+        return isShown ? waf.responseBody(transaction) : verdict
+      }
+      case 'response-body':
+        return waf.responseBody(transaction)
+      case 'end':
+        waf.logging(transaction, { status: received.status })
+        return null
+    }
+  }
+
+  #answer(id: number, known: Known, decide: () => Verdict | null): void {
+    const { transaction, question } = known
+    try {
+      const verdict = decide()
+      const isLast = verdict === null || this.#isDecided(transaction, verdict)
+      if (verdict !== null && isLast) this.#conclude(transaction, verdict)
+      const wantsBody = verdict?.action === 'needs-body' && transaction.response === null
+      const answer = this.#written(known, verdict ?? { action: 'pass' }, isLast)
+      this.#plans.write(id, { kind: 'verdict', isLast, wantsBody, answer })
+    } catch (error) {
+      this.#fail(id, question.requestId, error)
+    }
+  }
+
+  /** Whether nothing more is to come but the outcome, and nothing here depends on that. */
+  #isDecided(transaction: Transaction, { action }: Verdict): boolean {
+    const { waf, lines } = this.#options
+    if (action === 'needs-body') return false
+    if (action !== 'pass' || transaction.response !== null) return true
+    if (waf.responseNeed(transaction) !== 'none') return false
+    return lines.audit === null || transaction.auditEngine === 'off'
+  }
+
+  /** Phase 5 at once: the status is known, or nobody asks for it. */
+  #conclude(transaction: Transaction, verdict: Verdict): void {
+    const status = 'status' in verdict ? verdict.status : (transaction.response?.status ?? 0)
+    this.#options.waf.logging(transaction, { status })
+  }
+
+  #written({ transaction }: Known, verdict: Verdict, isLast: boolean): string {
+    const { waf, hold, lines, answerBytesMax } = this.#options
+    const responseNeed = isLast ? 'none' : waf.responseNeed(transaction)
+    const rejectsLonger = waf.rejectsLongResponse(transaction)
+    const told = this.#told(transaction, verdict, isLast)
+    const bodyBytesMax = waf.requestBodyBytesMax(transaction)
+    const answer: Answer = {
+      verdict,
+      bodyBytesMax: Number.isFinite(bodyBytesMax) ? bodyBytesMax : null,
+      responseNeed,
+      hold: responseNeed === 'body' ? { ...hold, rejectsLonger } : null,
+      told,
+      log: lines.log.take(),
+      audit: lines.audit?.take() ?? [],
+    }
+    const text = asciiJson(answer)
+    if (text.length <= answerBytesMax || told === null) return text
+    // What was decided counts for more than why.
+    return asciiJson({ ...answer, told: { ...told, evidence: null }, audit: [] })
+  }
+
+  #told(transaction: Transaction, verdict: Verdict, isLast: boolean): Told | null {
+    const { waf, events } = this.#options
+    if (transaction.matched.length === 0) return null
+    const rules = [...new Set(transaction.matched.map(({ rule }) => rule.id))]
+    const isKept =
+      events.keep === 'matched' ||
+      transaction.interruption !== null ||
+      verdict.action === 'failed' ||
+      transaction.mode === 'detect'
+    const evidence = isLast && isKept ? waf.evidence(transaction, this.#quota.take()) : null
+    return { score: transaction.scores.inbound, rules, evidence }
+  }
+
+  #fail(id: number, requestId: string, error: unknown): void {
+    const { lines, onFailure } = this.#options
+    onFailure(error, requestId)
+    lines.log.take()
+    lines.audit?.take()
+    this.#refuse(id, 'WAF_UNAVAILABLE')
+  }
+
+  #refuse(id: number, code: ErrorCode): void {
+    this.#plans.write(id, { kind: 'refuse', error: errorCodes.indexOf(code) } satisfies Plan)
+  }
+}
