@@ -201,7 +201,6 @@ describe('exposure', () => {
       .map(({ resources, verbs }) => `${resources.join()} ${verbs.join()}`)
     expect(rules.toSorted()).toEqual([
       'endpointslices list,watch',
-      'leases create',
       'leases get,update',
       'nodes list,watch',
       'services list,watch',
