@@ -51,6 +51,10 @@ type lossCount struct {
 	SlowestMs   int64            `json:"slowestMs"`
 	// GapMs is the longest time in which a slot had nothing but failures.
 	GapMs int64 `json:"gapMs"`
+	// Moves are new addresses that clients went to, or were given.
+	Moves int64 `json:"moves"`
+
+	moves atomic.Int64
 
 	mu sync.Mutex
 }
@@ -122,15 +126,22 @@ func loss(args []string) error {
 			start(protocol+" downloads", run.long.downloads, 1, &lossSlot{protocol: protocol, long: true})
 		}
 	}
-	if run.long.migrate > 0 {
-		moving := &lossSlot{protocol: "h3", moves: true}
-		start("h3 moving", run.connections, run.parallel, moving)
+	for name, period := range map[string]time.Duration{
+		"h3 migrating": run.long.migrate, "h3 rebound": run.long.rebind,
+	} {
+		if period == 0 {
+			continue
+		}
+		start(name, run.connections, run.parallel, &lossSlot{protocol: "h3", moves: name})
 		if run.long.downloads > 0 {
-			moving.long = true
-			start("h3 moving downloads", run.long.downloads, 1, moving)
+			slot := &lossSlot{protocol: "h3", moves: name, long: true}
+			start(name+" downloads", run.long.downloads, 1, slot)
 		}
 	}
 	all.Wait()
+	for _, count := range counts {
+		count.Moves = count.moves.Load()
+	}
 	return emit(counts)
 }
 
@@ -138,9 +149,9 @@ func loss(args []string) error {
 type lossSlot struct {
 	run      *lossRun
 	protocol string
-	// Whether it downloads for long, and whether its address changes all the time.
+	// Whether it downloads for long, and how its address changes.
 	long  bool
-	moves bool
+	moves string
 	// Which of the addresses is its own.
 	number int
 	count  *lossCount
@@ -232,8 +243,11 @@ func (slot *lossSlot) connection(ctx context.Context) (peer.Conn, error) {
 }
 
 func (slot *lossSlot) dial(ctx context.Context, address string) (peer.Conn, error) {
-	if slot.moves {
-		return slot.run.long.dialMoving(ctx, address)
+	switch slot.moves {
+	case "h3 migrating":
+		return slot.run.long.dialMigrating(ctx, address, &slot.count.moves)
+	case "h3 rebound":
+		return slot.run.long.dialRebound(ctx, address, &slot.count.moves)
 	}
 	return peer.Dial(ctx, slot.protocol, address)
 }
