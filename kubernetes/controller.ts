@@ -155,7 +155,7 @@ export class Controller {
       const slices = this.#slices.all().filter((slice) => isSliceOf(slice, service))
       const desired = desiredIngress({ service, slices, nodes }, this.#options.addressTypes)
       if (isSame(ingressOf(service), desired)) continue
-      // oxlint-disable-next-line no-await-in-loop -- few Services, and each write asks for the lease
+      // oxlint-disable-next-line no-await-in-loop -- each write asks for the lease
       isDone = (await this.#write(service, desired)) && isDone
     }
     return isDone

@@ -30,9 +30,9 @@ export function isOurs({ spec }: Service, loadBalancerClass: string): boolean {
 }
 
 /**
- * The addresses that the Service should show, in a stable order. When every node with a pod is not
- * ready, the ones that it shows stay: that the control plane has lost sight of all nodes is likelier
- * than that all are gone, and an address that leads nowhere costs no more than none.
+ * The addresses that the Service should show, in a stable order. When no node with a pod is ready,
+ * the ones that it shows stay: that the control plane has lost sight of all nodes is likelier than
+ * that all are gone, and an address that leads nowhere costs no more than none.
  */
 export function desiredIngress(
   { service, slices, nodes }: Observed,
@@ -70,8 +70,8 @@ function nodesOf(endpoints: readonly Endpoint[], nodes: readonly Node[]): readon
 }
 
 /**
- * Whether kube-proxy would send to it: a pod that is ready, or one that ends and still serves, which
- * takes what comes while no other pod of its node is ready (KEP-1669).
+ * Whether kube-proxy would send to it: a pod that is ready, or one that ends and still serves,
+ * which takes what comes while no other pod of its node is ready (KEP-1669).
  */
 function isServing({ conditions = {} }: Endpoint): boolean {
   const isTerminating = conditions.terminating === true
