@@ -2,8 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { until } from '../test/harness/wait.ts'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { FakeApiServer } from './api-server.fixture.ts'
 import { Api } from './api.ts'
 import { Controller } from './controller.ts'
@@ -83,6 +82,14 @@ function shown(): string {
     loadBalancer: { ingress?: { ip: string; ipMode: string }[] }
   }
   return (status.loadBalancer.ingress ?? []).map(({ ip, ipMode }) => `${ip} ${ipMode}`).join()
+}
+
+/** Waits until it is so. */
+function until(what: string | (() => string), isTrue: () => boolean): Promise<void> {
+  const look = (): void => {
+    if (!isTrue()) throw new Error(typeof what === 'string' ? what : what())
+  }
+  return vi.waitFor(look, { timeout: 15_000, interval: 20 })
 }
 
 const shows = (...hosts: number[]) =>

@@ -5,10 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { FakeApiServer } from '../../kubernetes/api-server.fixture.ts'
 import { inCluster } from '../../kubernetes/in-cluster.ts'
-import { metric, until } from '../../test/harness/wait.ts'
 import { ConfigError } from '../config/faults.ts'
 import { controller } from './controller.ts'
 
@@ -57,10 +56,14 @@ test('a whole life: ready, leading, metrics, and the lease given back', async ()
   try {
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
     const port = Number(/^ready status=http:\/\/127\.0\.0\.1:(\d+)$/.exec(line)?.[1])
-    const ready = async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).status
-    await until('it is ready', async () => (await ready()) === 200)
-    await until('it leads', async () => (await metric(port, 'edge_controller_leader')) === 1)
-    expect(await metric(port, 'edge_controller_lists_total{resource="nodes"}')).toBe(1)
+    const patience = { timeout: 15_000 }
+    const read = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`)
+    await vi.waitFor(async () => expect((await read('/readyz')).status).toBe(200), patience)
+    await vi.waitFor(async () => {
+      const text = await (await read('/metrics')).text()
+      expect(text).toContain('\nedge_controller_leader 1\n')
+      expect(text).toContain('\nedge_controller_lists_total{resource="nodes"} 1\n')
+    }, patience)
     child.kill('SIGTERM')
     expect(await once(child, 'exit')).toEqual([0, null])
     expect(server.get('leases', 'lease')?.['spec']).toMatchObject({ holderIdentity: '' })
