@@ -97,10 +97,7 @@ export async function nodeAddressLoss(stage: Stage): Promise<void> {
   await stage.release('install', flags)
   await stage.addressed(stage.nodes)
   lab.must(['losenode', String(last)])
-  for (const node of others) {
-    const answer = stage.get('h1', `${lab.node(node)}:80`, '/_gwhealthz')
-    stage.check(`node ${node} is healthy`, differs(answer, { status: 200, body: 'ok' }))
-  }
+  for (const node of others) stage.healthy(node)
   await stage.addressed(others)
   stage.check('the address of a node that is not ready goes', null)
   await eventually(() => differs(stage.get('h3', `${lab.node(1)}:443`), { status: 200 }))

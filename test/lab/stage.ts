@@ -111,6 +111,12 @@ export class Stage {
     }
   }
 
+  /** The health path of a node. */
+  healthy(node: number): void {
+    const answer = this.get('h1', `${this.lab.node(node)}:80`, '/_gwhealthz')
+    this.check(`node ${node} is healthy`, differs(answer, { status: 200, body: 'ok' }))
+  }
+
   /** `helm test`. */
   probes(): void {
     const { code, out } = this.lab.run(['helm', 'test', release, '--timeout', '120s'], '', 150_000)

@@ -115,7 +115,7 @@ export async function hostPortUpdate(stage: Stage): Promise<void> {
     stage.release('upgrade', [...flags, '--set', 'config.waf.workers=2']),
   )
   tell('host ports, one update (measured, not promised)', counts)
-  stage.serves(stage.lab.node(1))
+  stage.healthy(1)
 }
 
 /** No API server for a time: nothing that serves needs it. */
@@ -131,5 +131,5 @@ export async function outage(stage: Stage): Promise<void> {
   })
   judge(stage, `no API server for ${stage.outageMs / 1_000} s`, counts)
   await stage.addressed(stage.nodes)
-  for (const node of stage.nodes) stage.serves(lab.node(node))
+  for (const node of stage.nodes) stage.healthy(node)
 }
