@@ -1,6 +1,6 @@
 /**
- * `npm run e2e:kubernetes [-- --only daemonset,deployment,…] [--keep] [--outage SECONDS]`: the chart
- * in a real Kubernetes of three nodes, from the outside. The last line is `N passed, N failed`.
+ * `npm run e2e:kubernetes [-- --only daemonset,deployment,…] [--keep] [--outage SECONDS]`: the
+ * chart in a real Kubernetes of three nodes, from outside. The last line is `N passed, N failed`.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
