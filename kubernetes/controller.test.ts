@@ -8,6 +8,9 @@ import { Api } from './api.ts'
 import { Controller } from './controller.ts'
 import type { LeaseSpec } from './objects.ts'
 
+// A busy machine may take long for each of several waits.
+vi.setConfig({ testTimeout: 120_000 })
+
 let server: FakeApiServer
 let folder = ''
 const stops: (() => Promise<void>)[] = []
@@ -89,7 +92,7 @@ function until(what: string | (() => string), isTrue: () => boolean): Promise<vo
   const look = (): void => {
     if (!isTrue()) throw new Error(typeof what === 'string' ? what : what())
   }
-  return vi.waitFor(look, { timeout: 15_000, interval: 20 })
+  return vi.waitFor(look, { timeout: 30_000, interval: 20 })
 }
 
 const shows = (...hosts: number[]) =>

@@ -56,7 +56,7 @@ test('a whole life: ready, leading, metrics, and the lease given back', async ()
   try {
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
     const port = Number(/^ready status=http:\/\/127\.0\.0\.1:(\d+)$/.exec(line)?.[1])
-    const patience = { timeout: 15_000 }
+    const patience = { timeout: 30_000 }
     const read = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`)
     await vi.waitFor(async () => expect((await read('/readyz')).status).toBe(200), patience)
     await vi.waitFor(async () => {
@@ -71,4 +71,4 @@ test('a whole life: ready, leading, metrics, and the lease given back', async ()
     child.kill('SIGKILL')
     await server.stop()
   }
-})
+}, 90_000)
