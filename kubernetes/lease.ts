@@ -128,6 +128,8 @@ export class Election {
         ? await this.#api.call('POST', this.#path, written)
         : await this.#api.call('PUT', `${this.#path}/${name}`, written)
     this.#note(read.lease(answer))
+    // It may have been over for a moment, in which a change was left to the one who leads.
+    this.#tell()
     // From before the request on: what others saw, they saw after that.
     this.#heldUntilMs = begunMs + times.renewDeadlineMs
   }
