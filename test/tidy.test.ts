@@ -6,7 +6,7 @@ import { join, relative, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { root } from './harness/edge.ts'
 
-const folders = ['proxy', 'waf', 'native', 'scripts', 'test', 'bench']
+const folders = ['proxy', 'waf', 'kubernetes', 'native', 'scripts', 'test', 'bench']
 const files = folders
   .flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) =>
@@ -29,7 +29,8 @@ test('there is something to check', () => {
 
 test.each([
   ['waf', ['waf/', 'native/load.ts', 'native/addon-file.ts']],
-  ['proxy', ['proxy/', 'waf/', 'native/load.ts', 'native/addon/index.d.ts']],
+  ['kubernetes', ['kubernetes/', 'waf/reason-of.ts']],
+  ['proxy', ['proxy/', 'waf/', 'kubernetes/', 'native/load.ts', 'native/addon/index.d.ts']],
 ])('%s/ imports only from below', (folder, allowed) => {
   const wrong = files
     .filter((name) => name.startsWith(`${folder}/`) && name.endsWith('.ts'))

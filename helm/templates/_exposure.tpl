@@ -4,7 +4,7 @@
 {{- if $proxy.exposure -}}
 {{- $proxy.exposure -}}
 {{- else if not $proxy.ports.useHostPorts -}}
-service
+{{- ternary "nodeAddress" "service" (eq $proxy.kind "daemonset") -}}
 {{- else if and (eq $proxy.kind "daemonset") .Values.daemonset.hostNetwork -}}
 hostNetwork
 {{- else -}}
@@ -32,13 +32,13 @@ hostPort
 {{- end -}}
 
 {{/* The update strategy of the DaemonSet. On the node's own network the new pod takes over the sockets
-     of the old one, so that "one node at a time" need not mean a node without a pod: without a
-     maxSurge of the user's, maxUnavailable becomes it. */}}
+     of the old one, and behind a Service it gets the new connections, so that "one node at a time"
+     need not mean a node without a pod: without a maxSurge of the user's, maxUnavailable becomes it. */}}
 {{- define "edge.updateStrategy" -}}
 {{- $strategy := deepCopy .Values.daemonset.updateStrategy -}}
 {{- $rolling := default (dict) $strategy.rollingUpdate -}}
 {{- $isRolling := eq (default "RollingUpdate" $strategy.type) "RollingUpdate" -}}
-{{- if and $isRolling (eq (include "edge.exposure" .) "hostNetwork") (not (hasKey $rolling "maxSurge")) -}}
+{{- if and $isRolling (ne (include "edge.exposure" .) "hostPort") (not (hasKey $rolling "maxSurge")) -}}
 {{- $_ := set $strategy "rollingUpdate" (dict "maxSurge" (default 1 $rolling.maxUnavailable) "maxUnavailable" 0) -}}
 {{- end -}}
 {{- toYaml $strategy -}}
@@ -50,6 +50,34 @@ hostPort
 {{- if and (eq .Values.proxy.kind "daemonset") (not (has (toString (default 0 $rolling.maxSurge)) (list "0" "0%"))) -}}
 true
 {{- end -}}
+{{- end -}}
+
+{{/* What is wrong with the values of the exposure nodeAddress, as a list. */}}
+{{- define "edge.nodeAddressFaults" -}}
+{{- $service := .Values.service -}}
+{{- $faults := list -}}
+{{- if ne .Values.proxy.kind "daemonset" -}}
+{{- $faults = append $faults "proxy.exposure: nodeAddress is for a DaemonSet: a Deployment leaves nodes without a pod as it moves\n  mend: set proxy.kind to daemonset, or proxy.exposure to service" -}}
+{{- end -}}
+{{- if semverCompare "<1.26.0-0" .Capabilities.KubeVersion.Version -}}
+{{- $faults = append $faults (printf "proxy.exposure: nodeAddress needs Kubernetes 1.26, and this is %s: before it, kube-proxy sends nothing to a pod that ends\n  mend: set proxy.exposure to hostPort" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- if ne $service.type "LoadBalancer" -}}
+{{- $faults = append $faults (printf "service.type: %s has no addresses of nodes\n  mend: leave it at LoadBalancer, or set proxy.exposure to service" $service.type) -}}
+{{- end -}}
+{{- range $key, $wanted := dict "externalTrafficPolicy" "Local" "loadBalancerClass" "quic-proxy-waf/node-address" -}}
+{{- $value := index $service $key -}}
+{{- if and $value (ne $value $wanted) -}}
+{{- $faults = append $faults (printf "service.%s: %s, but proxy.exposure: nodeAddress means %s\n  mend: remove it, or set proxy.exposure to service" $key $value $wanted) -}}
+{{- end -}}
+{{- end -}}
+{{- if or (values $service.nodePorts | compact) (eq $service.clusterIP "None") -}}
+{{- $faults = append $faults "service.nodePorts, service.clusterIP: clients come to the addresses of nodes, on proxy.ports\n  mend: remove service.nodePorts, and clusterIP: None" -}}
+{{- end -}}
+{{- if lt (int .Values.controller.replicaCount) 1 -}}
+{{- $faults = append $faults "controller.replicaCount: 0, so that nobody writes the addresses of nodes\n  mend: set it to 1 or more" -}}
+{{- end -}}
+{{- toYaml $faults -}}
 {{- end -}}
 
 {{/* Values that contradict each other, said with the mend. */}}
@@ -64,8 +92,13 @@ true
 {{- if and .Values.daemonset.hostNetwork $proxy.exposure (ne $exposure "hostNetwork") -}}
 {{- $faults = append $faults (printf "daemonset.hostNetwork: true contradicts proxy.exposure: %s\n  mend: remove one of them" $exposure) -}}
 {{- end -}}
-{{- if and (eq $exposure "service") $proxy.ports.useHostPorts -}}
-{{- $faults = append $faults "proxy.ports.useHostPorts: true contradicts proxy.exposure: service\n  mend: remove one of them" -}}
+{{- if and (has $exposure (list "service" "nodeAddress")) $proxy.ports.useHostPorts -}}
+{{- $faults = append $faults (printf "proxy.ports.useHostPorts: true contradicts proxy.exposure: %s\n  mend: remove one of them" $exposure) -}}
+{{- end -}}
+{{- if eq $exposure "nodeAddress" -}}
+{{- $faults = concat $faults (include "edge.nodeAddressFaults" . | fromYamlArray) -}}
+{{- else if and .Values.service.healthCheckNodePort (ne .Values.service.externalTrafficPolicy "Local") -}}
+{{- $faults = append $faults "service.healthCheckNodePort: Kubernetes has one only with service.externalTrafficPolicy: Local\n  mend: set that, or remove the port" -}}
 {{- end -}}
 {{- if and (eq $exposure "hostPort") (include "edge.surges" .) -}}
 {{- $faults = append $faults "daemonset.updateStrategy.rollingUpdate.maxSurge: a host port belongs to one pod of a node, so the new pod would stay Pending for ever\n  mend: set it to 0 and maxUnavailable to 1, or set daemonset.hostNetwork to true, where both can listen" -}}

@@ -44,9 +44,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 name: {{ default (printf "%s-%s" (include "edge.fullname" .root) (default "" .suffix)) .name }}
 namespace: {{ default (include "edge.namespace" .root) .namespace }}
 labels:
+  {{- if .labels }}
+  {{- mergeOverwrite (include "edge.labels" .root | fromYaml) .labels | toYaml | nindent 2 }}
+  {{- else }}
   {{- include "edge.labels" .root | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- with mergeOverwrite (dict) .root.Values.annotations (default (dict) .annotations) }}
 annotations:

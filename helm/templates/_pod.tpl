@@ -191,7 +191,10 @@ spec:
 {{- $readiness := dict "periodSeconds" 10 "failureThreshold" 2 "timeoutSeconds" 10 -}}
 {{- $liveness := dict "periodSeconds" 30 "failureThreshold" 3 "timeoutSeconds" 15 -}}
 {{- if not $isHost -}}
-{{- $ready = dict "httpGet" (dict "path" "/readyz" "port" "status") -}}
+{{- /* Behind a Service a pod that ends serves on, and kube-proxy may send to it when it has no other
+     (KEP-1669), while its readiness holds: its end is known without it. */ -}}
+{{- $isService := has (include "edge.exposure" .) (list "service" "nodeAddress") -}}
+{{- $ready = dict "httpGet" (dict "path" (ternary "/readyz?exclude=not-draining" "/readyz" $isService) "port" "status") -}}
 {{- $alive = dict "httpGet" (dict "path" "/livez" "port" "status") -}}
 {{- $startup = dict "periodSeconds" 2 "failureThreshold" 90 "timeoutSeconds" 5 -}}
 {{- $readiness = dict "periodSeconds" 2 "failureThreshold" 2 "timeoutSeconds" 5 -}}

@@ -141,6 +141,8 @@ test('probes tell their checks when asked', async () => {
   expect((await server.inject('/startupz')).statusCode).toBe(200)
   const ready = await server.inject('/readyz?verbose')
   expect([ready.statusCode, ready.body]).toEqual([503, '[+]rules\n[-]workers\nnot ready\n'])
+  const without = await server.inject('/readyz?verbose&exclude=workers&exclude=other')
+  expect([without.statusCode, without.body]).toEqual([200, '[+]rules\nok\n'])
   expect((await server.inject('/metrics')).body).toBe('m 1\n')
 })
 

@@ -29,6 +29,15 @@ export interface AdminSource {
   started(): readonly Check[]
 }
 
+/** The part of it that the status server asks. */
+export type StatusSource = Pick<AdminSource, 'metrics' | 'ready' | 'started'>
+
+/** As the probes of Kubernetes' own programs are asked: `?verbose`, `?exclude=CHECK`. */
+interface ProbeQuery {
+  readonly verbose?: string
+  readonly exclude?: string | readonly string[]
+}
+
 /** The admin API: everything of the status server, and what an outsider must not see. */
 export function adminServer(source: AdminSource): FastifyInstance {
   const server = statusServer(source)
@@ -41,7 +50,7 @@ export function adminServer(source: AdminSource): FastifyInstance {
 }
 
 /** Probes and metrics: read-only, and nothing in them names a client. */
-export function statusServer(source: AdminSource): FastifyInstance {
+export function statusServer(source: StatusSource): FastifyInstance {
   const server = fastify({ logger: false, forceCloseConnections: true })
   const probes: Record<string, () => readonly Check[]> = {
     // Alive means that this thread answers; a failing dependency must not restart the program.
@@ -50,8 +59,9 @@ export function statusServer(source: AdminSource): FastifyInstance {
     '/startupz': () => source.started(),
   }
   for (const [path, checks] of Object.entries(probes)) {
-    server.get<{ Querystring: { verbose?: string } }>(path, (request, reply) => {
-      const results = checks()
+    server.get<{ Querystring: ProbeQuery }>(path, (request, reply) => {
+      const excluded = [request.query.exclude ?? []].flat()
+      const results = checks().filter(({ name }) => !excluded.includes(name))
       const ok = results.every((check) => check.ok)
       const verbose = request.query.verbose !== undefined
       return reply

@@ -28,6 +28,11 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge health [--admin ADDR:PORT|unix:PATH] [--live]
                   whether the running program is ready (--live: answers); exit code 0 or 1
                 [--h3 URL]  whether an answer comes over HTTP/3 from there; prints its status
+  edge controller [--namespace NS] [--selector LABELS] [--class NAME] [--lease NAME]
+                  [--address-types InternalIP,ExternalIP] [--status ADDR:PORT]
+                  [--server URL [--token-file FILE] [--ca-file FILE]]
+                  writes the addresses of nodes with a ready proxy into Services of our
+                  loadBalancerClass; in a pod it finds the API by itself
   edge replay FILE [--json] [--top N] [RULES]
                   what the rules would block of an access log, a HAR or an audit log
   edge help       this text

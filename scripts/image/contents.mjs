@@ -102,7 +102,8 @@ function trust() {
 
 function edge(library) {
   const isNeeded = (name) => /\.(?:ts|conf)$/.test(name) && !/\.(?:test|fixture)\.ts$/.test(name)
-  const sources = ['proxy', 'waf'].flatMap((folder) => filesBelow(join(root, folder), isNeeded))
+  const folders = ['proxy', 'waf', 'kubernetes']
+  const sources = folders.flatMap((folder) => filesBelow(join(root, folder), isNeeded))
   const single = ['package.json', 'LICENSE', 'native/load.ts', 'native/addon-file.ts']
   return [
     ...[...sources, ...single.map((name) => join(root, name))].map((source) => ({

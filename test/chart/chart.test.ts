@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
 import { ConfigError } from '../../proxy/config/faults.ts'
 import { parseConfig } from '../../proxy/config/parse.ts'
+import { loadBalancerClassDefault } from '../../kubernetes/node-addresses.ts'
 import { root } from '../harness/edge.ts'
 import { examples } from './examples.ts'
 import { chartFiles, generatedFiles, rendered } from './generated.ts'
@@ -27,6 +28,7 @@ interface KubernetesObject {
   readonly metadata: { readonly name: string }
   readonly data: Readonly<Record<string, string>>
   readonly spec: PodOwner
+  readonly rules?: readonly { readonly resources: string[]; readonly verbs: string[] }[]
 }
 
 interface PodOwner {
@@ -35,6 +37,7 @@ interface PodOwner {
     readonly metadata: { readonly annotations: Readonly<Record<string, string>> }
     readonly spec: {
       readonly hostNetwork?: boolean
+      readonly automountServiceAccountToken?: boolean
       readonly containers: readonly {
         readonly ports?: readonly { readonly hostPort?: number; readonly protocol: string }[]
         readonly securityContext: Readonly<Record<string, unknown>>
@@ -170,6 +173,46 @@ describe('exposure', () => {
     expect(container?.securityContext).toMatchObject({ runAsUser: 65_532 })
   })
 
+  test('addresses of nodes: a Service of our class, a pod more in updates, no root', () => {
+    const objects = objectsFor(['--set', 'proxy.kind=daemonset,service.healthCheckNodePort=32080'])
+    const service = objects.find(({ kind }) => kind === 'Service')
+    expect(service?.spec).toMatchObject({
+      type: 'LoadBalancer',
+      loadBalancerClass: loadBalancerClassDefault,
+      externalTrafficPolicy: 'Local',
+      allocateLoadBalancerNodePorts: false,
+      healthCheckNodePort: 32_080,
+    })
+    const { updateStrategy, template } = proxyOf(objects)
+    expect(updateStrategy).toMatchObject({ rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } })
+    const ports = template.spec.containers[0]?.ports ?? []
+    expect(ports.filter(({ hostPort }) => hostPort !== undefined)).toEqual([])
+    expect(template.spec.containers[0]?.securityContext).toMatchObject({ runAsNonRoot: true })
+  })
+
+  test('only the controller has a token, and writes one thing', () => {
+    const objects = objectsFor(['--set', 'proxy.kind=daemonset'])
+    const tokens = objects
+      .filter(({ kind }) => kind === 'DaemonSet' || kind === 'Deployment')
+      .map(({ kind, spec }) => [kind, spec.template.spec.automountServiceAccountToken])
+    expect(tokens).toEqual([
+      ['DaemonSet', false],
+      ['Deployment', true],
+    ])
+    const rules = objects
+      .filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole')
+      .flatMap((role) => role.rules ?? [])
+      .map(({ resources, verbs }) => `${resources.join()} ${verbs.join()}`)
+    expect(rules.toSorted()).toEqual([
+      'endpointslices list,watch',
+      'leases get,update',
+      'nodes list,watch',
+      'services list,watch',
+      'services/status patch',
+    ])
+    expect(objectsFor([]).filter(({ metadata }) => /controller/.test(metadata.name))).toEqual([])
+  })
+
   test('a Service for everything else, with UDP', () => {
     const service = objectsFor([]).find(({ kind }) => kind === 'Service')
     expect(service?.spec).toMatchObject({
@@ -257,7 +300,17 @@ describe('what is refused, and how', () => {
   const refusals: readonly (readonly [string, string, readonly string[]])[] = [
     ['proxy.knd=daemonset', 'knd', []],
     ['proxy.kind=demonset', 'proxy.kind', []],
-    ['proxy.exposure=nodeAddress', 'proxy.exposure', []],
+    ['proxy.exposure=nodeAdress', 'proxy.exposure', []],
+    ['proxy.exposure=nodeAddress', 'mend: set proxy.kind to daemonset', []],
+    ['proxy.exposure=nodeAddress', 'proxy.ports.useHostPorts: true contradicts', daemonset],
+    ['proxy.kind=daemonset,service.externalTrafficPolicy=Cluster', 'means Local', []],
+    ['proxy.kind=daemonset,service.loadBalancerClass=x/y', 'service.loadBalancerClass: x/y', []],
+    ['proxy.kind=daemonset,service.type=NodePort', 'mend: leave it at LoadBalancer', []],
+    ['proxy.kind=daemonset,service.nodePorts.http=30080', 'mend: remove service.nodePorts', []],
+    ['proxy.kind=daemonset,controller.replicaCount=0', 'controller.replicaCount: 0', []],
+    ['proxy.kind=daemonset,controller.addressTypes={Hostname}', 'controller.addressTypes', []],
+    ['proxy.kind=daemonset', 'nodeAddress needs Kubernetes 1.26', ['--kube-version', '1.25.16']],
+    ['service.healthCheckNodePort=32000', 'mend: set that, or remove the port', []],
     ['proxy.ports.http=99999', 'proxy.ports.http', []],
     ['config.waf.paranoia=7', 'config.waf.paranoia', []],
     ['config.upstream=x', 'upstream', []],

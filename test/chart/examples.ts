@@ -51,6 +51,36 @@ proxy:
 `,
   ),
   example(
+    'node-address',
+    `
+proxy:
+  kind: daemonset
+  exposure: nodeAddress
+  backend:
+    host: my-backend-service
+`,
+  ),
+  example(
+    'node-address-own',
+    `
+proxy:
+  kind: daemonset
+service:
+  healthCheckNodePort: 32080
+  loadBalancerSourceRanges: [192.0.2.0/24]
+  ipFamilyPolicy: PreferDualStack
+controller:
+  replicaCount: 1
+  addressTypes: [InternalIP, ExternalIP]
+  nodeSelector:
+    node-role.kubernetes.io/control-plane: ""
+  tolerations:
+    - { key: node-role.kubernetes.io/control-plane, operator: Exists, effect: NoSchedule }
+networkPolicy:
+  enabled: false
+`,
+  ),
+  example(
     'node-selection',
     `
 nodeSelector:

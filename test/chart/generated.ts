@@ -8,6 +8,7 @@ import { valuesSchema } from './values-schema.ts'
 const plain: Readonly<Record<string, string>> = {
   daemonset: 'deploy/daemonset.yaml',
   deployment: 'deploy/deployment.yaml',
+  'node-address': 'deploy/node-address.yaml',
 }
 
 /** Where the stored render of an example is. */
@@ -49,9 +50,13 @@ function manifest({ name }: Example, objects: string): string {
   const own = objects
     .replaceAll('my-proxy-quic-proxy-waf', 'quic-proxy-waf')
     .replaceAll('instance: my-proxy', 'instance: quic-proxy-waf')
+    .replaceAll('instance=my-proxy', 'instance=quic-proxy-waf')
     .replaceAll('managed-by: Helm', 'managed-by: kubectl')
-    .replaceAll(/^ *(?:# Source|namespace|helm\.sh\/chart): .*\n/gm, '')
+    .replaceAll(/^(?: *# Source| {2}namespace| *helm\.sh\/chart): .*\n/gm, '')
+  const bound = own.includes('subjects:')
+    ? '# Bindings name the namespace of their subjects, default: change it there for another one.\n'
+    : ''
   return `# Made from the chart (example ${name}) by \`npm run chart\`; change the chart instead.
 # kubectl apply -n NAMESPACE -f deploy/${name}.yaml; set the backend in the ConfigMap.
-${own}`
+${bound}${own}`
 }

@@ -6,6 +6,8 @@
 #   lab.sh load TAR...   images into every node             lab.sh k ARGS   kubectl
 #   lab.sh helm ARGS     helm ($HELM)                       lab.sh client C a command outside
 #   lab.sh in N C        a command inside of a node
+#   lab.sh losenode N    the same, and Kubernetes has to find out
+#   lab.sh apioff, apion the API server is gone, and back
 # BIN: programs; RUN: state; IMAGES: archives for every node; PREFIX: of namespaces; NET: a /24.
 set -u
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -71,8 +73,28 @@ link() { # namespace, address: a cable from it to the bridge
   within "$ns" ip route add default via "$NET.1"
 }
 
+# Nodes have no names in any DNS: the API server reaches kubelets by their addresses.
+api_server() {
+  local pki=$RUN/pki i
+  start apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
+    --service-cluster-ip-range=$SVC.0.0/16 --authorization-mode=Node,RBAC \
+    --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" \
+    --tls-private-key-file="$pki/apiserver.key" --service-account-key-file="$pki/sa.pub" \
+    --service-account-signing-key-file="$pki/sa.key" \
+    --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+    --allow-privileged=true --advertise-address="$NET.1" --bind-address=0.0.0.0 \
+    --kubelet-client-certificate="$pki/admin.crt" --kubelet-client-key="$pki/admin.key" \
+    --kubelet-preferred-address-types=InternalIP --enable-admission-plugins=NodeRestriction \
+    --cert-dir="$RUN/certs" --profiling=false
+  for ((i = 0; i < 600; i++)); do
+    within cp curl -sk --max-time 1 --cert "$pki/admin.crt" --key "$pki/admin.key" \
+      https://127.0.0.1:6443/readyz 2>/dev/null | grep -q '^ok' && break
+    sleep 0.2
+  done
+}
+
 control_plane() {
-  local pki=$RUN/pki name i
+  local pki=$RUN/pki name
   ip netns add "$P-cp"
   within cp ip link set lo up
   within cp ip link add fab0 type bridge
@@ -96,22 +118,7 @@ control_plane() {
     --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
     --initial-cluster default=http://127.0.0.1:2380
-  # Nodes have no names in any DNS: the API server reaches kubelets by their addresses.
-  start apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
-    --service-cluster-ip-range=$SVC.0.0/16 --authorization-mode=Node,RBAC \
-    --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" \
-    --tls-private-key-file="$pki/apiserver.key" --service-account-key-file="$pki/sa.pub" \
-    --service-account-signing-key-file="$pki/sa.key" \
-    --service-account-issuer=https://kubernetes.default.svc.cluster.local \
-    --allow-privileged=true --advertise-address="$NET.1" --bind-address=0.0.0.0 \
-    --kubelet-client-certificate="$pki/admin.crt" --kubelet-client-key="$pki/admin.key" \
-    --kubelet-preferred-address-types=InternalIP --enable-admission-plugins=NodeRestriction \
-    --cert-dir="$RUN/certs" --profiling=false
-  for ((i = 0; i < 600; i++)); do
-    within cp curl -sk --max-time 1 --cert "$pki/admin.crt" --key "$pki/admin.key" \
-      https://127.0.0.1:6443/readyz 2>/dev/null | grep -q '^ok' && break
-    sleep 0.2
-  done
+  api_server
   start kcm kube-controller-manager --kubeconfig="$RUN/kcm.kubeconfig" \
     --authentication-kubeconfig="$RUN/kcm.kubeconfig" \
     --authorization-kubeconfig="$RUN/kcm.kubeconfig" --root-ca-file="$pki/ca.crt" \
@@ -268,7 +275,10 @@ case $command in
     wait_nodes "$1"
     ;;
   node) node_up "$1" ;;
+  losenode) node_down "$1" ;;
   rmnode) node_down "$1"; control kubectl delete node "$P-n$1" ;;
+  apioff) kill -9 "$(cat "$RUN/pid/apiserver")" ;;
+  apion) api_server ;;
   load)
     for file in "$RUN"/pid/n*; do
       for archive in "$@"; do
@@ -281,5 +291,5 @@ case $command in
   client) within cl "$@" ;;
   in) i=$1; shift; node_in "$i" "$@" ;;
   down) down ;;
-  *) sed -n 2,10p "$0"; exit 2 ;;
+  *) sed -n 2,12p "$0"; exit 2 ;;
 esac

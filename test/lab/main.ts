@@ -1,6 +1,6 @@
 /**
- * `npm run e2e:kubernetes [-- --only daemonset,deployment,…] [--keep]`: the chart in a real
- * Kubernetes of three nodes, from the outside. The last line is `N passed, N failed`.
+ * `npm run e2e:kubernetes [-- --only daemonset,deployment,…] [--keep] [--outage SECONDS]`: the
+ * chart in a real Kubernetes of three nodes, from outside. The last line is `N passed, N failed`.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -8,12 +8,15 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { crsDirectory, root } from '../harness/edge.ts'
 import { Lab, labPrograms, obstacle } from './lab.ts'
-import { Stage, stages } from './stages.ts'
+import { Stage } from './stage.ts'
+import { stages } from './stages.ts'
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', default: Object.keys(stages).join(',') },
     image: { type: 'string' },
+    // Seconds without API server: 600 when there is time for it.
+    outage: { type: 'string', default: '60' },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -36,7 +39,7 @@ if (why !== null) {
   process.exit(1)
 }
 const lab = new Lab(labPrograms())
-const stage = new Stage(lab, nodes)
+const stage = new Stage(lab, nodes, Number(values.outage) * 1_000)
 const stop = (): never => {
   lab.down()
   process.exit(1)

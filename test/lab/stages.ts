@@ -1,113 +1,8 @@
-/** What is done with the chart in the lab, and what clients outside must see. */
-import { type Lab, eventually } from './lab.ts'
-
-/** What a client got. */
-interface Answer {
-  readonly status?: number
-  readonly body?: string
-  readonly error?: string
-}
-
-type Protocol = 'h1' | 'h1s' | 'h2' | 'h3'
-
-const attack = "/?id=1'%20OR%20'1'='1"
-const release = 'my-proxy'
-const workload = `${release}-quic-proxy-waf-proxy`
-const seed = ['--values', './helm/values-daemonset.yaml']
-const backend = ['--set', 'proxy.backend.host=my-backend-service']
-
-/** A lab with counts of what held. */
-export class Stage {
-  passed = 0
-  failed = 0
-  readonly lab: Lab
-  readonly nodes: readonly number[]
-
-  constructor(lab: Lab, nodes: number) {
-    this.lab = lab
-    this.nodes = Array.from({ length: nodes }, (_, index) => index + 1)
-  }
-
-  /** Counts one thing that must hold. */
-  check(name: string, fault: string | null): void {
-    if (fault === null) this.passed += 1
-    else this.failed += 1
-    console.log(fault === null ? `ok   ${name}` : `FAIL ${name}: ${fault}`)
-  }
-
-  /** A stage that ends early is a failure, with what the pods say, and leaves no release behind. */
-  async guarded(name: string, run: () => Promise<void>): Promise<void> {
-    try {
-      await run()
-    } catch (error) {
-      this.check(name, error instanceof Error ? error.message : String(error))
-      const selector = ['-l', 'app.kubernetes.io/name=quic-proxy-waf', '--tail=20']
-      console.log(this.lab.run(['k', 'get', 'pods', '-A', '-o', 'wide']).out)
-      console.log(this.lab.run(['k', 'logs', ...selector]).out)
-    }
-    this.lab.run(['helm', 'uninstall', release, '--ignore-not-found', '--wait'])
-    // Helm is done before the pods are: they still hold the ports.
-    await eventually(() => (this.pods() === '' ? null : `pods of ${name} do not end`))
-  }
-
-  /** `helm install` or `upgrade`, and the wait for all pods. */
-  async release(verb: 'install' | 'upgrade', flags: readonly string[]): Promise<void> {
-    this.lab.must(['helm', verb, release, './helm', ...flags])
-    await this.rolledOut(flags.some((flag) => flag.includes('kind=deployment')))
-  }
-
-  async rolledOut(isDeployment = false, namespace = 'default'): Promise<void> {
-    const kind = isDeployment ? 'deployment' : 'daemonset'
-    const wait = ['rollout', 'status', `${kind}/${workload}`, '--timeout=300s']
-    this.lab.must(['k', '-n', namespace, ...wait], '', 320_000)
-  }
-
-  get(protocol: Protocol, address: string, path = '/'): Answer {
-    const flags = ['-protocol', protocol, '-address', address, '-path', path]
-    const { out } = this.lab.run(['client', `${this.lab.programs}/edge-clients`, 'get', ...flags])
-    try {
-      return JSON.parse(out) as Answer
-    } catch {
-      return { error: out }
-    }
-  }
-
-  /** Health in clear, the backend and a refused attack on every protocol. */
-  serves(address: string, ports = { http: 80, https: 443 }): void {
-    const clear = `${address}:${ports.http}`
-    const secure = `${address}:${ports.https}`
-    const health = this.get('h1', clear, '/_gwhealthz')
-    this.check(`${clear} health`, differs(health, { status: 200, body: 'ok' }))
-    for (const protocol of ['h1s', 'h2', 'h3'] as const) {
-      const page = this.get(protocol, secure)
-      const hello = { status: 200, body: 'backend says hello' }
-      this.check(`${secure} ${protocol}: the backend`, differs(page, hello))
-      const blocked = this.get(protocol, secure, attack)
-      this.check(`${secure} ${protocol}: an attack`, differs(blocked, { status: 403 }))
-    }
-  }
-
-  /** `helm test`. */
-  probes(): void {
-    const { code, out } = this.lab.run(['helm', 'test', release, '--timeout', '120s'], '', 150_000)
-    const logs = code === 0 ? '' : this.lab.run(['k', 'logs', 'my-proxy-quic-proxy-waf-test']).out
-    this.check('helm test', code === 0 ? null : `${out}${logs}`)
-  }
-
-  /** Names, restarts and starts of the proxy's pods: the same text, the same processes. */
-  pods(): string {
-    const path =
-      '{range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount};{end}'
-    const selector = ['-l', 'app.kubernetes.io/instance=my-proxy,app.kubernetes.io/component=proxy']
-    return this.lab.must(['k', 'get', 'pods', ...selector, '-o', `jsonpath=${path}`])
-  }
-}
-
-function differs({ status, body, error }: Answer, wanted: Answer): string | null {
-  const isStatus = status === wanted.status
-  const isBody = wanted.body === undefined || body?.trim() === wanted.body
-  return isStatus && isBody ? null : `${status} ${body?.slice(0, 200)} ${error ?? ''}`
-}
+/** What is done with the chart in the lab. */
+import { eventually } from './lab.ts'
+import { nodeAddress, nodeAddressLoss } from './node-address.ts'
+import { attack, backend, differs, release, seed, type Stage } from './stage.ts'
+import { hostPortUpdate, nodeAddressUpdate, outage, update } from './updates.ts'
 
 /** The seed's command, then certificates and settings that come while it runs, then its end. */
 async function daemonset(stage: Stage): Promise<void> {
@@ -215,48 +110,12 @@ async function selection(stage: Stage): Promise<void> {
   lab.must(['k', 'label', 'nodes', name, 'node-role.kubernetes.io/edge-'])
 }
 
-interface Count {
-  readonly started: number
-  readonly succeeded: number
-  readonly failed: Readonly<Record<string, number>>
-}
-
-/** The seed's file, updated under load that is counted from outside: sockets are handed over. */
-async function update(stage: Stage): Promise<void> {
-  const { lab } = stage
-  const flags = [...seed, ...backend]
-  // The load has PUTs, which the CRS takes for an attack: it inspects, and lets them pass.
-  flags.push('--set', 'drain.delaySeconds=5,proxy.waf.mode=detect')
-  await stage.release('install', flags)
-  const node = lab.node(1)
-  const load = ['loss', '-https', `${node}:443`, '-http', `${node}:80`, '-protocols', 'h1s,h2,h3']
-  const clients = lab.client([`${lab.programs}/edge-clients`, ...load, '-pause', '5ms'])
-  await stage.release('upgrade', [...flags, '--set', 'config.waf.workers=1'])
-  const counts: Readonly<Record<string, Count>> = JSON.parse(await clients.finish())
-  for (const [protocol, { started, succeeded, failed }] of Object.entries(counts)) {
-    console.log(
-      `update under load, ${protocol}: ${succeeded} of ${started} ${JSON.stringify(failed)}`,
-    )
-    const isWhole = started > 100 && succeeded === started
-    stage.check(`${protocol} loses nothing`, isWhole ? null : `${succeeded} of ${started}`)
-  }
-  // A pod that has no successor says so to balancers before it closes.
-  const here = ['--field-selector', `spec.nodeName=${lab.nodeName(1)}`, '--wait=false']
-  lab.must(['k', 'delete', 'pod', '-l', 'app.kubernetes.io/component=proxy', ...here])
-  const health = (): Answer => stage.get('h1', `${node}:80`, '/_gwhealthz')
-  await eventually(() => differs(health(), { status: 503, body: 'draining' }), 20_000)
-  stage.check('a pod that is deleted withdraws', null)
-}
-
 /** A node that is gone from one moment to the next: the others serve on. It is the last stage. */
 async function nodeLoss(stage: Stage): Promise<void> {
   const { lab } = stage
   await stage.release('install', [...seed, ...backend])
   lab.must(['rmnode', String(stage.nodes.length)])
-  for (const node of stage.nodes.slice(0, -1)) {
-    const health = stage.get('h1', `${lab.node(node)}:80`, '/_gwhealthz')
-    stage.check(`node ${node} is healthy`, differs(health, { status: 200, body: 'ok' }))
-  }
+  for (const node of stage.nodes.slice(0, -1)) stage.healthy(node)
   // A backend of the lost node is served by the others once Kubernetes has seen it.
   await eventually(() => differs(stage.get('h3', `${lab.node(1)}:443`), { status: 200 }))
   stage.serves(lab.node(2))
@@ -269,6 +128,11 @@ export const stages: Readonly<Record<string, (stage: Stage) => Promise<void>>> =
   hostPort,
   alternatePorts,
   selection,
+  nodeAddress,
+  nodeAddressUpdate,
   update,
+  hostPortUpdate,
+  outage,
+  nodeAddressLoss,
   nodeLoss,
 }

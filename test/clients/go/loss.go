@@ -38,6 +38,7 @@ type lossRun struct {
 	reconnect   time.Duration
 	pause       time.Duration
 	timeout     time.Duration
+	long        longRun
 }
 
 // lossCount is the account of one protocol.
@@ -48,33 +49,46 @@ type lossCount struct {
 	Refused     int64            `json:"refused"`
 	Connections int64            `json:"connections"`
 	SlowestMs   int64            `json:"slowestMs"`
+	// GapMs is the longest time in which a slot had nothing but failures.
+	GapMs int64 `json:"gapMs"`
+	// Moves are new addresses that clients went to, or were given.
+	Moves int64 `json:"moves"`
+
+	moves atomic.Int64
 
 	mu sync.Mutex
 }
 
-func (count *lossCount) add(err error, took time.Duration) {
+func (slot *lossSlot) add(err error, took time.Duration) {
+	count := slot.count
 	count.mu.Lock()
 	defer count.mu.Unlock()
 	count.SlowestMs = max(count.SlowestMs, took.Milliseconds())
 	if err == nil {
 		count.Succeeded++
-	} else {
-		count.Failed[err.Error()]++
+		slot.failing = time.Time{}
+		return
 	}
+	count.Failed[err.Error()]++
+	if slot.failing.IsZero() {
+		slot.failing = time.Now().Add(-took)
+	}
+	count.GapMs = max(count.GapMs, time.Since(slot.failing).Milliseconds())
 }
 
 func loss(args []string) error {
 	run := lossRun{}
 	flags := flag.NewFlagSet("loss", flag.ContinueOnError)
 	protocols := flags.String("protocols", "h1,h1s,h2,h3", "which protocols")
-	flags.StringVar(&run.secure, "https", "", "address of TLS and QUIC")
-	flags.StringVar(&run.clear, "http", "", "address in clear")
+	flags.StringVar(&run.secure, "https", "", "addresses of TLS and QUIC, one after the other")
+	flags.StringVar(&run.clear, "http", "", "addresses in clear")
 	flags.IntVar(&run.connections, "connections", 3, "connections of each protocol")
 	flags.IntVar(&run.parallel, "parallel", 4, "requests at once on a connection of h2 and h3")
 	flags.Int64Var(&run.requests, "requests", 0, "requests of each protocol; 0: until told")
 	flags.DurationVar(&run.reconnect, "reconnect", 0, "how long to try to connect")
 	flags.DurationVar(&run.pause, "pause", 0, "pause after each request")
 	flags.DurationVar(&run.timeout, "timeout", 20*time.Second, "for one request")
+	run.long.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -90,23 +104,44 @@ func loss(args []string) error {
 	}
 	counts := map[string]*lossCount{}
 	var all sync.WaitGroup
-	for _, protocol := range run.protocols {
+	start := func(name string, connections, workers int, slot *lossSlot) {
 		count := &lossCount{Failed: map[string]int64{}}
-		counts[protocol] = count
-		left := &atomic.Int64{}
-		left.Store(run.requests)
-		for range run.connections {
-			slot := &lossSlot{run: &run, protocol: protocol, count: count, left: left}
-			workers := run.parallel
-			if strings.HasPrefix(protocol, "h1") {
-				workers = 1
-			}
+		counts[name] = count
+		slot.run, slot.count, slot.left = &run, count, &atomic.Int64{}
+		slot.left.Store(run.requests)
+		for number := range connections {
+			slot := slot.another(number)
 			for range workers {
 				all.Go(func() { slot.work(ctx) })
 			}
 		}
 	}
+	for _, protocol := range run.protocols {
+		workers := run.parallel
+		if strings.HasPrefix(protocol, "h1") {
+			workers = 1
+		}
+		start(protocol, run.connections, workers, &lossSlot{protocol: protocol})
+		if run.long.downloads > 0 {
+			start(protocol+" downloads", run.long.downloads, 1, &lossSlot{protocol: protocol, long: true})
+		}
+	}
+	for name, period := range map[string]time.Duration{
+		"h3 migrating": run.long.migrate, "h3 rebound": run.long.rebind,
+	} {
+		if period == 0 {
+			continue
+		}
+		start(name, run.connections, run.parallel, &lossSlot{protocol: "h3", moves: name})
+		if run.long.downloads > 0 {
+			slot := &lossSlot{protocol: "h3", moves: name, long: true}
+			start(name+" downloads", run.long.downloads, 1, slot)
+		}
+	}
 	all.Wait()
+	for _, count := range counts {
+		count.Moves = count.moves.Load()
+	}
 	return emit(counts)
 }
 
@@ -114,11 +149,25 @@ func loss(args []string) error {
 type lossSlot struct {
 	run      *lossRun
 	protocol string
-	count    *lossCount
-	left     *atomic.Int64
+	// Whether it downloads for long, and how its address changes.
+	long  bool
+	moves string
+	// Which of the addresses is its own.
+	number int
+	count  *lossCount
+	left   *atomic.Int64
+	// Since when all failed; guarded by the count.
+	failing time.Time
 
 	mu   sync.Mutex
 	conn peer.Conn
+}
+
+func (slot *lossSlot) another(number int) *lossSlot {
+	return &lossSlot{
+		run: slot.run, protocol: slot.protocol, long: slot.long, moves: slot.moves,
+		count: slot.count, left: slot.left, number: number,
+	}
 }
 
 func (slot *lossSlot) work(ctx context.Context) {
@@ -129,10 +178,14 @@ func (slot *lossSlot) work(ctx context.Context) {
 		number := atomic.AddInt64(&slot.count.Started, 1)
 		began := time.Now()
 		// Told to stop, what runs is still finished: the time limit is the request's own.
-		limited, cancel := context.WithTimeout(context.Background(), slot.run.timeout)
+		limit := slot.run.timeout
+		if slot.long {
+			limit += slot.run.long.duration()
+		}
+		limited, cancel := context.WithTimeout(context.Background(), limit)
 		err := slot.request(limited, number)
 		cancel()
-		slot.count.add(err, time.Since(began))
+		slot.add(err, time.Since(began))
 		if slot.run.pause > 0 {
 			time.Sleep(slot.run.pause)
 		}
@@ -172,9 +225,11 @@ func (slot *lossSlot) connection(ctx context.Context) (peer.Conn, error) {
 	if slot.protocol == "h1" {
 		address = slot.run.clear
 	}
+	addresses := strings.Split(address, ",")
+	address = addresses[slot.number%len(addresses)]
 	deadline := time.Now().Add(slot.run.reconnect)
 	for {
-		conn, err := peer.Dial(ctx, slot.protocol, address)
+		conn, err := slot.dial(ctx, address)
 		if err == nil {
 			atomic.AddInt64(&slot.count.Connections, 1)
 			slot.conn = conn
@@ -187,6 +242,16 @@ func (slot *lossSlot) connection(ctx context.Context) (peer.Conn, error) {
 	}
 }
 
+func (slot *lossSlot) dial(ctx context.Context, address string) (peer.Conn, error) {
+	switch slot.moves {
+	case "h3 migrating":
+		return slot.run.long.dialMigrating(ctx, address, &slot.count.moves)
+	case "h3 rebound":
+		return slot.run.long.dialRebound(ctx, address, &slot.count.moves)
+	}
+	return peer.Dial(ctx, slot.protocol, address)
+}
+
 func (slot *lossSlot) replace(conn peer.Conn) {
 	slot.mu.Lock()
 	defer slot.mu.Unlock()
@@ -197,6 +262,9 @@ func (slot *lossSlot) replace(conn peer.Conn) {
 
 // exchange makes every third request a PUT, and compares what comes back.
 func (slot *lossSlot) exchange(ctx context.Context, conn peer.Conn, number int64) error {
+	if slot.long {
+		return slot.run.long.download(ctx, conn)
+	}
 	mark := slot.protocol + "-" + strconv.FormatInt(number, 10)
 	request := &peer.Request{Method: "GET", Authority: peer.ServerName, Path: "/mark/" + mark}
 	want := []byte(mark + "\n")

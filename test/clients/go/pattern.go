@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // The body of a transfer: byte N is a function of N, so that a lost, doubled or moved piece shows.
@@ -43,13 +44,15 @@ func (check *patternCheck) Write(part []byte) (int, error) {
 	return len(part), nil
 }
 
-// sendPattern answers `/pattern?bytes=N`.
+// sendPattern answers `/pattern?bytes=N`, slowly with `&ms=M`: a pause after each 64 KiB.
 func sendPattern(answer http.ResponseWriter, request *http.Request) {
 	total, err := strconv.ParseInt(request.URL.Query().Get("bytes"), 10, 64)
 	if err != nil || total < 0 {
 		http.Error(answer, "bytes: a number", http.StatusBadRequest)
 		return
 	}
+	pause, _ := strconv.Atoi(request.URL.Query().Get("ms"))
+	control := http.NewResponseController(answer)
 	answer.Header().Set("content-type", "application/octet-stream")
 	answer.Header().Set("content-length", strconv.FormatInt(total, 10))
 	for sent := int64(0); sent < total; {
@@ -58,6 +61,17 @@ func sendPattern(answer http.ResponseWriter, request *http.Request) {
 			return
 		}
 		sent += int64(count)
+		if pause <= 0 {
+			continue
+		}
+		if control.Flush() != nil {
+			return
+		}
+		select {
+		case <-time.After(time.Duration(pause) * time.Millisecond):
+		case <-request.Context().Done():
+			return
+		}
 	}
 }
 

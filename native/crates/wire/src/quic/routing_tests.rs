@@ -45,6 +45,25 @@ fn a_client_that_migrates_keeps_its_connection() {
     assert!(edge.counted("migrations") > 0);
 }
 
+/// Another path may be slower: what a client sent before it gave an id up arrives after that.
+#[test]
+fn a_packet_whose_id_was_given_up_in_the_meantime_costs_nothing() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    says_hello(&mut client);
+    for sequence in 0..20 {
+        client.until(|client| client.quic.available_dcids() > 0);
+        client.quic.send_ack_eliciting().unwrap();
+        let late = client.packets();
+        client.quic.retire_dcid(sequence).unwrap();
+        // Sent without a pause, so that one look of the edge finds all of them.
+        for packet in client.packets().iter().chain(&late) {
+            client.send_raw(packet);
+        }
+        says_hello(&mut client);
+    }
+}
+
 #[test]
 fn an_old_and_a_new_edge_on_one_port_hand_over_what_is_not_theirs() {
     let old = shared_edge("127.0.0.1:0", 2);

@@ -399,6 +399,7 @@ impl State {
 
     /// The next step after GOAWAY, when it is time for one.
     pub fn leave(&mut self, now: Instant) {
+        let busy = !self.streams.is_empty() || !self.pending_heads.is_empty();
         let State {
             quic,
             h3: Some(h3),
@@ -429,11 +430,15 @@ impl State {
         if std::mem::replace(&mut last.losses, losses) != losses {
             last.disturbed = now;
         }
+        // The end of an answer that began before GOAWAY is waited for as long as any other.
+        if busy {
+            (last.said, last.disturbed) = (now, now);
+            return;
+        }
         // Without an acknowledgement a probe would have been sent by now (RFC 9002 §6.2).
         let heard = last.disturbed + LAST_WORD_MIN + rtt * 5 <= now;
         let late = last.said + LAST_WORD_MAX <= now;
-        let busy = !self.streams.is_empty() || !self.pending_heads.is_empty();
-        if busy || self.active_at + LAST_WORD_MIN > now {
+        if self.active_at + LAST_WORD_MIN > now {
             return;
         }
         if late || (heard && self.is_delivered()) {

@@ -424,6 +424,16 @@ impl Client {
         self.poll();
     }
 
+    /// What would be sent now.
+    pub fn packets(&mut self) -> Vec<Vec<u8>> {
+        let mut packet = [0; 65_535];
+        let mut all = Vec::new();
+        while let Ok((length, _)) = self.quic.send(&mut packet) {
+            all.push(packet[..length].to_vec());
+        }
+        all
+    }
+
     /// Waits a moment for a datagram.
     pub fn receive(&mut self) {
         let (to, mut packet) = (self.local, [0; 65_535]);
