@@ -4,7 +4,13 @@
 export interface Accepted {
   readonly check: string
   /** In which renders: a part of the file, or what the pod has. */
-  readonly where: 'everywhere' | 'on the network of the node' | 'low ports of the node'
+  readonly where:
+    | 'everywhere'
+    | 'on the network of the node'
+    | 'low ports of the node'
+    | 'with pods beside the proxies'
+    | 'without a NetworkPolicy'
+    | 'with a WAF service'
   readonly why: string
 }
 
@@ -29,5 +35,25 @@ export const accepted: readonly Accepted[] = [
     check: 'container-security-context-user-group-id',
     where: 'low ports of the node',
     why: 'ports below 1024 of the node take root, with the one capability for them',
+  },
+  {
+    check: 'deployment-has-poddisruptionbudget',
+    where: 'with pods beside the proxies',
+    why: 'of controllers one is enough; the WAF has one unless podDisruptionBudget.enabled is false',
+  },
+  {
+    check: 'deployment-has-host-podantiaffinity',
+    where: 'with pods beside the proxies',
+    why: 'topologySpreadConstraints keep them apart where they can',
+  },
+  {
+    check: 'pod-networkpolicy',
+    where: 'without a NetworkPolicy',
+    why: 'networkPolicy.enabled is false in that example',
+  },
+  {
+    check: 'pod-probes-identical',
+    where: 'with a WAF service',
+    why: 'GET /health is its one question, and liveness waits longer before it acts on it',
   },
 ]

@@ -51,6 +51,12 @@ function holdsIn(text: string, where: Accepted['where']): boolean {
       return text.includes('hostNetwork: true')
     case 'low ports of the node':
       return text.includes('NET_BIND_SERVICE')
+    case 'without a NetworkPolicy':
+      return !text.includes('kind: NetworkPolicy')
+    case 'with a WAF service':
+      return text.includes('app.kubernetes.io/component: waf')
+    case 'with pods beside the proxies':
+      return /component: (controller|waf)/.test(text)
   }
 }
 

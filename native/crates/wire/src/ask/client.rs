@@ -8,13 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Failed attempts in a row up to which a question waits for the next one.
 const PATIENCE: u32 = 4;
+/// How long a question that finds nobody waits for attempts that it has asked for.
+const LAST_RESORT: Duration = Duration::from_millis(100);
 
 /// One address of the service.
 struct Peer {
@@ -57,6 +59,8 @@ pub(crate) struct Asker {
     known: RefCell<Known>,
     /// A connection came about, or did not.
     changed: Notify,
+    /// A question found nobody: the next attempts are due at once.
+    wanted: Notify,
 }
 
 #[derive(Default)]
@@ -73,6 +77,7 @@ impl Asker {
             timers,
             known: RefCell::default(),
             changed: Notify::new(),
+            wanted: Notify::new(),
         }
     }
 
@@ -83,8 +88,10 @@ impl Asker {
     }
 
     /// A connection for a new exchange: the one with the fewest, rather one that answered last
-    /// time, and none of `avoided`. Waits while one may yet come about; `None`: nobody is there.
+    /// time, and none of `avoided`. Waits while one may yet come about; `None`: nobody is there,
+    /// also not after an attempt made for this question.
     pub async fn link(self: &Rc<Self>, avoided: &[SocketAddr]) -> Option<Rc<Link>> {
+        let mut last_resort = None;
         loop {
             let config = self.config();
             self.connect();
@@ -101,7 +108,13 @@ impl Asker {
             let is_hopeful =
                 |peer: &Rc<Peer>| peer.open_link().is_none() && peer.failures.get() < PATIENCE;
             if !peers.iter().any(is_hopeful) {
-                return None;
+                let until = *last_resort.get_or_insert_with(|| {
+                    self.wanted.notify_waiters();
+                    Instant::now() + LAST_RESORT
+                });
+                if peers.is_empty() || Instant::now() >= until {
+                    return None;
+                }
             }
             tokio::select! {
                 () = self.changed.notified() => {}
@@ -164,7 +177,12 @@ impl Asker {
             }
             let wait = self.attempt(peer, &config).await;
             self.changed.notify_waiters();
-            self.timers.after(wait).await;
+            // However many ask: attempts stay `BACKOFF_FIRST` apart.
+            self.timers.after(wait.min(BACKOFF_FIRST)).await;
+            tokio::select! {
+                () = self.timers.after(wait.saturating_sub(BACKOFF_FIRST)) => {}
+                () = self.wanted.notified() => {}
+            }
         }
     }
 

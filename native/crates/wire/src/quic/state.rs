@@ -173,6 +173,14 @@ impl State {
         }
     }
 
+    /// Whether packets may come under that id. To quiche an id that was given up breaks the
+    /// protocol, but the packet was only overtaken by the one that did so, as in a migration.
+    pub fn knows(&self, id: &Cid) -> bool {
+        self.quic
+            .source_ids()
+            .any(|known| known.as_ref() == id.as_slice())
+    }
+
     /// Whether the handshake is done.
     pub fn is_established(&self) -> bool {
         self.half_open.is_none()

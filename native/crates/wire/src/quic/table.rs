@@ -192,11 +192,7 @@ impl Table {
         connection.unanswered.set(connection.unanswered.get() + 1);
         // An error here closes the connection or drops the packet; quiche keeps what is to be done.
         let mut state = connection.state();
-        // Its id was given up by a packet of the same batch: to quiche that breaks the protocol,
-        // but this one was only overtaken, as when a client migrates.
-        let is_it = |id: &quiche::ConnectionId| id.as_ref() == destination.as_slice();
-        let is_current = cid::is_long(packet) || state.quic.source_ids().any(is_it);
-        if !is_current {
+        if !cid::is_long(packet) && !state.knows(destination) {
             return true;
         }
         state.strayed |= from != state.facts.peer;
