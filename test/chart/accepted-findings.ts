@@ -39,7 +39,7 @@ export const accepted: readonly Accepted[] = [
   {
     check: 'deployment-has-poddisruptionbudget',
     where: 'with pods beside the proxies',
-    why: 'of controllers one is enough; the WAF has one unless podDisruptionBudget.enabled is false',
+    why: 'one controller is enough; the WAF has one unless podDisruptionBudget.enabled is false',
   },
   {
     check: 'deployment-has-host-podantiaffinity',
