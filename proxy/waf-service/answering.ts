@@ -117,18 +117,20 @@ export class Answering {
     // Of an orphan only the outcome is left, which tells nothing here.
     if (text === null || request.orphan) return
     onHead(request)
-    const question = readQuestion(text)
-    const tuning = variants.get(question.variant)
-    if (tuning === undefined) return this.#refuse(id, 'WAF_RULES_UNKNOWN')
-    const { requestId, clientAddress, timeMs, route, hasBody, mode } = question
-    const exchange = new Exchange({ id, request, requestId, clientAddress, timeMs })
+    let asker = ''
     try {
+      const question = readQuestion(text)
+      const { requestId, clientAddress, timeMs, route, hasBody, mode } = question
+      asker = requestId
+      const tuning = variants.get(question.variant)
+      if (tuning === undefined) return this.#refuse(id, 'WAF_RULES_UNKNOWN')
+      const exchange = new Exchange({ id, request, requestId, clientAddress, timeMs })
       const transaction = waf.begin(factsOf(exchange, hasBody, route), { mode, tuning })
       const known = { question, transaction }
       this.#exchanges.set(id, known)
       this.#answer(id, known, () => waf.requestHead(transaction))
     } catch (error) {
-      this.#fail(id, requestId, error)
+      this.#fail(id, asker, error)
     }
   }
 

@@ -58,7 +58,10 @@ function escape(unit: string): string {
   return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
-/** Both sides run the same build of the protocol, and know each other's secret: no schema. */
+/**
+ * Both sides run the same build of the protocol: no schema, which every request would pay for. Who
+ * asks without a secret may be wrong in any way, so the service catches what comes of it.
+ */
 export function readQuestion(text: string): Question {
   return JSON.parse(text)
 }

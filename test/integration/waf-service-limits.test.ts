@@ -134,8 +134,12 @@ const text = (value: string): Buffer => Buffer.concat([u32(value.length), Buffer
 /** A question about a head whose body is still to come. */
 function ask(variant: string): Buffer {
   const question = { variant, mode: 'block', requestId: 'r', timeMs: 0, clientAddress: '192.0.2.1' }
+  return askWith(JSON.stringify({ ...question, route: '', hasBody: true }))
+}
+
+function askWith(question: string): Buffer {
   return Buffer.concat([
-    text(JSON.stringify({ ...question, route: '', hasBody: true })),
+    text(question),
     Buffer.from([11, 0]),
     u32(0),
     Buffer.from([2, 0, 0, 0, 0, 0, 0, 0, 0]),
@@ -156,6 +160,18 @@ test('rules that it does not have are refused by name', async () => {
   one.send(kinds.ask, 1, ask('others'))
   expect(failure(await one.heard(kinds.failed, 1))).toBe('WAF_RULES_UNKNOWN')
 })
+
+test.each(['{', 'null', '{}'])(
+  'the question %s is refused, and the next one answered',
+  async (bad) => {
+    const one = proxy()
+    await one.greet()
+    one.send(kinds.ask, 1, askWith(bad))
+    await one.heard(kinds.failed, 1)
+    one.send(kinds.ask, 2, ask(await variant()))
+    expect((await one.heard(kinds.verdict, 2)).content.toString()).toContain('needs-body')
+  },
+)
 
 test('more exchanges than waf.service.inFlightMax are refused, not kept', async () => {
   const one = proxy()
