@@ -110,6 +110,27 @@ async function selection(stage: Stage): Promise<void> {
   lab.must(['k', 'label', 'nodes', name, 'node-role.kubernetes.io/edge-'])
 }
 
+/** The WAF in pods of its own: the proxies say what those say, and refuse when none is left. */
+async function wafService(stage: Stage): Promise<void> {
+  const { lab } = stage
+  const waf = 'deployment/my-proxy-quic-proxy-waf-waf'
+  const ofWaf = ['-l', 'app.kubernetes.io/component=waf']
+  await stage.release('install', [...seed, ...backend, '--set', 'waf.mode=service'])
+  await eventually(() => differs(stage.get('h2', `${lab.node(1)}:443`), { status: 200 }))
+  for (const node of stage.nodes) stage.serves(lab.node(node))
+  stage.probes()
+  const [first = ''] = lab.must(['k', 'get', 'pods', ...ofWaf, '-o', 'name']).split('\n')
+  lab.must(['k', 'delete', first, '--wait=false'])
+  for (const node of stage.nodes) stage.serves(lab.node(node))
+  lab.must(['k', 'scale', waf, '--replicas=0'])
+  await eventually(() => differs(stage.get('h3', `${lab.node(2)}:443`), { status: 503 }))
+  stage.check('without a WAF pod nothing passes', null)
+  stage.healthy(2)
+  lab.must(['k', 'scale', waf, '--replicas=2'])
+  await eventually(() => differs(stage.get('h3', `${lab.node(2)}:443`), { status: 200 }))
+  stage.serves(lab.node(2))
+}
+
 /** A node that is gone from one moment to the next: the others serve on. It is the last stage. */
 async function nodeLoss(stage: Stage): Promise<void> {
   const { lab } = stage
@@ -128,6 +149,7 @@ export const stages: Readonly<Record<string, (stage: Stage) => Promise<void>>> =
   hostPort,
   alternatePorts,
   selection,
+  wafService,
   nodeAddress,
   nodeAddressUpdate,
   update,
