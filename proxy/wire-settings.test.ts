@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { errorCodes } from './errors.ts'
 import { resolve, schema } from './config/schema.ts'
 import { routesOf, unroutedInspection } from './route.ts'
 import { listenersOf, wireConfigOf } from './wire-settings.ts'
@@ -19,7 +20,7 @@ test('listeners come in the order that records count them, h3 announced on TLS o
 
 test('the wire has a plain answer for every error, without a request id', () => {
   const { errors, healthPath, threads } = wireConfigOf(configOf({}))
-  expect([errors.length, healthPath, threads]).toEqual([39, '/_gwhealthz', 2])
+  expect([errors.length, healthPath, threads]).toEqual([errorCodes.length, '/_gwhealthz', 2])
   const busy = errors.find(({ code }) => code === 'WAF_QUEUE_FULL')
   expect(busy).toMatchObject({ status: 503, body: 'The server is busy.\n' })
   expect(Object.fromEntries(busy?.headers ?? [])).toMatchObject({

@@ -13,6 +13,7 @@ mod connection;
 mod endpoint;
 mod handshakes;
 mod host;
+mod ids;
 mod inbox;
 mod invalid_token;
 mod neighbours;

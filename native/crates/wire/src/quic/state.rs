@@ -3,6 +3,7 @@
 
 use super::cid::Cid;
 use super::handshakes::HalfOpen;
+use super::ids::Ids;
 use super::queue::Quic;
 use super::response::Field;
 use super::stream::Stream;
@@ -119,7 +120,7 @@ pub(super) struct State {
     pub h3: Option<quiche::h3::Connection>,
     pub streams: HashMap<u64, Rc<Stream>>,
     /// Every id under which packets may come.
-    pub cids: Vec<Cid>,
+    pub cids: Ids,
     /// Ids issued after the first one.
     pub issued: u64,
     /// Earliest entry in the endpoint's timers.
@@ -152,7 +153,7 @@ impl State {
             quic,
             h3: None,
             streams: HashMap::new(),
-            cids: Vec::new(),
+            cids: Ids::default(),
             issued: 0,
             scheduled: None,
             facts: Arc::new(facts),

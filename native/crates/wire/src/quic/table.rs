@@ -300,11 +300,9 @@ impl Table {
         let mut any = false;
         let mut state = connection.state();
         while let Some(retired) = state.quic.retired_scid_next() {
-            if let Some(cid) = Cid::new(&retired) {
-                any = true;
-                state.cids.retain(|known| *known != cid);
-                self.routes.remove(&cid);
-            }
+            any = true;
+            let oldest = Cid::new(&retired).and_then(|cid| state.cids.give_up(cid));
+            oldest.map(|cid| self.routes.remove(&cid));
         }
         any
     }
@@ -313,7 +311,7 @@ impl Table {
     pub fn remove(&mut self, connection: &Connection) {
         let mut state = connection.state();
         state.lose_streams();
-        for cid in state.cids.drain(..) {
+        for cid in state.cids.take() {
             self.routes.remove(&cid);
         }
         if !state.is_established() {
@@ -439,7 +437,9 @@ impl Table {
         let key = entry.key();
         let mut state = State::new(quic.ok()?, facts, half_open, counted);
         // Until it has learnt ours the client sends to the id it chose itself.
-        state.cids.extend([own, destination]);
+        for cid in [own, destination] {
+            state.cids.push(cid);
+        }
         let (thread, queue) = (self.thread.clone(), self.queue.clone());
         let connection = Connection::new(key, thread, queue, state);
         self.routes.insert(own, key);

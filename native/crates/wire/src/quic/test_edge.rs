@@ -400,8 +400,12 @@ impl Client {
         while !done(self) {
             assert!(
                 start.elapsed() < Duration::from_secs(10),
-                "{:?}",
-                self.answers.keys()
+                "answers {:?}, closed by the edge {:?}, by us {:?}, spare ids {}, {:?}",
+                self.answers.keys(),
+                self.quic.peer_error(),
+                self.quic.local_error(),
+                self.quic.available_dcids(),
+                self.quic.stats(),
             );
             self.turn();
         }
