@@ -15,8 +15,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Failed attempts in a row up to which a question waits for the next one.
 const PATIENCE: u32 = 4;
-/// How long a question that finds nobody waits for attempts that it has asked for.
-const LAST_RESORT: Duration = Duration::from_millis(100);
+/// How long a question that finds nobody waits, at most, for attempts that it has asked for.
+const LAST_RESORT: Duration = Duration::from_millis(250);
 
 /// One address of the service.
 struct Peer {
@@ -108,13 +108,19 @@ impl Asker {
             let is_hopeful =
                 |peer: &Rc<Peer>| peer.open_link().is_none() && peer.failures.get() < PATIENCE;
             if !peers.iter().any(is_hopeful) {
-                let until = *last_resort.get_or_insert_with(|| {
-                    self.wanted.notify_waiters();
-                    Instant::now() + LAST_RESORT
+                let failures = peers.iter().map(|peer| peer.failures.get());
+                let (until, before) = last_resort.get_or_insert_with(|| {
+                    let failures: Vec<u32> = failures.clone().collect();
+                    (Instant::now() + LAST_RESORT, failures)
                 });
-                if peers.is_empty() || Instant::now() >= until {
+                let tried = peers.iter().zip(failures).zip(before.iter());
+                let is_over = tried
+                    .into_iter()
+                    .all(|((peer, now), then)| now > *then || peer.open_link().is_some());
+                if is_over || Instant::now() >= *until {
                     return None;
                 }
+                self.wanted.notify_waiters();
             }
             tokio::select! {
                 () = self.changed.notified() => {}
