@@ -3,11 +3,12 @@
 FROM node:22-bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
       ca-certificates cmake curl g++ git libatomic1 libclang-dev make
+ENV CARGO_HOME=/opt/cargo RUSTUP_HOME=/opt/rustup
 RUN curl --proto '=https' --tlsv1.2 -sSf -o /tmp/rustup-init \
       "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init" && \
     chmod +x /tmp/rustup-init && \
     /tmp/rustup-init -y --no-modify-path --profile minimal --default-toolchain stable
-ENV PATH=/root/.cargo/bin:$PATH
+ENV PATH=/opt/cargo/bin:$PATH
 WORKDIR /src
 COPY . .
 # The release of the CRS that is baked in; a folder of the context with it, where it cannot be fetched.
