@@ -1,6 +1,6 @@
 // `npm run check`: every check in order; the last line is `N passed, N failed`.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, join, relative } from 'node:path'
 import { tmpdir } from 'node:os'
 import { main, native, pinnedNode, root, targetDir } from './paths.mjs'
 import { collect } from './run-command.mjs'
@@ -9,6 +9,10 @@ import { tidy } from './tidy.mjs'
 
 /** Fewer tests mean that a glob or a suite is broken, not that all is well. */
 const testsMin = 100
+/** More failing files than these are no accident of a busy machine. */
+const filesAgainMax = 4
+const messageLinesMax = 12
+const outputLinesMax = 60
 
 const bin = (name) => join(root, 'node_modules/.bin', name)
 const total = { passed: 0, failed: 0 }
@@ -30,42 +34,91 @@ async function command(name, program, args, options = {}) {
   report(name, { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, output, began })
 }
 
+/**
+ * All tests. What failed is told first, by name. A few files may fail because the machine was busy
+ * with others of ours at that moment: those run once more, alone, and what only failed in company
+ * is told as unsteady. What fails alone too has failed.
+ */
 async function vitest() {
   const began = Date.now()
+  const { code, output, results } = await runVitest([])
+  if (results === null) {
+    report('tests', { passed: 0, failed: 1, output, began }) // its output says why it ended
+    return
+  }
+  const failures = failuresIn(results)
+  const passed = results.numPassedTests
+  const isTooFew = passed + results.numFailedTests < testsMin
+  if (isTooFew) console.log(`tests: fewer than ${testsMin}: did the globs lose some?`)
+  const files = [...new Set(failures.map(({ file }) => file))]
+  const isBroken = isTooFew || (code !== 0 && files.length === 0)
+  if (isBroken || files.length === 0 || files.length > filesAgainMax) {
+    const failed = failures.length + (isBroken ? 1 : 0)
+    report('tests', { passed, failed, output: textOf(failures, output), began })
+    return
+  }
+  report('tests', { passed, failed: 0, output: '', began })
+  console.log(`     ${failures.length} failed beside others; once more, alone:`)
+  console.log(textOf(failures, ''))
+  await vitestAlone(files, failures)
+}
+
+/** Counts what had failed only: the rest of these files was counted before. */
+async function vitestAlone(files, before) {
+  const began = Date.now()
+  const { code, output, results } = await runVitest([...files, '--no-file-parallelism'])
+  const failures = results === null ? before : failuresIn(results)
+  const failed = failures.length || (code === 0 ? 0 : 1)
+  const passed = Math.max(0, before.length - failed)
+  report('tests alone', { passed, failed, output: textOf(failures, output), began })
+  for (const { name } of failed === 0 ? before : []) console.log(`     unsteady: ${name}`)
+}
+
+async function runVitest(more) {
   const folder = mkdtempSync(join(tmpdir(), 'edge-check-'))
   try {
     const file = join(folder, 'vitest.json')
     const script = join(root, 'node_modules/vitest/vitest.mjs')
-    const args = [
-      script,
-      'run',
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${file}`,
-    ]
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+    const args = [script, 'run', ...reporters, ...more]
     const { code, output } = await collect(pinnedNode, args, { cwd: root })
-    report('tests', { ...vitestCounts(file, code), output, began })
+    return { code, output, results: readResults(file) }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-function vitestCounts(file, code) {
-  let results
+/** Null when vitest ended before it wrote any. */
+function readResults(file) {
   try {
-    results = JSON.parse(readFileSync(file, 'utf8'))
+    return JSON.parse(readFileSync(file, 'utf8'))
   } catch {
-    return { passed: 0, failed: 1 } // vitest ended before it wrote any; its output says why
+    return null
   }
-  const passed = results.numPassedTests
-  // A file that cannot be loaded has no tests that could fail.
-  const unloaded = results.testResults.filter(
-    (suite) => suite.status === 'failed' && suite.assertionResults.length === 0,
-  )
-  const isTooFew = passed + results.numFailedTests < testsMin
-  if (isTooFew) console.log(`tests: fewer than ${testsMin}: did the globs lose some?`)
-  const failed = results.numFailedTests + unloaded.length + (isTooFew ? 1 : 0)
-  return { passed, failed: failed === 0 && code !== 0 ? 1 : failed }
+}
+
+/** What failed: a test, or a file that cannot be loaded and so has no tests that could fail. */
+function failuresIn({ testResults }) {
+  return testResults.flatMap(({ name: path, status, message, assertionResults }) => {
+    const file = relative(root, path)
+    const tests = assertionResults
+      .filter((test) => test.status === 'failed')
+      .map(({ fullName, failureMessages }) => ({
+        file,
+        name: `${file} > ${fullName}`,
+        message: failureMessages.join('\n'),
+      }))
+    return status === 'failed' && tests.length === 0 ? [{ file, name: file, message }] : tests
+  })
+}
+
+/** The failures with the beginning of their messages, then the end of what vitest printed. */
+function textOf(failures, output) {
+  const told = failures.map(({ name, message }) => {
+    const lines = message.split('\n').slice(0, messageLinesMax)
+    return [`  × ${name}`, ...lines.map((line) => `      ${line}`)].join('\n')
+  })
+  return [...told, ...output.trimEnd().split('\n').slice(-outputLinesMax)].join('\n')
 }
 
 async function cargoTest(env) {

@@ -178,3 +178,8 @@ for (const [reason, expected] of refusals)
 function partly(fault: object): unknown {
   return expect.objectContaining(fault)
 }
+
+test('every worker is given each rule once', () => {
+  const { program } = compiled('SecRule ARGS "@rx a" "id:4711,phase:2"')
+  expect(JSON.stringify(program).split('"id":4711')).toHaveLength(2)
+})

@@ -63,9 +63,10 @@ export function compile(
     tunings,
     compileLeaves: (leaves) => compiler.compile(leaves),
   })
-  const { variants } = compiled
+  const { variants, tunings: ofEach } = compiled
+  const plan = variants[0]?.plan ?? 0
   const scans = scansOf(compiler.first)
-  return { ...compiled.program, ...compiled, plan: variants[0]?.plan ?? 0, scans }
+  return { ...compiled.program, variants, tunings: ofEach, plan, scans }
 }
 
 /** Files of phrases and addresses, which stand beside the rules that name them. */

@@ -32,7 +32,7 @@ export interface StoredProgram {
 const entryBytesMax = 64 * 1024 * 1024
 const entriesMax = 8
 const headerBytes = 128
-const magic = 'edge-rules-1'
+const magic = 'edge-rules-2'
 const suffix = '.rules'
 
 /** The entry of that name, when it is whole and everything that it was made of is the same. */
@@ -40,8 +40,10 @@ export function readEntry(folder: string, name: string): StoredProgram | null {
   try {
     const payload = verified(readBounded(join(folder, `${name}${suffix}`)))
     if (payload === null) return null
-    const stored: unknown = JSON.parse(payload.toString('utf8'))
-    return isStored(stored) && sameInputs(stored.inputs) ? stored : null
+    const [head = '', ...plans] = payload.toString('utf8').split('\n')
+    const stored: unknown = JSON.parse(head)
+    if (!isHead(stored, plans) || !sameInputs(stored.inputs)) return null
+    return { ...stored, plans }
   } catch {
     return null // nothing there, or nothing that can be read: then it is compiled
   }
@@ -50,7 +52,9 @@ export function readEntry(folder: string, name: string): StoredProgram | null {
 /** Puts an entry in place at once, and takes the oldest ones away. Throws when it cannot. */
 export function writeEntry(folder: string, name: string, stored: StoredProgram): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const payload = Buffer.from(JSON.stringify(stored))
+  // A line each: what only the addon reads is not parsed here.
+  const { plans, ...head } = stored
+  const payload = Buffer.from([JSON.stringify(head), ...plans].join('\n'))
   const header = Buffer.alloc(headerBytes, ' ')
   header.write(`${magic} ${payload.length} ${digestOf(payload)}\n`)
   if (payload.length > entryBytesMax) return
@@ -89,11 +93,10 @@ function verified(bytes: Buffer | null): Buffer | null {
 }
 
 /** The digest says that this engine wrote it; this guards against our own mistakes. */
-function isStored(value: unknown): value is StoredProgram {
+function isHead(value: unknown, plans: readonly string[]): value is Omit<StoredProgram, 'plans'> {
   if (typeof value !== 'object' || value === null) return false
-  const { inputs, program, plans } = value as Partial<StoredProgram>
+  const { inputs, program } = value as Partial<StoredProgram>
   if (!Array.isArray(inputs?.files) || !Array.isArray(inputs.lookups)) return false
-  if (!Array.isArray(plans) || !plans.every((plan) => typeof plan === 'string')) return false
   const used = program === undefined ? [] : plansOf(program)
   return used.length > 0 && used.every((plan) => plan in plans) && program?.phases.length === 6
 }
