@@ -2,10 +2,11 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { setupAddon } from './build-addon.mjs'
+import { bundle } from './bundle.mjs'
 import { hashOf, isMain, main, Missing, pinnedNode, root, stampOf } from './paths.mjs'
 import { run } from './run-command.mjs'
 
-/** Installs the packages of the lockfile and the addon; throws `Missing` with one sentence. */
+/** Packages of the lockfile, the addon and the bundle; throws `Missing` with one sentence. */
 export async function setup() {
   if (process.platform !== 'linux') throw new Missing('setup: only Linux is supported')
   await installPackages()
@@ -13,6 +14,7 @@ export async function setup() {
     throw new Missing(`setup: no Node ${process.arch} package: npm must not omit optional packages`)
   }
   await setupAddon()
+  await bundle()
 }
 
 async function installPackages() {

@@ -31,7 +31,7 @@ export const environment = [
 // The launcher of the checkout is a shell script, and no shell is in the image. The flag: young
 // objects get 4 MiB a thread instead of 16 (see there).
 const launcher = `#!/usr/local/bin/node --max-semi-space-size=4
-import('/${home}/proxy/main.ts')
+import('/${home}/dist/main.js')
 `
 
 const passwd = `root:x:0:0:root:/root:/sbin/nologin
@@ -60,7 +60,7 @@ export function contents({ rulesFolder, rulesVersion }) {
       entries: withFolders([
         { path: 'usr/local/bin/edge', type: 'file', mode: 0o755, text: launcher },
         ...edge(library),
-        ...packages.flatMap(packageFiles),
+        ...packages.flatMap(licenses),
         ...rules(rulesFolder),
         { path: `${shared}/sbom.cdx.json`, type: 'file', mode: 0o644, text: sbom },
       ]),
@@ -100,35 +100,27 @@ function trust() {
   return [{ path: `${shared}/ca-certificates.pem`, type: 'file', mode: 0o644, text }]
 }
 
+// The bundle holds the sources and the packages; what it reads stands where the sources stood.
 function edge(library) {
-  const isNeeded = (name) => /\.(?:ts|conf)$/.test(name) && !/\.(?:test|fixture)\.ts$/.test(name)
-  const folders = ['proxy', 'waf', 'kubernetes']
-  const sources = folders.flatMap((folder) => filesBelow(join(root, folder), isNeeded))
-  const single = ['package.json', 'LICENSE', 'native/load.ts', 'native/addon-file.ts']
-  return [
-    ...[...sources, ...single.map((name) => join(root, name))].map((source) => ({
-      path: join(home, relative(root, source)),
-      type: 'file',
-      mode: 0o644,
-      source,
-    })),
-    program(`${home}/native/addon/edge.node`, library),
-  ]
+  const texts = ['proxy', 'waf'].flatMap((folder) =>
+    filesBelow(join(root, folder), (name) => name.endsWith('.conf')),
+  )
+  const single = ['package.json', 'LICENSE'].map((name) => join(root, name))
+  const files = [...filesBelow(join(root, 'dist'), () => true), ...texts, ...single]
+  return [...files.map(atHome), program(`${home}/native/addon/edge.node`, library)]
 }
 
-/** Without what only people and compilers read. */
-function packageFiles({ path }) {
+/** The terms of what the bundle is made of. */
+function licenses({ path }) {
   const folder = join(root, path)
   if (!existsSync(folder)) throw new Missing(`image: ${path} is missing; run: npm run setup`)
-  const isNeeded = (name) =>
-    /(?:\.[cm]?js|\.json|\.node|\.wasm|(?:^|\/)licen[cs]e[^/]*)$/i.test(name) &&
-    !/^(?:tests?|docs?|examples?|benchmarks?|\.github)\/|(?:^|\/)node_modules\//.test(name)
-  return filesBelow(folder, isNeeded).map((source) => ({
-    path: join(home, relative(root, source)),
-    type: 'file',
-    mode: 0o644,
-    source,
-  }))
+  return filesBelow(folder, (name) => /^(?:licen[cs]e|notice|copying)[^/]*$/i.test(name)).map(
+    atHome,
+  )
+}
+
+function atHome(source) {
+  return { path: join(home, relative(root, source)), type: 'file', mode: 0o644, source }
 }
 
 function rules(folder) {

@@ -39,7 +39,7 @@ test(
     expect(Number.parseInt(size, 10)).toBeLessThan(200 * megabyte)
 
     const node = join(image, 'usr/local/bin/node')
-    const main = join(image, 'opt/quic-proxy-waf/proxy/main.ts')
+    const main = join(image, 'opt/quic-proxy-waf/dist/main.js')
     const rules = join(image, 'usr/share/quic-proxy-waf/rules/current')
     const env = { STATE_DIRECTORY: join(folder, 'state'), CACHE_DIRECTORY: join(folder, 'cache') }
     for (const command of [

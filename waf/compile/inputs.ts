@@ -1,8 +1,7 @@
 /** Everything that a compiled ruleset was made of, so that a kept one is used for the same only. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { dirname, join } from 'node:path'
 import { addonFile } from '../../native/addon-file.ts'
 import { matchedFiles } from '../seclang/include.ts'
 import { rulesetFiles } from '../seclang/load.ts'
@@ -50,9 +49,11 @@ export function compilationName(options: CompileOptions): string {
  * the engine is worked at its version says nothing.
  */
 function engineState(): string {
-  const library = fileURLToPath(new URL('..', import.meta.url))
+  // This file, or the part of a bundle that it became.
+  const { dirname: here, filename } = import.meta
+  const library = filename.endsWith('.ts') ? dirname(here) : here
   const sources = readdirSync(library, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    .filter((name) => /(?<!\.test)\.[jt]s$/.test(name))
     .toSorted()
     .map((name) => join(library, name))
   const states = [addonFile(), ...sources].map((file) => {
