@@ -3,12 +3,13 @@ import assert from 'node:assert'
 import { randomUUIDv7 } from 'node:crypto'
 import type { AccessEntry } from './access-log.ts'
 import { refusalEntry } from './access-entry.ts'
-import { type Received, type WireRefusal, readBatch } from './batch.ts'
+import type { Received, WireRefusal } from './batch.ts'
 import type { Explain } from './events/recorder.ts'
 import { Exchange } from './exchange.ts'
 import { requestIdOf } from './forwarding.ts'
-import { type Plan, PlanWriter, donePlan } from './plan.ts'
+import { type Plan, donePlan } from './plan.ts'
 import type { KnownHeaders, RequestHead } from './request.ts'
+import { Rounds } from './rounds.ts'
 import {
   type Edge,
   conclude,
@@ -45,8 +46,6 @@ export interface TurnOptions {
 
 type Step = Extract<Received, { kind: 'body' | 'response' | 'response-body' }>
 
-const initialBytes = 256 * 1024
-
 /** An exchange, and the snapshot that it keeps from its head to its outcome. */
 interface Pinned {
   readonly exchange: Exchange
@@ -60,11 +59,11 @@ export class Turn {
   /** Exchanges under way, by the snapshot they began with. */
   readonly #pins = new Map<Edge, number>()
   #edge: Edge
-  readonly #plans = new PlanWriter()
-  #buffer = Buffer.from(new ArrayBuffer(initialBytes))
+  readonly #rounds: Rounds
 
   constructor(options: TurnOptions) {
     this.#options = options
+    this.#rounds = new Rounds(options.port, options.known)
     this.#edge = options.edge
   }
 
@@ -75,24 +74,9 @@ export class Turn {
     if (before !== edge && !this.#pins.has(before)) this.#options.onReleased?.(before)
   }
 
-  /** Runs until the wire has nothing more; each round ends with one answer. */
+  /** Runs until the wire has nothing more. */
   run(): void {
-    for (let length = this.#take(); length > 0; length = this.#take()) {
-      for (const received of readBatch(this.#buffer, length, this.#options.known)) {
-        this.#receive(received)
-      }
-      if (this.#plans.length === 0) continue
-      this.#options.port.answer(this.#plans.bytes, this.#plans.length)
-      this.#plans.clear()
-    }
-  }
-
-  #take(): number {
-    const length = this.#options.port.take(this.#buffer)
-    if (length >= 0) return length
-    // The wire says how much it needs; the exchanges in it stay where they are until then.
-    this.#buffer = Buffer.from(new ArrayBuffer(Math.max(-length, 2 * this.#buffer.length)))
-    return this.#options.port.take(this.#buffer)
+    this.#rounds.run((received) => this.#receive(received))
   }
 
   #receive(received: Received): void {
@@ -158,18 +142,18 @@ export class Turn {
     const { clock, onFailure, onInspected } = this.#options
     const started = clock()
     try {
-      this.#plans.write(exchange.id, decide())
+      this.#rounds.plans.write(exchange.id, decide())
       if (exchange.transaction !== null) onInspected(phase, clock() - started)
     } catch (error) {
       onFailure(error, exchange)
       const plan = phase < 3 ? uninspected(exchange, edge) : exchange.fail('WAF_UNAVAILABLE')
-      this.#plans.write(exchange.id, plan)
+      this.#rounds.plans.write(exchange.id, plan)
     }
   }
 
   #conclude({ id, outcome }: Extract<Received, { kind: 'outcome' }>): void {
     const pinned = this.#exchanges.get(id)
-    this.#plans.write(id, donePlan)
+    this.#rounds.plans.write(id, donePlan)
     if (pinned === undefined) return
     const { exchange, edge } = pinned
     this.#exchanges.delete(id)
