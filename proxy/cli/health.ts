@@ -4,6 +4,7 @@
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { reasonOf } from '../../waf/reason-of.ts'
 import { type Answer, ask, isAdminAddress, Unreachable } from '../admin/ask.ts'
 import { UsageError } from '../config/faults.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -62,7 +63,7 @@ async function overHttp3(text: string, terminal: Terminal): Promise<number> {
     terminal.print(`HTTP/3 ${status}`)
     return exitCodes.fine
   } catch (error) {
-    terminal.error(`no HTTP/3 at ${text}: ${error instanceof Error ? error.message : 'failed'}`)
+    terminal.error(`no HTTP/3 at ${text}: ${reasonOf(error)}`)
     return exitCodes.failure
   }
 }
