@@ -152,7 +152,6 @@ class EdgeBuilder {
 const mediaTypesLengthMax = 4_096
 
 /** Which response bodies the rules read, and how much of them. */
-
 export function responseHoldOf(program: Program | null): ResponseHold {
   const { responseBodyLimitBytes = 0, responseBodyMimeTypes = [] } = program?.settings ?? {}
   const mediaTypes = responseBodyMimeTypes.join(' ').toLowerCase()
