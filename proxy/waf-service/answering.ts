@@ -194,14 +194,13 @@ export class Answering {
   #told(transaction: Transaction, verdict: Verdict, isLast: boolean): Told | null {
     const { waf, events } = this.#options
     if (transaction.matched.length === 0) return null
-    const rules = [...new Set(transaction.matched.map(({ rule }) => rule.id))]
     const isKept =
       events.keep === 'matched' ||
       transaction.interruption !== null ||
       verdict.action === 'failed' ||
       transaction.mode === 'detect'
     const evidence = isLast && isKept ? waf.evidence(transaction, this.#quota.take()) : null
-    return { score: transaction.scores.inbound, rules, evidence }
+    return { score: transaction.scores.inbound, rules: transaction.matchedIds, evidence }
   }
 
   #fail(id: number, requestId: string, error: unknown): void {
