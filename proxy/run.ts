@@ -10,6 +10,7 @@ import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
 import { EventStore } from './events/store.ts'
+import { hostPortOf, hostPortText } from './host-port.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
@@ -29,7 +30,7 @@ import { WafState } from './waf-state.ts'
 import { WarmThreads } from './warm-threads.ts'
 import { FileWatch } from './watch.ts'
 import { type Wire, createWire, health, notify, releaseMemory } from './wire.ts'
-import { portOf, wireConfigOf } from './wire-settings.ts'
+import { wireConfigOf } from './wire-settings.ts'
 import { reasonOf } from '../waf/reason-of.ts'
 
 /** What `run` needs besides the configuration. */
@@ -272,14 +273,16 @@ export function rulesName({ components }: Program): string {
  */
 async function withFixedPort(config: EdgeConfig): Promise<EdgeConfig> {
   const { https } = config.listen
-  if (https === null || portOf(https) !== 0) return config
-  const host = https.slice(0, https.lastIndexOf(':'))
+  if (https === null) return config
+  const { host, port: given } = hostPortOf(https)
+  if (given !== 0) return config
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const probe = createServer().once('error', reject)
-  probe.listen(0, host.replace(/^\[(.*)\]$/, '$1'), () => {
+  probe.listen(0, host, () => {
     const address = probe.address()
     const port = typeof address === 'object' && address !== null ? address.port : 0
     probe.close(() => resolve(port))
   })
-  return { ...config, listen: { ...config.listen, https: `${host}:${await promise}` } }
+  const fixed = hostPortText({ host, port: await promise })
+  return { ...config, listen: { ...config.listen, https: fixed } }
 }
