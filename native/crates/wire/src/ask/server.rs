@@ -238,7 +238,7 @@ impl Connection {
             }
             RESPONSE_BODY => {
                 let piece = frame::read_piece(content)?;
-                let extent = frame::read_extent(piece.note)?;
+                let extent = Extent::of(piece.note).ok_or(BadFrame)?;
                 match asked.piece(&piece) {
                     Err(code) => self.refuse(id, &asked, code),
                     Ok(None) => {}
