@@ -37,6 +37,7 @@ export interface TurnOptions {
   readonly onHead: (request: RequestHead) => void
   /** `explain` may be called before it returns: the addon still holds the exchange. */
   readonly onEntry: (entry: AccessEntry, explain: Explain) => void
+  /** The WAF took so long for a step; where a service inspects, its answer did. */
   readonly onInspected: (phase: number, milliseconds: number) => void
   /** The last exchange of a snapshot that was replaced is over. */
   readonly onReleased?: (edge: Edge) => void
@@ -50,6 +51,8 @@ type Step = Extract<Received, { kind: 'body' | 'response' | 'response-body' }>
 interface Pinned {
   readonly exchange: Exchange
   readonly edge: Edge
+  /** When the WAF service was asked last, on the worker's clock. */
+  askedMs: number
 }
 
 /** The exchanges of one worker. */
@@ -112,8 +115,10 @@ export class Turn {
       error === null ? { text, error } : { text: null, error: edge.errorCodes[error] ?? 'INTERNAL' }
     // The last words on an exchange of which only the outcome is still to come.
     if (asked.moment === null) return void asked.hear(heard)
-    const isRequest = asked.moment === 'head' || asked.moment === 'body'
-    this.#plan(pinned, isRequest ? 1 : 3, () => serveVerdict(exchange, heard, edge))
+    const phase = phases[asked.moment]
+    const { clock, onInspected } = this.#options
+    if (error === null) onInspected(phase, clock() - pinned.askedMs)
+    this.#plan(pinned, phase, () => serveVerdict(exchange, heard, edge))
   }
 
   #head(id: number, request: RequestHead): void {
@@ -127,7 +132,7 @@ export class Turn {
       clientAddress: edge.trusted.clientOf(request),
       timeMs: now(),
     })
-    const pinned = { exchange, edge }
+    const pinned = { exchange, edge, askedMs: 0 }
     this.#exchanges.set(id, pinned)
     this.#pins.set(edge, (this.#pins.get(edge) ?? 0) + 1)
     if (request.orphan) exchange.route = edge.router.match(request)
@@ -138,11 +143,14 @@ export class Turn {
    * Writes the plan of one moment. A failure there costs this exchange alone; what it leaves
    * undecided follows `waf.onFailure`, and after the forwarding it is always a refusal.
    */
-  #plan({ exchange, edge }: Pinned, phase: number, decide: () => Plan): void {
+  #plan(pinned: Pinned, phase: number, decide: () => Plan): void {
+    const { exchange, edge } = pinned
     const { clock, onFailure, onInspected } = this.#options
     const started = clock()
     try {
-      this.#rounds.plans.write(exchange.id, decide())
+      const decided = decide()
+      this.#rounds.plans.write(exchange.id, decided)
+      if (decided.kind === 'ask') pinned.askedMs = started
       if (exchange.transaction !== null) onInspected(phase, clock() - started)
     } catch (error) {
       onFailure(error, exchange)
@@ -196,7 +204,7 @@ function explainer({ exchange, edge }: Pinned): Explain {
 }
 
 /** The WAF phase with which each moment begins. */
-const phases = { body: 2, response: 3, 'response-body': 4 } as const
+const phases = { head: 1, body: 2, response: 3, 'response-body': 4 } as const
 
 function step({ exchange, edge }: Pinned, received: Step): Plan {
   if (received.kind === 'body') return serveBody(exchange, received.status, edge)
