@@ -140,23 +140,22 @@ function samplesOf(state: ControllerState): Sample[] {
     name: string,
     help: string,
     of: (one: ControllerState['watches'][number]) => number,
-  ): Sample => ({
-    ...sample(name, help, 0),
-    values: byLabel(
-      'resource',
-      Object.fromEntries(state.watches.map((one) => [one.resource, of(one)])),
-    ),
-  })
+  ): Sample => {
+    const numbers = state.watches.map((one) => [one.resource, of(one)] as const)
+    return sample(name, help, byLabel('resource', Object.fromEntries(numbers)))
+  }
   return [
     sample('edge_controller_leader', 'Whether this controller writes.', Number(state.isLeader)),
-    {
-      ...sample('edge_controller_writes_total', 'Attempts to write addresses.', 0),
-      values: byLabel('result', state.writes),
-    },
-    {
-      ...sample('edge_controller_addresses', 'Addresses that a Service shows.', 0),
-      values: byLabel('service', state.addresses),
-    },
+    sample(
+      'edge_controller_writes_total',
+      'Attempts to write addresses.',
+      byLabel('result', state.writes),
+    ),
+    sample(
+      'edge_controller_addresses',
+      'Addresses that a Service shows.',
+      byLabel('service', state.addresses),
+    ),
     counted('edge_controller_objects', 'Objects seen.', ({ objects }) => objects),
     counted('edge_controller_lists_total', 'Lists asked for.', ({ lists }) => lists),
     counted('edge_controller_watches_total', 'Watches begun.', ({ watches }) => watches),
