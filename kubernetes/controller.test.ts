@@ -129,7 +129,7 @@ test('a Service of another class is left alone', async () => {
   server.put('services', { ...service, metadata: { name: 'other', namespace: 'here' }, spec })
   const { controller } = start()
   await shows(1, 2)
-  expect(controller.state().services.map(({ name }) => name)).toEqual(['edge'])
+  expect(Object.keys(controller.state().addresses)).toEqual(['edge'])
   expect(server.count('PATCH')).toBe(1)
 })
 
@@ -175,7 +175,7 @@ test('the second one waits, and takes over when the first one gives back', async
   const first = start('one')
   await shows(1, 2)
   const second = start('two')
-  await until('both know all', () => second.controller.state().isSynced)
+  await until('both know all', () => second.controller.isSynced)
   expect(second.controller.state().isLeader).toBe(false)
   await first.stop()
   await until('the second leads', () => second.controller.state().isLeader)

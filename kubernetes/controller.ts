@@ -6,7 +6,14 @@ import { Backoff } from './backoff.ts'
 import { Election, type ElectionTimes } from './lease.ts'
 import type { Log } from './log.ts'
 import { type AddressType, desiredIngress, ingressOf, isOurs, isSame } from './node-addresses.ts'
-import { type EndpointSlice, type Ingress, type Node, type Service, read } from './objects.ts'
+import {
+  type EndpointSlice,
+  type Ingress,
+  type Node,
+  type Service,
+  type Stored,
+  read,
+} from './objects.ts'
 import { Reflector } from './reflector.ts'
 
 /** What one controller looks after. */
@@ -25,8 +32,8 @@ export interface ControllerOptions {
 /** How it goes, for metrics and probes. */
 export interface ControllerState {
   readonly isLeader: boolean
-  readonly isSynced: boolean
-  readonly services: readonly { readonly name: string; readonly addresses: number }[]
+  /** How many each Service shows. */
+  readonly addresses: Readonly<Record<string, number>>
   readonly writes: Readonly<Record<'written' | 'refused', number>>
   readonly watches: readonly {
     readonly resource: string
@@ -48,6 +55,7 @@ export class Controller {
   readonly #services: Reflector<Service>
   readonly #slices: Reflector<EndpointSlice>
   readonly #nodes: Reflector<Node>
+  readonly #kinds: readonly Reflector<Stored>[]
   readonly #writes = { written: 0, refused: 0 }
   #wake: () => void = () => undefined
   #isDirty = true
@@ -82,32 +90,34 @@ export class Controller {
       api,
       surroundings,
     )
+    this.#kinds = [this.#services, this.#slices, this.#nodes]
     const { lease: name, me, times } = options
     this.#election = new Election(api, { namespace, name, me, times, log, onChange })
   }
 
   /** Runs until it is told to end; never throws. */
   async run(signal: AbortSignal): Promise<void> {
-    const kinds = [this.#services, this.#slices, this.#nodes]
     signal.addEventListener('abort', () => this.#wake(), { once: true })
     await Promise.all([
-      ...kinds.map((kind) => kind.run(signal)),
+      ...this.#kinds.map((kind) => kind.run(signal)),
       this.#election.run(signal),
       this.#reconcile(signal),
     ])
   }
 
+  /** Whether all was seen once. */
+  get isSynced(): boolean {
+    return this.#kinds.every(({ isSynced }) => isSynced)
+  }
+
   state(): ControllerState {
-    const kinds = [this.#services, this.#slices, this.#nodes]
     return {
       isLeader: this.#election.isLeader,
-      isSynced: kinds.every(({ isSynced }) => isSynced),
-      services: this.#ours().map((service) => ({
-        name: service.metadata.name,
-        addresses: ingressOf(service).length,
-      })),
+      addresses: Object.fromEntries(
+        this.#ours().map((service) => [service.metadata.name, ingressOf(service).length]),
+      ),
       writes: { ...this.#writes },
-      watches: kinds.map((one) => ({
+      watches: this.#kinds.map((one) => ({
         resource: one.kind.resource,
         objects: one.all().length,
         lists: one.lists,
@@ -146,7 +156,7 @@ export class Controller {
 
   /** False when something could not be written. */
   async #pass(signal: AbortSignal): Promise<boolean> {
-    if (!this.state().isSynced) return true
+    if (!this.isSynced) return true
     const nodes = this.#nodes.all()
     let isDone = true
     for (const service of this.#ours()) {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isIPv6 } from 'node:net'
+import { reasonOf } from '../waf/reason-of.ts'
 import type { ApiPlace } from './api.ts'
 
 /** The mounted token, as Kubernetes puts it into every pod that may have one. */
@@ -59,7 +60,7 @@ function readMounted(file: string): string {
   } catch (error) {
     throw new NoCluster(
       file,
-      error instanceof Error ? error.message : String(error),
+      reasonOf(error),
       'give the pod a service account, with automountServiceAccountToken: true',
     )
   }

@@ -107,7 +107,7 @@ export class Election {
   }
 
   async #attempt(): Promise<void> {
-    const { me, times, name, namespace } = this.#options
+    const { me, times, name } = this.#options
     const begunMs = performance.now()
     await this.#look()
     const moment = { nowMs: performance.now(), time: microTime() }
@@ -117,12 +117,7 @@ export class Election {
       return
     }
     const version = this.#seen?.version
-    const written = {
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      metadata: { name, namespace, ...(version === undefined ? {} : { resourceVersion: version }) },
-      spec,
-    }
+    const written = this.#lease(spec, version)
     const answer =
       version === undefined
         ? await this.#api.call('POST', this.#path, written)
@@ -158,19 +153,22 @@ export class Election {
     onChange()
   }
 
+  /** The whole object; `resourceVersion` is that of the one that it takes the place of. */
+  #lease(spec: LeaseSpec, resourceVersion?: string) {
+    const { name, namespace } = this.#options
+    const metadata = { name, namespace, resourceVersion }
+    return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec }
+  }
+
   /** So that the next one need not wait. */
   async #release(): Promise<void> {
     if (!this.isLeader || this.#seen === null) return
     this.#heldUntilMs = 0
-    const { name, namespace, log } = this.#options
+    const { name, log } = this.#options
     const { version, spec } = this.#seen
+    const free = { ...spec, holderIdentity: '', leaseDurationSeconds: 1 }
     try {
-      await this.#api.call('PUT', `${this.#path}/${name}`, {
-        apiVersion: 'coordination.k8s.io/v1',
-        kind: 'Lease',
-        metadata: { name, namespace, resourceVersion: version },
-        spec: { ...spec, holderIdentity: '', leaseDurationSeconds: 1 },
-      })
+      await this.#api.call('PUT', `${this.#path}/${name}`, this.#lease(free, version))
     } catch (error) {
       log.warn({ lease: name, reason: reasonOf(error) }, 'the lease was not given back')
     }

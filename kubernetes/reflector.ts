@@ -62,7 +62,6 @@ export class Reflector<T extends Stored> {
   readonly #onChange: () => void
   #objects = new Map<string, T>()
   #version: string | null = null
-  #isSynced = false
 
   constructor(kind: Kind<T>, api: Api, { log, onChange }: ReflectorSurroundings) {
     this.kind = kind
@@ -73,7 +72,7 @@ export class Reflector<T extends Stored> {
 
   /** Whether there was ever a whole list. */
   get isSynced(): boolean {
-    return this.#isSynced
+    return this.lists > 0
   }
 
   /** The objects, as last seen. */
@@ -120,7 +119,6 @@ export class Reflector<T extends Stored> {
     } while (next !== '')
     this.#objects = objects
     this.#version = version
-    this.#isSynced = true
     this.lists += 1
     this.#onChange()
   }

@@ -114,6 +114,5 @@ const nothingTold = { rules: [], score: 0 }
 
 function toldBy(transaction: Transaction | null): Pick<Told, 'rules' | 'score'> {
   if (transaction === null) return nothingTold
-  const ids = new Set(transaction.matched.map(({ rule }) => rule.id))
-  return { rules: [...ids], score: transaction.scores.inbound }
+  return { rules: transaction.matchedIds, score: transaction.scores.inbound }
 }

@@ -131,18 +131,16 @@ function samplesOf(stats: CollectionStats, saves: number, failures: number): Sam
   return [
     sample('edge_waf_collections', 'Persistent collections now.', stats.entries),
     sample('edge_waf_collections_bytes', 'Memory that they are counted with.', stats.bytes),
-    {
-      name: 'edge_waf_collections_removed_total',
-      help: 'Persistent collections removed: expired, or because the store was full.',
-      type: 'counter',
-      values: byLabel('reason', { expired: stats.expired, full: stats.evicted }),
-    },
-    {
-      name: 'edge_waf_collections_refused_total',
-      help: 'Writes to persistent collections that were beyond a limit, by that limit.',
-      type: 'counter',
-      values: byLabel('limit', { valueMax: stats.valuesRefused, membersMax: stats.membersRefused }),
-    },
+    sample(
+      'edge_waf_collections_removed_total',
+      'Persistent collections removed: expired, or because the store was full.',
+      byLabel('reason', { expired: stats.expired, full: stats.evicted }),
+    ),
+    sample(
+      'edge_waf_collections_refused_total',
+      'Writes to persistent collections that were beyond a limit, by that limit.',
+      byLabel('limit', { valueMax: stats.valuesRefused, membersMax: stats.membersRefused }),
+    ),
     sample('edge_waf_collections_saves_total', 'Saves of their file.', saves),
     sample('edge_waf_collections_save_failures_total', 'Saves that failed.', failures),
   ]

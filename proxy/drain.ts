@@ -1,5 +1,5 @@
 /** The end of serving: nothing new is announced, everything begun is finished. */
-import { pause } from './supervisor.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Wire, health } from './wire.ts'
 
 export interface DrainOptions {
@@ -23,7 +23,7 @@ type DrainedWire = Pick<Wire, 'setHealth' | 'drain' | 'stopAccepting' | 'activeE
 export async function drain(wire: DrainedWire, options: DrainOptions): Promise<void> {
   const isHandover = options.mode === 'handover' && statsOf(wire).handedOver > 0
   if (!isHandover) wire.setHealth(health.draining)
-  if (options.delayMs > 0) await pause(options.delayMs)
+  if (options.delayMs > 0) await sleep(options.delayMs)
   if (isHandover) wire.stopAccepting()
   wire.drain()
   // One deadline for both waits: a supervisor counts on it.
@@ -50,7 +50,7 @@ async function quiet(
     if (nowMs >= endMs) return
     const isIdle = wire.activeExchanges() === 0
     if (isIdle && isDone(wire, nowMs - begun >= idleGraceMs)) return
-    await pause(pollMs)
+    await sleep(pollMs)
   }
 }
 
@@ -63,7 +63,8 @@ function isDone(wire: Pick<Wire, 'stats'>, isGraceOver: boolean): boolean {
   return connectionsOpen === 0 || (isGraceOver && (quic.accepted ?? 0) === (quic.ended ?? 0))
 }
 
-function statsOf(wire: Pick<Wire, 'stats'>): DrainStats {
+/** What the wire counts, as far as an end depends on it. */
+export function statsOf(wire: Pick<Wire, 'stats'>): DrainStats {
   return JSON.parse(wire.stats()) as DrainStats
 }
 

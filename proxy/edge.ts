@@ -6,6 +6,7 @@ import type { Program } from '../waf/program.ts'
 import { AddonScanner, openCollectionStore } from '../waf/scanner.ts'
 import { Waf } from '../waf/waf.ts'
 import type { EdgeConfig } from './config/schema.ts'
+import { hostPortOf } from './host-port.ts'
 import type { ResponseHold } from './plan.ts'
 import { Router } from './router.ts'
 import { routesOf, unroutedInspection } from './route.ts'
@@ -16,7 +17,7 @@ import type { EndpointLoads } from './upstream/endpoint-load.ts'
 import type { UpstreamState } from './upstream/endpoint-state.ts'
 import type { ServiceSettings } from './waf-service/asking.ts'
 import { type WorkerPort, wireErrorCodes } from './wire.ts'
-import { listenersOf, portOf } from './wire-settings.ts'
+import { listenersOf } from './wire-settings.ts'
 import type { SwapOrder, WorkerSetup } from './worker-messages.ts'
 
 /** The generations of one worker: the newest snapshot, and which one is which. */
@@ -95,7 +96,8 @@ class EdgeBuilder {
       listeners: listenersOf(config).map(({ name }) => name),
       redirect: {
         enabled: listen.redirect && listen.https !== null,
-        httpsPort: listen.advertiseHttpsPort ?? (listen.https === null ? 0 : portOf(listen.https)),
+        httpsPort:
+          listen.advertiseHttpsPort ?? (listen.https === null ? 0 : hostPortOf(listen.https).port),
       },
       router: new Router(routesOf(config)),
       unrouted: unroutedInspection(config),
@@ -152,7 +154,6 @@ class EdgeBuilder {
 const mediaTypesLengthMax = 4_096
 
 /** Which response bodies the rules read, and how much of them. */
-
 export function responseHoldOf(program: Program | null): ResponseHold {
   const { responseBodyLimitBytes = 0, responseBodyMimeTypes = [] } = program?.settings ?? {}
   const mediaTypes = responseBodyMimeTypes.join(' ').toLowerCase()

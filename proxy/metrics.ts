@@ -73,7 +73,7 @@ export const families = {
     labels: ['route', 'rule_id'],
   },
   edge_waf_inspection_duration_seconds: {
-    help: 'Time that a worker took for an inspected step, by the phase that began it.',
+    help: 'Time for an inspected step, or for the answer of a WAF service, by its first phase.',
     labels: ['phase'],
     buckets: inspectionBuckets,
   },

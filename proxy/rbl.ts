@@ -53,24 +53,21 @@ export class RblLookups {
   samples(): Sample[] {
     const { known, pending, hits, misses, dropped, evicted } = this.#port.rblCounts()
     return [
-      {
-        name: 'edge_waf_rbl_names',
-        help: 'Names of @rbl whose answer is known, or waited for.',
-        type: 'gauge',
-        values: byLabel('state', { known, pending }),
-      },
-      {
-        name: 'edge_waf_rbl_questions_total',
-        help: 'Questions of rules, by what was known; dropped: too many lookups were under way.',
-        type: 'counter',
-        values: byLabel('result', { known: hits, unknown: misses - dropped, dropped }),
-      },
-      {
-        name: 'edge_waf_rbl_lookups_total',
-        help: 'Lookups at the name server, by how they ended.',
-        type: 'counter',
-        values: byLabel('result', this.#counts),
-      },
+      sample(
+        'edge_waf_rbl_names',
+        'Names of @rbl whose answer is known, or waited for.',
+        byLabel('state', { known, pending }),
+      ),
+      sample(
+        'edge_waf_rbl_questions_total',
+        'Questions of rules, by what was known; dropped: too many lookups were under way.',
+        byLabel('result', { known: hits, unknown: misses - dropped, dropped }),
+      ),
+      sample(
+        'edge_waf_rbl_lookups_total',
+        'Lookups at the name server, by how they ended.',
+        byLabel('result', this.#counts),
+      ),
       sample(
         'edge_waf_rbl_evictions_total',
         'Answers forgotten before their time because the cache was full.',

@@ -2,13 +2,14 @@
  * Reloads: everything is read, judged and compiled beside what runs, then taken over at once, or
  * not at all. At most one runs and one waits, however often one is asked for.
  */
+import { dropPlans } from '../waf/scanner.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
 import { ConfigError, type Fault, faultText, UsageError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import type { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import type { Logger } from './log.ts'
-import { type Snapshot, dropPlans, prepare } from './snapshot.ts'
+import { type Snapshot, prepare } from './snapshot.ts'
 import type { Supervisor } from './supervisor.ts'
 import { CertificateError } from './tls/certificates.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'

@@ -1,6 +1,5 @@
 /** `edge run`: puts the program together, runs it until a signal, and takes it apart. */
 import { createServer } from 'node:net'
-import { setFlagsFromString } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
 import type { Program } from '../waf/program.ts'
 import { SecLangError } from '../waf/seclang/faults.ts'
@@ -10,9 +9,11 @@ import { ConfigError } from './config/faults.ts'
 import type { EdgeConfig } from './config/schema.ts'
 import { drain } from './drain.ts'
 import { EventStore } from './events/store.ts'
+import { hostPortOf, hostPortText } from './host-port.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
+import { spareMemory } from './memory.ts'
 import type { Running } from './operator.ts'
 import { Reloader, certificateSetOf } from './reload.ts'
 import type { Signals } from './signals.ts'
@@ -28,8 +29,8 @@ import { ServiceAddresses } from './waf-service/addresses.ts'
 import { WafState } from './waf-state.ts'
 import { WarmThreads } from './warm-threads.ts'
 import { FileWatch } from './watch.ts'
-import { type Wire, createWire, health, notify, releaseMemory } from './wire.ts'
-import { portOf, wireConfigOf } from './wire-settings.ts'
+import { type Wire, createWire, health, notify } from './wire.ts'
+import { wireConfigOf } from './wire-settings.ts'
 import { reasonOf } from '../waf/reason-of.ts'
 
 /** What `run` needs besides the configuration. */
@@ -46,14 +47,10 @@ export interface RunOptions {
 
 // For what workers still have to write when nothing more comes in.
 const flushMs = 1_000
-/** How often memory that lies free goes back to the system; it takes about a millisecond. */
-const releaseMs = 10_000
 
 /** Runs until SIGTERM or SIGINT; the exit code. A `ConfigError` is the caller's to show. */
 export async function run(given: Loaded, options: RunOptions): Promise<number> {
-  // Threads take it over as they begin: their heaps grow by 2 MiB before they are cleaned, not by
-  // 8 and then to four times of what they hold.
-  setFlagsFromString('--optimize-for-size')
+  const stopSparing = spareMemory()
   const { log, flush } = operationLog(given.config.log.level)
   for (const notice of given.notices) log.warn(notice)
   const manager = new ServiceManager(options.env, notify)
@@ -72,6 +69,7 @@ export async function run(given: Loaded, options: RunOptions): Promise<number> {
     if (error instanceof ConfigError) throw error
     return reportFailure(error)
   } finally {
+    stopSparing()
     manager.close()
     flush()
   }
@@ -132,7 +130,6 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const own = { ...parts, identities, upstreams, state, watch, service }
   const reloader = reloaderOf(first, supervisor, own)
   let servers: readonly FastifyInstance[] = []
-  let releasing: NodeJS.Timeout | null = null
   try {
     servers = await startAll({ reloader, wire, supervisor, upstreams, events, state })
     addresses ??= wire.listen()
@@ -140,12 +137,10 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     announce(first, addresses, log)
     manager.ready(statusOf(reloader))
     noteStart(reloader, parts)
-    releasing = setInterval(releaseMemory, releaseMs).unref()
     options.signals.onHangup(() => void reloader.request('SIGHUP'))
     watch?.set(first.inputs)
     return await finish(supervisor, reloader, { ...parts, state, watch })
   } finally {
-    if (releasing !== null) clearInterval(releasing)
     watch?.close()
     upstreams.stop()
     service.stop()
@@ -272,14 +267,16 @@ export function rulesName({ components }: Program): string {
  */
 async function withFixedPort(config: EdgeConfig): Promise<EdgeConfig> {
   const { https } = config.listen
-  if (https === null || portOf(https) !== 0) return config
-  const host = https.slice(0, https.lastIndexOf(':'))
+  if (https === null) return config
+  const { host, port: given } = hostPortOf(https)
+  if (given !== 0) return config
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const probe = createServer().once('error', reject)
-  probe.listen(0, host.replace(/^\[(.*)\]$/, '$1'), () => {
+  probe.listen(0, host, () => {
     const address = probe.address()
     const port = typeof address === 'object' && address !== null ? address.port : 0
     probe.close(() => resolve(port))
   })
-  return { ...config, listen: { ...config.listen, https: `${host}:${await promise}` } }
+  const fixed = hostPortText({ host, port: await promise })
+  return { ...config, listen: { ...config.listen, https: fixed } }
 }

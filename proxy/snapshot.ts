@@ -2,9 +2,8 @@
 import { dirname } from 'node:path'
 import { type CompileOptions, compileRuleset } from '../waf/compile/compile-on-thread.ts'
 import { LogFile } from '../waf/log-file.ts'
-import { plansOf } from '../waf/program.ts'
 import type { Program } from '../waf/program.ts'
-import { dropScanPlan } from '../waf/scanner.ts'
+import { dropPlans } from '../waf/scanner.ts'
 import { rulesetFiles } from '../waf/seclang/load.ts'
 import { rulesOf } from '../waf/tuning/tuned-program.ts'
 import { compileOptionsOf, isOff } from './compile-options.ts'
@@ -116,11 +115,6 @@ function checkLogFiles({ waf }: EdgeConfig): void {
     }
   }
   if (faults.length > 0) throw new ConfigError(faults)
-}
-
-/** Gives back what a program holds in the addon. */
-export function dropPlans(program: Program): void {
-  for (const plan of plansOf(program)) dropScanPlan(plan)
 }
 
 /** The rules that run already, when nothing that they were made of has changed. */

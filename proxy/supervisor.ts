@@ -1,8 +1,10 @@
 /** The main thread's side of the WAF workers: their pool, their reports, their end. */
-import { type PoolEvent, WorkerPool } from '../waf/pool.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WorkerPool } from '../waf/pool.ts'
 import { Collector, type EventSink } from './admin/collector.ts'
 import { GenerationUsers } from './generation-users.ts'
 import type { Logger } from './log.ts'
+import { logPoolEvent } from './pool-log.ts'
 import type { UpstreamState } from './upstream/endpoint-state.ts'
 import type { Upstreams } from './upstream/upstreams.ts'
 import type { Wire } from './wire.ts'
@@ -108,36 +110,12 @@ export function superviseWorkers(options: SupervisorOptions): Supervisor {
       const { promise, resolve } = Promise.withResolvers<void>()
       reportWritten = resolve
       unwritten = tell({ kind: 'stop' })
-      if (unwritten > 0) await Promise.race([promise, pause(deadlineMs)])
+      if (unwritten > 0) await Promise.race([promise, sleep(deadlineMs)])
     },
   }
-}
-
-/** Ends after `ms`. */
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 }
 
 // Workers are our own code: whatever has a tag is one of their messages.
 function isToMain(message: unknown): message is ToMain {
   return typeof message === 'object' && message !== null && ('kind' in message || 'type' in message)
-}
-
-function logPoolEvent(event: PoolEvent, log: Logger): void {
-  switch (event.type) {
-    case 'ready':
-      return log.debug(event, 'WAF worker ready')
-    case 'silent':
-      return log.error(event, 'WAF worker has work and is silent: it is replaced')
-    case 'stuck':
-      return log.fatal(event, 'WAF worker hangs in native code: the process drains and exits')
-    case 'ended': {
-      const { type, slot, reason, code, aliveMs, respawnInMs, error } = event
-      const fields = { type, slot, reason, code, aliveMs, respawnInMs, err: error }
-      if (reason === 'stopped') return log.debug(fields, 'WAF worker stopped')
-      return log.error(fields, 'WAF worker ended: its exchanges go to others')
-    }
-  }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { AccessEntry } from './access-log.ts'
-import { edge } from './edge.fixture.ts'
+import { edge, inspection } from './edge.fixture.ts'
+import { errorCodes } from './errors.ts'
 import { type EncodedRecord, encodeBatch, headRecord, known } from './request.fixture.ts'
 import type { Route } from './route.ts'
 import { Router } from './router.ts'
@@ -12,6 +13,8 @@ interface Played {
   readonly answers: string[][]
   readonly entries: AccessEntry[]
   readonly failures: string[]
+  /** Phase and time of each inspection; the clock ticks once a look. */
+  readonly inspected: [phase: number, milliseconds: number][]
 }
 
 /** `between` runs before each batch is taken, from the second one on. */
@@ -22,7 +25,8 @@ function play(
   onReleased: (edge: Edge) => void = () => undefined,
 ): Played {
   const waiting = batches.map((records) => encodeBatch(records))
-  const played: Played = { answers: [], entries: [], failures: [] }
+  const played: Played = { answers: [], entries: [], failures: [], inspected: [] }
+  let ticks = 0
   const turn = new Turn({
     port: {
       take(out) {
@@ -39,10 +43,10 @@ function play(
     known,
     edge: edge({ router: new Router<Route>([]), ...changes }),
     now: () => 0,
-    clock: () => 0,
+    clock: () => (ticks += 1),
     onHead: () => undefined,
     onEntry: (entry) => played.entries.push(entry),
-    onInspected: () => undefined,
+    onInspected: (phase, milliseconds) => played.inspected.push([phase, milliseconds]),
     onReleased,
     onFailure: (error) => played.failures.push(String(error)),
   })
@@ -50,7 +54,7 @@ function play(
   return played
 }
 
-/** Reads only what these tests make: respond (1) and done (6). */
+/** Reads only what these tests make: respond (1), done (6) and ask (7). */
 function plansOf(bytes: Buffer): string[] {
   const plans: string[] = []
   let at = 0
@@ -60,6 +64,11 @@ function plansOf(bytes: Buffer): string[] {
     at += 5
     if (kind === 6) {
       plans.push(`done ${id}`)
+      continue
+    }
+    if (kind === 7) {
+      plans.push(`ask ${id}`)
+      at += 6 + bytes.readUInt32LE(at + 2)
       continue
     }
     expect(kind).toBe(1)
@@ -142,4 +151,36 @@ test('an exchange is concluded by the snapshot it began with, which is released 
   expect(played.entries.map(({ listener }) => listener)).toEqual(['old', 'new', 'old'])
   // The second snapshot was replaced when it had no exchange left; the third one is in force.
   expect(released).toEqual([['new'], ['old']])
+})
+
+test('where a service inspects, the time until its answer counts, and silence does not', () => {
+  const answer = {
+    verdict: { action: 'deny', status: 406, ruleId: 7, phase: 2 },
+    bodyBytesMax: null,
+    responseNeed: 'none',
+    hold: null,
+    told: null,
+    log: [],
+    audit: [],
+  }
+  const text = JSON.stringify(answer)
+  const played = play(
+    [
+      [headRecord({ id: 1 }), headRecord({ id: 2 })],
+      [
+        [[7, 1, 0, text.length], text],
+        [[7, 2, errorCodes.indexOf('WAF_SERVICE_TIMEOUT') + 1, 0], ''],
+      ],
+    ],
+    {
+      service: { variants: ['one'], log: null, audit: null },
+      unrouted: { ...inspection, mode: 'block' },
+    },
+  )
+  expect(played.answers).toEqual([
+    ['ask 1', 'ask 2'],
+    ['respond 1 406', 'respond 2 503'],
+  ])
+  // Asked at the first tick; the second exchange was looked at in between.
+  expect(played.inspected).toEqual([[1, 2]])
 })

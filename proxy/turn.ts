@@ -3,12 +3,13 @@ import assert from 'node:assert'
 import { randomUUIDv7 } from 'node:crypto'
 import type { AccessEntry } from './access-log.ts'
 import { refusalEntry } from './access-entry.ts'
-import { type Received, type WireRefusal, readBatch } from './batch.ts'
+import type { Received, WireRefusal } from './batch.ts'
 import type { Explain } from './events/recorder.ts'
 import { Exchange } from './exchange.ts'
 import { requestIdOf } from './forwarding.ts'
-import { type Plan, PlanWriter, donePlan } from './plan.ts'
+import { type Plan, donePlan } from './plan.ts'
 import type { KnownHeaders, RequestHead } from './request.ts'
+import { Rounds } from './rounds.ts'
 import {
   type Edge,
   conclude,
@@ -36,6 +37,7 @@ export interface TurnOptions {
   readonly onHead: (request: RequestHead) => void
   /** `explain` may be called before it returns: the addon still holds the exchange. */
   readonly onEntry: (entry: AccessEntry, explain: Explain) => void
+  /** The WAF took so long for a step; where a service inspects, its answer did. */
   readonly onInspected: (phase: number, milliseconds: number) => void
   /** The last exchange of a snapshot that was replaced is over. */
   readonly onReleased?: (edge: Edge) => void
@@ -45,12 +47,12 @@ export interface TurnOptions {
 
 type Step = Extract<Received, { kind: 'body' | 'response' | 'response-body' }>
 
-const initialBytes = 256 * 1024
-
 /** An exchange, and the snapshot that it keeps from its head to its outcome. */
 interface Pinned {
   readonly exchange: Exchange
   readonly edge: Edge
+  /** When the WAF service was asked last, on the worker's clock. */
+  askedMs: number
 }
 
 /** The exchanges of one worker. */
@@ -60,11 +62,11 @@ export class Turn {
   /** Exchanges under way, by the snapshot they began with. */
   readonly #pins = new Map<Edge, number>()
   #edge: Edge
-  readonly #plans = new PlanWriter()
-  #buffer = Buffer.from(new ArrayBuffer(initialBytes))
+  readonly #rounds: Rounds
 
   constructor(options: TurnOptions) {
     this.#options = options
+    this.#rounds = new Rounds(options.port, options.known)
     this.#edge = options.edge
   }
 
@@ -75,24 +77,9 @@ export class Turn {
     if (before !== edge && !this.#pins.has(before)) this.#options.onReleased?.(before)
   }
 
-  /** Runs until the wire has nothing more; each round ends with one answer. */
+  /** Runs until the wire has nothing more. */
   run(): void {
-    for (let length = this.#take(); length > 0; length = this.#take()) {
-      for (const received of readBatch(this.#buffer, length, this.#options.known)) {
-        this.#receive(received)
-      }
-      if (this.#plans.length === 0) continue
-      this.#options.port.answer(this.#plans.bytes, this.#plans.length)
-      this.#plans.clear()
-    }
-  }
-
-  #take(): number {
-    const length = this.#options.port.take(this.#buffer)
-    if (length >= 0) return length
-    // The wire says how much it needs; the exchanges in it stay where they are until then.
-    this.#buffer = Buffer.from(new ArrayBuffer(Math.max(-length, 2 * this.#buffer.length)))
-    return this.#options.port.take(this.#buffer)
+    this.#rounds.run((received) => this.#receive(received))
   }
 
   #receive(received: Received): void {
@@ -128,8 +115,10 @@ export class Turn {
       error === null ? { text, error } : { text: null, error: edge.errorCodes[error] ?? 'INTERNAL' }
     // The last words on an exchange of which only the outcome is still to come.
     if (asked.moment === null) return void asked.hear(heard)
-    const isRequest = asked.moment === 'head' || asked.moment === 'body'
-    this.#plan(pinned, isRequest ? 1 : 3, () => serveVerdict(exchange, heard, edge))
+    const phase = phases[asked.moment]
+    const { clock, onInspected } = this.#options
+    if (error === null) onInspected(phase, clock() - pinned.askedMs)
+    this.#plan(pinned, phase, () => serveVerdict(exchange, heard, edge))
   }
 
   #head(id: number, request: RequestHead): void {
@@ -143,7 +132,7 @@ export class Turn {
       clientAddress: edge.trusted.clientOf(request),
       timeMs: now(),
     })
-    const pinned = { exchange, edge }
+    const pinned = { exchange, edge, askedMs: 0 }
     this.#exchanges.set(id, pinned)
     this.#pins.set(edge, (this.#pins.get(edge) ?? 0) + 1)
     if (request.orphan) exchange.route = edge.router.match(request)
@@ -154,22 +143,25 @@ export class Turn {
    * Writes the plan of one moment. A failure there costs this exchange alone; what it leaves
    * undecided follows `waf.onFailure`, and after the forwarding it is always a refusal.
    */
-  #plan({ exchange, edge }: Pinned, phase: number, decide: () => Plan): void {
+  #plan(pinned: Pinned, phase: number, decide: () => Plan): void {
+    const { exchange, edge } = pinned
     const { clock, onFailure, onInspected } = this.#options
     const started = clock()
     try {
-      this.#plans.write(exchange.id, decide())
+      const decided = decide()
+      this.#rounds.plans.write(exchange.id, decided)
+      if (decided.kind === 'ask') pinned.askedMs = started
       if (exchange.transaction !== null) onInspected(phase, clock() - started)
     } catch (error) {
       onFailure(error, exchange)
       const plan = phase < 3 ? uninspected(exchange, edge) : exchange.fail('WAF_UNAVAILABLE')
-      this.#plans.write(exchange.id, plan)
+      this.#rounds.plans.write(exchange.id, plan)
     }
   }
 
   #conclude({ id, outcome }: Extract<Received, { kind: 'outcome' }>): void {
     const pinned = this.#exchanges.get(id)
-    this.#plans.write(id, donePlan)
+    this.#rounds.plans.write(id, donePlan)
     if (pinned === undefined) return
     const { exchange, edge } = pinned
     this.#exchanges.delete(id)
@@ -212,7 +204,7 @@ function explainer({ exchange, edge }: Pinned): Explain {
 }
 
 /** The WAF phase with which each moment begins. */
-const phases = { body: 2, response: 3, 'response-body': 4 } as const
+const phases = { head: 1, body: 2, response: 3, 'response-body': 4 } as const
 
 function step({ exchange, edge }: Pinned, received: Step): Plan {
   if (received.kind === 'body') return serveBody(exchange, received.status, edge)

@@ -2,6 +2,7 @@
 import type { EdgeConfig } from './config/schema.ts'
 import { errorCodes, responseFor } from './errors.ts'
 import { headerTemplates } from './forwarding.ts'
+import { hostPortOf } from './host-port.ts'
 import type { ErrorAnswer, ServiceConfig, WireConfig, WireListener } from './wire-config.ts'
 
 /** Where probes ask; before redirect and WAF. */
@@ -32,7 +33,7 @@ export function listenersOf({ listen }: EdgeConfig): WireListener[] {
     listeners.push({ name: 'http', kind: 'http', address: listen.http, altSvc: '' })
   }
   if (listen.https !== null) {
-    const port = listen.advertiseHttpsPort ?? portOf(listen.https)
+    const port = listen.advertiseHttpsPort ?? hostPortOf(listen.https).port
     const altSvc = `h3=":${port}"; ma=86400`
     listeners.push({ name: 'https', kind: 'https', address: listen.https, altSvc })
   }
@@ -47,11 +48,6 @@ export function serviceConfigOf(
 ): ServiceConfig {
   const { timeoutMs, inFlightMax, frameBytesMax, stateTimeoutMs } = waf.service
   return { addresses, timeoutMs, inFlightMax, frameBytesMax, stateTimeoutMs, secret }
-}
-
-/** The port of `HOST:PORT`. */
-export function portOf(address: string): number {
-  return Number(address.slice(address.lastIndexOf(':') + 1))
 }
 
 /** A ready answer for every error, for requests that no worker sees. */

@@ -53,11 +53,11 @@ export class Exclusions {
 
   /** The test for values the rule must not see; null when it sees all. */
   hides(rule: Rule): TargetTest | null {
-    const standing = this.standing.targets.get(rule)
-    if (this.#targets.length === 0) return standing ?? null
-    if (!this.#targets.some((one) => one.rule(rule))) return standing ?? null
-    const tests = this.#targets.filter((one) => one.rule(rule)).map((one) => one.hidden)
-    if (standing !== undefined) tests.push(standing)
+    const standing = this.standing.targets.get(rule) ?? null
+    let tests: TargetTest[] | null = null
+    for (const one of this.#targets) if (one.rule(rule)) (tests ??= []).push(one.hidden)
+    if (tests === null) return standing
+    if (standing !== null) tests.push(standing)
     return (value) => tests.some((hidden) => hidden(value))
   }
 }

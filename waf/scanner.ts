@@ -11,6 +11,7 @@ import type {
 } from '../native/addon/index.d.ts'
 import { loadAddon } from '../native/load.ts'
 import type { Addon } from '../native/load.ts'
+import { type Program, plansOf } from './program.ts'
 import type { Hit } from './scan-plan.ts'
 
 /** Hits in the order of their leaves, or the sign that the time budget is spent. */
@@ -111,6 +112,11 @@ export function compileScanPlanAside(plan: string): Promise<number> {
 /** Gives a compiled plan back; no exchange may use it any more. */
 export function dropScanPlan(plan: number): void {
   loadAddon().dropPlan(plan)
+}
+
+/** Gives back what a program holds in the addon. */
+export function dropPlans(program: Program): void {
+  for (const plan of plansOf(program)) dropScanPlan(plan)
 }
 
 /** The program's store of persistent collections, or one of its own for a test or a tool. */

@@ -95,6 +95,11 @@ export class Transaction {
     this.responseBodyAccess = settings.responseBodyAccess
   }
 
+  /** Ids of the rules that matched, each once. */
+  get matchedIds(): readonly number[] {
+    return [...new Set(this.matched.map(({ rule }) => rule.id))]
+  }
+
   /** The notes on rules that are kept; made when the first one matches. */
   get noted(): Trail {
     this.#noted ??= new Trail(this)

@@ -1,6 +1,7 @@
 /** Asks a running program over its admin API or status listener. */
 import { request } from 'node:http'
 import { reasonOf } from '../../waf/reason-of.ts'
+import { hostPortOf } from '../host-port.ts'
 
 /** Nobody answers there, or not with an answer. */
 export class Unreachable extends Error {}
@@ -45,7 +46,6 @@ export function isAdminAddress(text: string): boolean {
 
 function targetOf(address: string): { socketPath: string } | { host: string; port: number } {
   if (address.startsWith('unix:')) return { socketPath: address.slice('unix:'.length) }
-  const colon = address.lastIndexOf(':')
-  const host = address.slice(0, Math.max(colon, 0)).replace(/^\[(.*)\]$/, '$1')
-  return { host: host === '' ? '127.0.0.1' : host, port: Number(address.slice(colon + 1)) }
+  const { host, port } = hostPortOf(address)
+  return { host: host === '' ? '127.0.0.1' : host, port }
 }

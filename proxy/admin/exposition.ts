@@ -24,10 +24,11 @@ export interface Sample {
   }[]
 }
 
-/** A number without labels; a name that ends with `_total` is that of a counter. */
-export function sample(name: string, help: string, value: number): Sample {
+/** One number, or one for each label; a name that ends with `_total` is that of a counter. */
+export function sample(name: string, help: string, value: number | Sample['values']): Sample {
   const type = name.endsWith('_total') ? 'counter' : 'gauge'
-  return { name, help, type, values: [{ labels: {}, value }] }
+  const values = typeof value === 'number' ? [{ labels: {}, value }] : value
+  return { name, help, type, values }
 }
 
 /** Numbers of one sample, each under its own value of the label. */

@@ -58,18 +58,18 @@ function wireSamples(stats: WireStats): Sample[] {
     if (typeof value === 'number') samples.push(sample(name, help, value))
   }
   const { connections, refusals } = groups(stats)
-  samples.push({
-    name: 'edge_connections_total',
-    help: 'Downstream connections accepted.',
-    type: 'counter',
-    values: labelled(connections, 'protocol'),
-  })
-  samples.push({
-    name: 'edge_wire_refusals_total',
-    help: 'Requests that the wire refused before any worker saw them.',
-    type: 'counter',
-    values: labelled(refusals, 'error'),
-  })
+  samples.push(
+    sample(
+      'edge_connections_total',
+      'Downstream connections accepted.',
+      labelled(connections, 'protocol'),
+    ),
+    sample(
+      'edge_wire_refusals_total',
+      'Requests that the wire refused before any worker saw them.',
+      labelled(refusals, 'error'),
+    ),
+  )
   return samples
 }
 
@@ -82,14 +82,9 @@ function quicSamples(stats: WireStats): Sample[] {
 
 function programSamples(state: ProgramState): Sample[] {
   return [
-    {
-      name: 'edge_build_info',
-      help: 'Always 1; the labels say what runs.',
-      type: 'gauge',
-      values: [
-        { labels: { version: state.version, node: process.version, rules: state.rules }, value: 1 },
-      ],
-    },
+    sample('edge_build_info', 'Always 1; the labels say what runs.', [
+      { labels: { version: state.version, node: process.version, rules: state.rules }, value: 1 },
+    ]),
     sample('edge_start_time_seconds', 'Start, as a Unix time.', state.startTimeMs / 1_000),
     sample('edge_waf_worker_restarts_total', 'WAF workers replaced.', state.workerRestarts),
     ...reloadSamples(state.reloads),
@@ -100,15 +95,14 @@ function programSamples(state: ProgramState): Sample[] {
       'Events that their file did not take.',
       state.events.lost,
     ),
-    {
-      name: 'edge_tls_certificate_not_after_timestamp_seconds',
-      help: 'When a certificate ends, as a Unix time.',
-      type: 'gauge',
-      values: state.certificates.map(({ san, notAfterMs }) => ({
+    sample(
+      'edge_tls_certificate_not_after_timestamp_seconds',
+      'When a certificate ends, as a Unix time.',
+      state.certificates.map(({ san, notAfterMs }) => ({
         labels: { san },
         value: notAfterMs / 1_000,
       })),
-    },
+    ),
     sample('process_resident_memory_bytes', 'Memory in use.', process.memoryUsage.rss()),
     sample('process_cpu_seconds_total', 'CPU time of all threads.', cpuSeconds()),
   ]
@@ -117,12 +111,11 @@ function programSamples(state: ProgramState): Sample[] {
 function reloadSamples(reloads: ReloadCounts): Sample[] {
   const { generation, accepted, refused, certificateFailures, last } = reloads
   return [
-    {
-      name: 'edge_config_reloads_total',
-      help: 'Reloads by how they ended.',
-      type: 'counter',
-      values: byLabel('result', { accepted, refused }),
-    },
+    sample(
+      'edge_config_reloads_total',
+      'Reloads by how they ended.',
+      byLabel('result', { accepted, refused }),
+    ),
     sample('edge_config_generation', 'Configurations taken since start.', generation),
     sample(
       'edge_config_last_reload_successful',

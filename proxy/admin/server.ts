@@ -2,6 +2,7 @@
 import { rename, unlink } from 'node:fs/promises'
 import { type FastifyInstance, fastify } from 'fastify'
 import type { EventPage, EventQuery } from '../events/event.ts'
+import { hostPortOf } from '../host-port.ts'
 import { expositionType } from './exposition.ts'
 import { eventRoutes } from './event-routes.ts'
 
@@ -96,9 +97,7 @@ export async function listenOn(
     await rename(fresh, path)
     return path
   }
-  const colon = address.lastIndexOf(':')
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
-  const options = { host, port: Number(address.slice(colon + 1)), reusePort: shared }
+  const options = { ...hostPortOf(address), reusePort: shared }
   return server.listen(options)
 }
 

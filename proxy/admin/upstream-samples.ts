@@ -14,41 +14,36 @@ export function upstreamSamples(
   const report = upstreams.report()
   const { lookups, probes } = upstreams
   return [
-    {
-      name: 'edge_upstream_endpoints',
-      help: 'Endpoints of an upstream by why they are used or not.',
-      type: 'gauge',
-      values: report.flatMap(({ name, endpoints }) =>
+    sample(
+      'edge_upstream_endpoints',
+      'Endpoints of an upstream by why they are used or not.',
+      report.flatMap(({ name, endpoints }) =>
         states.map((state) => ({
           labels: { upstream: name, state },
           value: endpoints.filter(({ health }) => health === state).length,
         })),
       ),
-    },
-    {
-      name: 'edge_upstream_endpoint_healthy',
-      help: 'Whether an endpoint is used.',
-      type: 'gauge',
-      values: ofEndpoints(report, ({ health }) => (health === 'healthy' ? 1 : 0)),
-    },
-    {
-      name: 'edge_upstream_ejections_total',
-      help: 'How often an endpoint was ejected because requests failed.',
-      type: 'counter',
-      values: ofEndpoints(report, ({ ejections }) => ejections),
-    },
-    {
-      name: 'edge_upstream_probes_total',
-      help: 'Active health checks by their result.',
-      type: 'counter',
-      values: byLabel('result', { pass: probes.passed, fail: probes.failed }),
-    },
-    {
-      name: 'edge_upstream_lookups_total',
-      help: 'Look-ups of the names of endpoints by their result.',
-      type: 'counter',
-      values: byLabel('result', { found: lookups.found, failed: lookups.failed }),
-    },
+    ),
+    sample(
+      'edge_upstream_endpoint_healthy',
+      'Whether an endpoint is used.',
+      ofEndpoints(report, ({ health }) => (health === 'healthy' ? 1 : 0)),
+    ),
+    sample(
+      'edge_upstream_ejections_total',
+      'How often an endpoint was ejected because requests failed.',
+      ofEndpoints(report, ({ ejections }) => ejections),
+    ),
+    sample(
+      'edge_upstream_probes_total',
+      'Active health checks by their result.',
+      byLabel('result', { pass: probes.passed, fail: probes.failed }),
+    ),
+    sample(
+      'edge_upstream_lookups_total',
+      'Look-ups of the names of endpoints by their result.',
+      byLabel('result', { found: lookups.found, failed: lookups.failed }),
+    ),
     sample(
       'edge_upstream_names_stale',
       'Names whose last look-up failed; their last known addresses are used.',

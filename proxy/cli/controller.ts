@@ -12,7 +12,7 @@ import {
   loadBalancerClassDefault,
 } from '../../kubernetes/node-addresses.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
-import { expose, sample, type Sample } from '../admin/exposition.ts'
+import { byLabel, expose, sample, type Sample } from '../admin/exposition.ts'
 import { type StatusSource, listenOn, statusServer } from '../admin/server.ts'
 import { ConfigError, nearest, UsageError } from '../config/faults.ts'
 import { socketAddress } from '../config/fields.ts'
@@ -130,7 +130,7 @@ function sourceOf(running: Controller): StatusSource {
   return {
     metrics: () => expose([], samplesOf(running.state())),
     // One that does not lead is ready to: what it needs is to have seen all once.
-    ready: () => [{ name: 'synced', ok: running.state().isSynced }],
+    ready: () => [{ name: 'synced', ok: running.isSynced }],
     started: () => [],
   }
 }
@@ -140,26 +140,22 @@ function samplesOf(state: ControllerState): Sample[] {
     name: string,
     help: string,
     of: (one: ControllerState['watches'][number]) => number,
-  ): Sample => ({
-    ...sample(name, help, 0),
-    values: state.watches.map((one) => ({ labels: { resource: one.resource }, value: of(one) })),
-  })
+  ): Sample => {
+    const numbers = state.watches.map((one) => [one.resource, of(one)] as const)
+    return sample(name, help, byLabel('resource', Object.fromEntries(numbers)))
+  }
   return [
     sample('edge_controller_leader', 'Whether this controller writes.', Number(state.isLeader)),
-    {
-      ...sample('edge_controller_writes_total', 'Attempts to write addresses.', 0),
-      values: Object.entries(state.writes).map(([result, value]) => ({
-        labels: { result },
-        value,
-      })),
-    },
-    {
-      ...sample('edge_controller_addresses', 'Addresses that a Service shows.', 0),
-      values: state.services.map(({ name, addresses }) => ({
-        labels: { service: name },
-        value: addresses,
-      })),
-    },
+    sample(
+      'edge_controller_writes_total',
+      'Attempts to write addresses.',
+      byLabel('result', state.writes),
+    ),
+    sample(
+      'edge_controller_addresses',
+      'Addresses that a Service shows.',
+      byLabel('service', state.addresses),
+    ),
     counted('edge_controller_objects', 'Objects seen.', ({ objects }) => objects),
     counted('edge_controller_lists_total', 'Lists asked for.', ({ lists }) => lists),
     counted('edge_controller_watches_total', 'Watches begun.', ({ watches }) => watches),

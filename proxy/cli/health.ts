@@ -4,8 +4,10 @@
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { reasonOf } from '../../waf/reason-of.ts'
 import { type Answer, ask, isAdminAddress, Unreachable } from '../admin/ask.ts'
 import { UsageError } from '../config/faults.ts'
+import { bareHost, hostPortText } from '../host-port.ts'
 import { exitCodes } from './exit-codes.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
@@ -46,14 +48,13 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
 async function overHttp3(text: string, terminal: Terminal): Promise<number> {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url?.protocol !== 'https:') throw new UsageError(`--h3 ${text}: write https://HOST:PORT/PATH`)
-  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const host = bareHost(url.hostname)
   try {
-    const { address, family } = await lookup(host)
-    const place = family === 6 ? `[${address}]` : address
+    const { address } = await lookup(host)
     // Loaded here: a probe that only asks the program does without the addon.
     const { askHttp3 } = await import('../wire.ts')
     const status = askHttp3({
-      address: `${place}:${url.port === '' ? '443' : url.port}`,
+      address: hostPortText({ host: address, port: url.port === '' ? 443 : Number(url.port) }),
       serverName: isIP(host) === 0 ? host : '',
       authority: url.host,
       path: `${url.pathname}${url.search}`,
@@ -62,7 +63,7 @@ async function overHttp3(text: string, terminal: Terminal): Promise<number> {
     terminal.print(`HTTP/3 ${status}`)
     return exitCodes.fine
   } catch (error) {
-    terminal.error(`no HTTP/3 at ${text}: ${error instanceof Error ? error.message : 'failed'}`)
+    terminal.error(`no HTTP/3 at ${text}: ${reasonOf(error)}`)
     return exitCodes.failure
   }
 }

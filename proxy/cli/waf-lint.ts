@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { compile } from '../../waf/compile/compile.ts'
 import { lint, type Finding, type LintReport } from '../../waf/lint/lint.ts'
-import { compileScanPlan, dropScanPlan } from '../../waf/scanner.ts'
+import { compileScanPlan, dropPlans } from '../../waf/scanner.ts'
 import { rulesetInputs, type RulesetOptions } from '../../waf/seclang/load.ts'
 import type { Environment } from '../config/environment.ts'
 import { ConfigError, UsageError } from '../config/faults.ts'
@@ -24,12 +24,7 @@ export async function wafLint(args: readonly string[], terminal: Terminal): Prom
     faults,
     // Our own settings are read first, as when the proxy runs; they are not the user's to mend.
     silent: files.includes(options.baseFile) ? [] : [options.baseFile],
-    compile: (ruleset) => {
-      const { variants, plan } = compile(ruleset, compileScanPlan)
-      for (const each of new Set([plan, ...(variants ?? []).map((variant) => variant.plan)])) {
-        dropScanPlan(each)
-      }
-    },
+    compile: (ruleset) => dropPlans(compile(ruleset, compileScanPlan)),
   })
   if (json) terminal.print(JSON.stringify(report, null, 2))
   else printReport(report, terminal)

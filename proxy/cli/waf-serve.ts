@@ -1,6 +1,5 @@
 /** `edge waf serve`: the WAF as a service that other programs ask. */
 import { join } from 'node:path'
-import { setFlagsFromString } from 'node:v8'
 import { type CompileOptions, compileRuleset } from '../../waf/compile/compile-on-thread.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
 import { listenOn } from '../admin/server.ts'
@@ -10,6 +9,7 @@ import { socketAddress } from '../config/fields.ts'
 import type { EdgeConfig } from '../config/schema.ts'
 import { cacheDirectory } from '../directories.ts'
 import { operationLog } from '../log.ts'
+import { spareMemory } from '../memory.ts'
 import { listenToSignals } from '../signals.ts'
 import { WafState } from '../waf-state.ts'
 import { wafServer } from '../waf-service/server.ts'
@@ -38,8 +38,7 @@ export async function wafServe(args: readonly string[], terminal: Terminal): Pro
   const signals = listenToSignals()
   const source = ruleSource(values, terminal.env)
   const { config } = source
-  // As `edge run` does: the threads take it over.
-  setFlagsFromString('--heap-growing-percent=30')
+  const stopSparing = spareMemory()
   const questions = questionsOf(values.questions, config)
   // First of all, because the main thread must hold the addon before any other thread loads it.
   const wire = createWire(serviceWireConfig(config, questions))
@@ -47,6 +46,7 @@ export async function wafServe(args: readonly string[], terminal: Terminal): Pro
     return await serve(source, { address, questions, wire, signals, terminal })
   } finally {
     wire.stop()
+    stopSparing()
   }
 }
 

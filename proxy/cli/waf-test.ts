@@ -1,6 +1,7 @@
 /** `edge waf test`: go-ftw's regression cases against rules alone, or against a server. */
 import { fileURLToPath } from 'node:url'
 import { UsageError } from '../config/faults.ts'
+import { bareHost } from '../host-port.ts'
 import { type RegressionCase, readCases } from '../regression/cases.ts'
 import { LogTail } from '../regression/log-tail.ts'
 import { type HttpVersion, LineBuffer, offlineTarget } from '../regression/offline-target.ts'
@@ -111,7 +112,7 @@ function addressOf(text: string): ServerAddress {
   if (wrong) throw new UsageError(`--connect takes HOST:PORT or an http(s) URL, not "${text}"`)
   const tls = url.protocol === 'https:'
   const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port)
-  return { host: url.hostname.replace(/^\[(.*)\]$/, '$1'), port, tls }
+  return { host: bareHost(url.hostname), port, tls }
 }
 
 interface Run {

@@ -1,4 +1,5 @@
 /** What no single value shows: references, doubles, and numbers that contradict each other. */
+import { hostPortOf } from '../host-port.ts'
 import { type Fault, nearest } from './faults.ts'
 import type { Origins } from './layer.ts'
 import type { Path } from './schema-walk.ts'
@@ -125,15 +126,10 @@ function checkListeners({ listen, admin, status }: ParsedFile, report: Report): 
 function clash(one: string | null, other: string | null): boolean {
   if (one === null || other === null || one.startsWith('unix:'))
     return one === other && one !== null
-  const [host, port] = split(one)
-  const [otherHost, otherPort] = split(other)
-  if (port !== otherPort || port === '0') return false
+  const { host, port } = hostPortOf(one)
+  const { host: otherHost, port: otherPort } = hostPortOf(other)
+  if (port !== otherPort || port === 0) return false
   return host === otherHost || host === '0.0.0.0' || otherHost === '0.0.0.0'
-}
-
-function split(address: string): [host: string, port: string] {
-  const colon = address.lastIndexOf(':')
-  return [address.slice(0, colon), address.slice(colon + 1)]
 }
 
 function checkTimes({ waf, limits, routes }: ParsedFile, report: Report): void {

@@ -1,6 +1,7 @@
 /** The kinds of values in `edge.yaml`: what is accepted, what becomes of it, the mend. */
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { bareHost } from '../host-port.ts'
 
 /** How a wrong value is mended, by the schema of the value. */
 export const mends = z.registry<{ mend: string }>()
@@ -84,7 +85,7 @@ export function serviceEndpoint() {
     .string()
     .transform((value, context): string => {
       const [, host = '', port = ''] = /^(\[[0-9a-f:.]+\]|[^:\s/]+):(\d{1,5})$/i.exec(value) ?? []
-      const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
+      const name = bareHost(host).toLowerCase()
       const isHost = isIP(name) !== 0 || hostNamePattern.test(name)
       const isPort = Number(port) >= 1 && Number(port) <= 65_535
       return isHost && isPort ? value.toLowerCase() : refuse(context, `"${value}" is no HOST:PORT`)
@@ -172,7 +173,7 @@ export function hostPattern() {
       const isName = /^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_-]{1,63})*$/.test(
         bare,
       )
-      const isAddress = isIP(host.replace(/^\[|\]$/g, '')) !== 0
+      const isAddress = isIP(bareHost(host)) !== 0
       if (host === '' || isName || isAddress) return host
       return refuse(context, `"${value}" is not a host`)
     })

@@ -1,13 +1,17 @@
 /** One exchange worth telling about, as it is kept and as it is asked for. */
 
-/** An event with what it is found by. */
-export interface StoredEvent {
+/** What an event is found by. */
+export interface EventMarks {
   readonly requestId: string
   readonly timeMs: number
   readonly path: string
   /** Whether the client got a refusal for it. */
   readonly blocked: boolean
   readonly rules: readonly number[]
+}
+
+/** An event with what it is found by. */
+export interface StoredEvent extends EventMarks {
   /** The event itself, as the admin API serves it. */
   readonly json: string
 }
@@ -39,7 +43,7 @@ export interface EventSource {
 }
 
 /** Whether an event is one of those asked for; its place is not judged here. */
-export function isWanted(event: Omit<StoredEvent, 'json'>, query: EventQuery): boolean {
+export function isWanted(event: EventMarks, query: EventQuery): boolean {
   const { rule, path, sinceMs, blocked } = query
   return (
     (rule === null || event.rules.includes(rule)) &&

@@ -1,6 +1,6 @@
 /** The newest events in memory: bounded in number and bytes, so that an attack cannot fill it. */
-import { type EventPage, type EventQuery, type EventSource, isWanted } from './event.ts'
-import type { StoredEvent } from './event.ts'
+import { isWanted } from './event.ts'
+import type { EventMarks, EventPage, EventQuery, EventSource, StoredEvent } from './event.ts'
 
 /** Bounds of the ring. */
 export interface RingLimits {
@@ -11,13 +11,10 @@ export interface RingLimits {
 /** What an event costs beside its JSON. */
 const overheadBytes = 256
 
-/** What an event is found by. */
-type Found = Omit<StoredEvent, 'json'>
-
-/** The text is outside V8's heap, which grows by a third more than what it holds. */
+/** The text is outside V8's heap, which keeps room beyond what it holds. */
 interface Placed {
   readonly place: number
-  readonly event: Found
+  readonly event: EventMarks
   readonly json: Buffer
   readonly bytes: number
 }

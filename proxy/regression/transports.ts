@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type ClientHttp2Session, connect as connectH2 } from 'node:http2'
 import { type Socket, connect as connectTcp } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { hostPortText } from '../host-port.ts'
 import type { CaseRequest } from './cases.ts'
 import { type FieldRequest, asFields, complete, onTheWire } from './wire-request.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
@@ -111,8 +112,7 @@ export function h2Transport(address: ServerAddress): Transport {
 }
 
 async function openedH2({ host, port, tls }: ServerAddress): Promise<ClientHttp2Session> {
-  const authority = host.includes(':') ? `[${host}]` : host
-  const session = connectH2(`${tls ? 'https' : 'http'}://${authority}:${port}`, {
+  const session = connectH2(`${tls ? 'https' : 'http'}://${hostPortText({ host, port })}`, {
     rejectUnauthorized: false,
     ...serverName(host),
   })

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 import type { Client } from 'undici'
+import { hostPortOf } from '../host-port.ts'
 import type { EndpointConfig } from '../wire-config.ts'
 
 /** What is asked, and of whom. */
@@ -61,8 +62,8 @@ async function clientOf({ url, endpoint, timeoutMs }: ProbeTarget): Promise<Clie
 }
 
 function socketAddress(address: string): { address: string; family: number } {
-  const bare = address.slice(0, address.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1')
-  return { address: bare, family: isIP(bare) }
+  const { host } = hostPortOf(address)
+  return { address: host, family: isIP(host) }
 }
 
 function tlsOptions(tls: NonNullable<EndpointConfig['tls']>) {

@@ -1,20 +1,20 @@
 /** From a URL of the configuration to what the wire's endpoint table says of it. */
-import { isIP } from 'node:net'
 import type { EdgeConfig } from '../config/schema.ts'
+import { bareHost, hostPortText } from '../host-port.ts'
 import type { EndpointTls } from '../wire-config.ts'
 import type { UpstreamFiles } from './upstream-files.ts'
 
 /** The host of an endpoint's URL, without the brackets of an IPv6 address. */
 export function hostOfUrl(url: string): string {
-  return new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')
+  return bareHost(new URL(url).hostname)
 }
 
 /** An address and the URL's port, as the wire takes it. */
 export function socketAddress(address: string, url: string): string {
   const { port, protocol } = new URL(url)
   // `URL` drops the port that its scheme has anyway.
-  const number = port !== '' ? port : protocol === 'https:' ? '443' : '80'
-  return isIP(address) === 6 ? `[${address}]:${number}` : `${address}:${number}`
+  const schemePort = protocol === 'https:' ? 443 : 80
+  return hostPortText({ host: address, port: port === '' ? schemePort : Number(port) })
 }
 
 /** How the wire verifies an endpoint; null in clear. */

@@ -1,5 +1,6 @@
 /** Where the WAF service is: the addresses behind its names, told to the wire when they change. */
 import type { EdgeConfig } from '../config/schema.ts'
+import { hostPortOf, hostPortText } from '../host-port.ts'
 import type { Logger } from '../log.ts'
 import { type Lookup, Names } from '../upstream/names.ts'
 import type { ServiceConfig } from '../wire-config.ts'
@@ -37,7 +38,7 @@ export class ServiceAddresses {
   /** Takes a configuration over; ends when each of its names was looked up once. */
   async configure(config: EdgeConfig): Promise<void> {
     const { endpoints, resolveIntervalMs } = config.waf.service
-    const hosts = new Map(endpoints.map((endpoint) => [hostOf(endpoint), resolveIntervalMs]))
+    const hosts = new Map(endpoints.map((one) => [hostPortOf(one).host, resolveIntervalMs]))
     await this.#names.add(hosts)
     this.#names.retain(hosts)
     this.#config = config
@@ -52,12 +53,10 @@ export class ServiceAddresses {
   #tell(): void {
     const config = this.#config
     if (config === null || config.waf.service.endpoints.length === 0) return
-    const found = config.waf.service.endpoints.flatMap((endpoint) =>
-      this.#names.get(hostOf(endpoint)).addresses.map((address) => {
-        const port = endpoint.slice(endpoint.lastIndexOf(':') + 1)
-        return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-      }),
-    )
+    const found = config.waf.service.endpoints.map(hostPortOf).flatMap(({ host, port }) => {
+      const { addresses } = this.#names.get(host)
+      return addresses.map((address) => hostPortText({ host: address, port }))
+    })
     const addresses = [...new Set(found)].slice(0, addressesMax)
     const service = serviceConfigOf(config, addresses, this.#secret)
     const told = JSON.stringify(service)
@@ -66,8 +65,4 @@ export class ServiceAddresses {
     this.#options.setService(service)
     this.#options.log.info({ addresses }, 'the WAF service is asked here')
   }
-}
-
-function hostOf(endpoint: string): string {
-  return endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1')
 }

@@ -2,13 +2,14 @@
 import type { Waf } from '../../waf/waf.ts'
 import type { Transaction } from '../../waf/transaction.ts'
 import type { Verdict } from '../../waf/verdict.ts'
-import { type Received, readBatch } from '../batch.ts'
+import type { Received } from '../batch.ts'
 import type { EventsConfig } from '../config/events-schema.ts'
 import { type ErrorCode, errorCodes } from '../errors.ts'
 import { Exchange, factsOf } from '../exchange.ts'
 import { EvidenceQuota } from '../events/evidence-quota.ts'
-import { type Plan, PlanWriter, type ResponseHold, donePlan } from '../plan.ts'
+import { type Plan, type ResponseHold, donePlan } from '../plan.ts'
 import type { KnownHeaders, RequestHead } from '../request.ts'
+import { Rounds } from '../rounds.ts'
 import type { WorkerPort } from '../wire.ts'
 import { type Answer, type Question, type Told, asciiJson, readQuestion } from './protocol.ts'
 
@@ -52,39 +53,23 @@ interface Known {
 
 type Moment = Exclude<Received, { kind: 'refusal' | 'question' | 'verdict' | 'outcome' | 'head' }>
 
-const initialBytes = 256 * 1024
-
 /** The exchanges of one worker. */
 export class Answering {
   readonly #options: AnsweringOptions
   readonly #exchanges = new Map<number, Known>()
-  readonly #plans = new PlanWriter()
+  readonly #rounds: Rounds
   readonly #quota: EvidenceQuota
   #question: string | null = null
-  #buffer = Buffer.from(new ArrayBuffer(initialBytes))
 
   constructor(options: AnsweringOptions) {
     this.#options = options
+    this.#rounds = new Rounds(options.port, options.known)
     this.#quota = new EvidenceQuota(options.events.evidencePerSecondMax, options.clock)
   }
 
-  /** Runs until the wire has nothing more; each round ends with one answer. */
+  /** Runs until the wire has nothing more. */
   run(): void {
-    for (let length = this.#take(); length > 0; length = this.#take()) {
-      for (const received of readBatch(this.#buffer, length, this.#options.known)) {
-        this.#receive(received)
-      }
-      if (this.#plans.length === 0) continue
-      this.#options.port.answer(this.#plans.bytes, this.#plans.length)
-      this.#plans.clear()
-    }
-  }
-
-  #take(): number {
-    const length = this.#options.port.take(this.#buffer)
-    if (length >= 0) return length
-    this.#buffer = Buffer.from(new ArrayBuffer(Math.max(-length, 2 * this.#buffer.length)))
-    return this.#options.port.take(this.#buffer)
+    this.#rounds.run((received) => this.#receive(received))
   }
 
   #receive(received: Received): void {
@@ -96,7 +81,7 @@ export class Answering {
         return this.#head(received.id, received.head)
       case 'outcome':
         this.#exchanges.delete(received.id)
-        return this.#plans.write(received.id, donePlan)
+        return this.#rounds.plans.write(received.id, donePlan)
       case 'refusal':
       case 'verdict':
         return
@@ -164,7 +149,7 @@ export class Answering {
       if (verdict !== null && isLast) this.#conclude(transaction, verdict)
       const wantsBody = verdict?.action === 'needs-body' && transaction.response === null
       const answer = this.#written(known, verdict ?? { action: 'pass' }, isLast)
-      this.#plans.write(id, { kind: 'verdict', isLast, wantsBody, answer })
+      this.#rounds.plans.write(id, { kind: 'verdict', isLast, wantsBody, answer })
     } catch (error) {
       this.#fail(id, question.requestId, error)
     }
@@ -209,14 +194,13 @@ export class Answering {
   #told(transaction: Transaction, verdict: Verdict, isLast: boolean): Told | null {
     const { waf, events } = this.#options
     if (transaction.matched.length === 0) return null
-    const rules = [...new Set(transaction.matched.map(({ rule }) => rule.id))]
     const isKept =
       events.keep === 'matched' ||
       transaction.interruption !== null ||
       verdict.action === 'failed' ||
       transaction.mode === 'detect'
     const evidence = isLast && isKept ? waf.evidence(transaction, this.#quota.take()) : null
-    return { score: transaction.scores.inbound, rules, evidence }
+    return { score: transaction.scores.inbound, rules: transaction.matchedIds, evidence }
   }
 
   #fail(id: number, requestId: string, error: unknown): void {
@@ -228,6 +212,6 @@ export class Answering {
   }
 
   #refuse(id: number, code: ErrorCode): void {
-    this.#plans.write(id, { kind: 'refuse', error: errorCodes.indexOf(code) } satisfies Plan)
+    this.#rounds.plans.write(id, { kind: 'refuse', error: errorCodes.indexOf(code) } satisfies Plan)
   }
 }

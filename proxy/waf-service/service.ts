@@ -3,9 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { CompileOptions } from '../../waf/compile/compile-on-thread.ts'
 import type { Program } from '../../waf/program.ts'
-import { type PoolEvent, WorkerPool } from '../../waf/pool.ts'
+import { WorkerPool } from '../../waf/pool.ts'
 import type { EdgeConfig } from '../config/schema.ts'
+import { statsOf } from '../drain.ts'
 import type { Logger } from '../log.ts'
+import { logPoolEvent } from '../pool-log.ts'
 import type { Wire } from '../wire.ts'
 import type { WireConfig } from '../wire-config.ts'
 import { serviceConfigOf, wireConfigOf } from '../wire-settings.ts'
@@ -63,7 +65,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     silenceMaxMs: config.waf.workerSilenceMs,
     onEvent: (event) => {
       if (event.type === 'stuck') reportStuck('stuck')
-      logEvent(event, log)
+      logPoolEvent(event, log)
     },
     onMessage: () => undefined,
   })
@@ -79,18 +81,5 @@ async function drain({ config, wire }: ServiceOptions): Promise<void> {
   wire.stopAccepting()
   const deadline = performance.now() + timeoutMs
   // A proxy closes its connection when it has the last verdict that it waits for.
-  while (openConnections(wire) > 0 && performance.now() < deadline) await sleep(pollMs)
-}
-
-function openConnections(wire: Wire): number {
-  const { connectionsOpen }: { connectionsOpen: number } = JSON.parse(wire.stats())
-  return connectionsOpen
-}
-
-function logEvent(event: PoolEvent, log: Logger): void {
-  if (event.type === 'ready') return log.debug(event, 'WAF worker ready')
-  if (event.type === 'stuck') return log.fatal(event, 'WAF worker hangs in native code')
-  if (event.type === 'silent') return log.error(event, 'WAF worker is silent: it is replaced')
-  if (event.reason === 'stopped') return log.debug(event, 'WAF worker stopped')
-  return log.error({ ...event, err: event.error }, 'WAF worker ended: its exchanges go to others')
+  while (statsOf(wire).connectionsOpen > 0 && performance.now() < deadline) await sleep(pollMs)
 }

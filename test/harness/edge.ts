@@ -58,7 +58,12 @@ export async function startEdge(options: EdgeOptions): Promise<RunningEdge> {
   let text = ''
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  const ready = await waitForReady(child, () => text, options.readyTimeoutMs ?? 30_000)
+  const timeoutMs = options.readyTimeoutMs ?? 30_000
+  const [ready] = await waitForReady(child, {
+    text: () => text,
+    line: /^ready http=.*$/m,
+    timeoutMs,
+  })
   return {
     process: child,
     httpPort: portOf(ready, 'http'),
@@ -71,11 +76,16 @@ export async function startEdge(options: EdgeOptions): Promise<RunningEdge> {
   }
 }
 
-async function waitForReady(child: ChildProcess, text: () => string, timeoutMs: number) {
+/** Waits for the line that a program says when it serves; kills it when it does not. */
+export async function waitForReady(
+  child: ChildProcess,
+  expected: { readonly text: () => string; readonly line: RegExp; readonly timeoutMs: number },
+): Promise<RegExpExecArray> {
+  const { text, line, timeoutMs } = expected
   const deadline = Date.now() + timeoutMs
   for (;;) {
-    const line = /^ready http=.*$/m.exec(text())
-    if (line) return line[0]
+    const found = line.exec(text())
+    if (found) return found
     if (child.exitCode !== null) throw new Error(`edge ended with ${child.exitCode}:\n${text()}`)
     if (Date.now() > deadline) {
       child.kill('SIGKILL')
@@ -90,7 +100,8 @@ function portOf(ready: string, name: string): number {
   return match ? Number(match[1]) : 0
 }
 
-async function stop(child: ChildProcess, directory: string): Promise<number | null> {
+/** SIGTERM, then waits for the exit; kills after 30 s. Its directory goes with it. */
+export async function stop(child: ChildProcess, directory: string): Promise<number | null> {
   if (child.exitCode === null && child.signalCode === null) {
     const ended = once(child, 'exit')
     child.kill('SIGTERM')

@@ -1,11 +1,9 @@
 /** Starts the real `edge waf serve` on free ports and stops it again. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { root } from './edge.ts'
+import { root, stop, waitForReady } from './edge.ts'
 
 /** One running service. */
 export interface RunningWafService {
@@ -35,32 +33,13 @@ export async function startWafService(
   let text = ''
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  const deadline = Date.now() + 100_000
-  let ready: RegExpExecArray | null = null
-  while (ready === null) {
-    ready = /^ready waf=\S*?:(\d+) questions=\S*?:(\d+)$/m.exec(text)
-    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}:\n${text}`)
-    if (Date.now() > deadline) {
-      child.kill('SIGKILL')
-      throw new Error(`the WAF service was not ready:\n${text}`)
-    }
-    await sleep(20)
-  }
+  const line = /^ready waf=\S*?:(\d+) questions=\S*?:(\d+)$/m
+  const ready = await waitForReady(child, { text: () => text, line, timeoutMs: 100_000 })
   return {
     process: child,
     httpPort: Number(ready[1]),
     port: Number(ready[2]),
     output: () => text,
-    async stop() {
-      if (child.exitCode === null && child.signalCode === null) {
-        const ended = once(child, 'exit')
-        child.kill('SIGTERM')
-        const killer = setTimeout(() => child.kill('SIGKILL'), 30_000)
-        await ended
-        clearTimeout(killer)
-      }
-      rmSync(directory, { recursive: true, force: true })
-      return child.exitCode
-    },
+    stop: () => stop(child, directory),
   }
 }

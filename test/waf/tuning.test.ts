@@ -12,7 +12,7 @@ import { OfflineEngine } from '../../waf/offline/engine.ts'
 import type { Inspected, OfflineRequest } from '../../waf/offline/engine.ts'
 import type { Program } from '../../waf/program.ts'
 import { plansOf } from '../../waf/program.ts'
-import { compileScanPlan, dropScanPlan } from '../../waf/scanner.ts'
+import { compileScanPlan, dropPlans } from '../../waf/scanner.ts'
 import { loadRuleset } from '../../waf/seclang/load.ts'
 import type { RulesetOptions } from '../../waf/seclang/load.ts'
 import { noSettings } from '../../waf/tuning/tuning.ts'
@@ -156,7 +156,7 @@ const tunedProgram = (): Program => {
 }
 
 afterAll(() => {
-  if (tuned !== null) for (const plan of plansOf(tuned)) dropScanPlan(plan)
+  if (tuned !== null) dropPlans(tuned)
 })
 
 for (const [index, one] of cases.entries())

@@ -12,13 +12,12 @@ import { compile, defaultCompileLimits } from '../compile/compile.ts'
 import type { ExchangeFacts } from '../facts.ts'
 import type { LineSink } from '../log-file.ts'
 import type { MatchedRule } from '../matched-rule.ts'
-import { plansOf } from '../program.ts'
 import type { Program } from '../program.ts'
 import {
   AddonScanner,
   compileScanPlan,
   createOfflinePort,
-  dropScanPlan,
+  dropPlans,
   openCollectionStore,
   readFields,
   readRequest,
@@ -235,7 +234,7 @@ export class OfflineEngine {
 
   /** Gives the compiled plan back; the engine is of no use any more. */
   close(): void {
-    for (const plan of plansOf(this.program)) dropScanPlan(plan)
+    dropPlans(this.program)
   }
 
   #begin(request: OfflineRequest): number {

@@ -6,6 +6,7 @@ import type { ExchangeFacts } from '../facts.ts'
 import type { LinkTest, Program, ProgramRule } from '../program.ts'
 import type { Disruptive, EngineSettings, Link, Rule } from '../rule.ts'
 import type { Hit, Target } from '../scan-plan.ts'
+import { newReading } from '../seclang/reading.ts'
 import type { LeafQuery, Scanned, Scanner, ScanResult } from '../scanner.ts'
 import { reasonedVariable } from '../variables.ts'
 
@@ -23,26 +24,13 @@ export type RequestText = Readonly<Record<string, string>>
 
 /** Settings with which both request phases run. */
 export const settings: EngineSettings = {
-  ruleEngine: 'on',
-  requestBodyAccess: true,
-  responseBodyAccess: false,
+  ...newReading().settings,
   responseBodyMimeTypes: ['text/html'],
   requestBodyLimitBytes: 1,
   requestBodyNoFilesLimitBytes: 1,
-  requestBodyLimitAction: 'reject',
   responseBodyLimitBytes: 1,
-  responseBodyLimitAction: 'process-partial',
   requestBodyJsonDepthLimit: 10,
   argumentsLimit: 100,
-  argumentSeparator: '&',
-  auditEngine: 'relevant-only',
-  auditLogParts: 'ABFHZ',
-  auditLogRelevantStatus: '',
-  componentSignatures: [],
-  collectionTimeoutSeconds: 3_600,
-  uploadFileLimit: null,
-  webAppId: '',
-  geoLookupDb: '',
 }
 
 /** A plain GET without a body. */

@@ -164,13 +164,7 @@ impl PlanReader {
             3 => Moment::ResponseBody,
             _ => return Err(BadPlan(self.at)),
         };
-        let extent = match self.u8()? {
-            0 => Extent::Unread,
-            1 => Extent::Whole,
-            2 => Extent::Beginning,
-            3 => Extent::TooLong,
-            _ => return Err(BadPlan(self.at)),
-        };
+        let extent = Extent::of(self.u8()?).ok_or(BadPlan(self.at))?;
         let text = self.long()?;
         Ok(Question {
             moment,

@@ -42,6 +42,20 @@ pub enum Extent {
     TooLong,
 }
 
+impl Extent {
+    /// The one that has this number, in plans and in the frames of a WAF service.
+    pub fn of(number: u8) -> Option<Extent> {
+        [
+            Extent::Unread,
+            Extent::Whole,
+            Extent::Beginning,
+            Extent::TooLong,
+        ]
+        .into_iter()
+        .find(|extent| *extent as u8 == number)
+    }
+}
+
 /// A request refused before any worker.
 #[derive(Debug)]
 pub struct Refused {

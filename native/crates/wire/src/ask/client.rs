@@ -108,16 +108,14 @@ impl Asker {
             let is_hopeful =
                 |peer: &Rc<Peer>| peer.open_link().is_none() && peer.failures.get() < PATIENCE;
             if !peers.iter().any(is_hopeful) {
-                let failures = peers.iter().map(|peer| peer.failures.get());
                 let (until, before) = last_resort.get_or_insert_with(|| {
-                    let failures: Vec<u32> = failures.clone().collect();
-                    (Instant::now() + LAST_RESORT, failures)
+                    let failures = peers.iter().map(|peer| (peer.clone(), peer.failures.get()));
+                    (Instant::now() + LAST_RESORT, failures.collect::<Vec<_>>())
                 });
-                let tried = peers.iter().zip(failures).zip(before.iter());
-                let is_over = tried
-                    .into_iter()
-                    .all(|((peer, now), then)| now > *then || peer.open_link().is_some());
-                if is_over || Instant::now() >= *until {
+                let was_tried = |(peer, then): &(Rc<Peer>, u32)| {
+                    peer.open_link().is_some() || peer.failures.get() > *then
+                };
+                if before.iter().all(was_tried) || Instant::now() >= *until {
                     return None;
                 }
                 self.wanted.notify_waiters();

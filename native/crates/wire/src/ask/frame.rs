@@ -214,22 +214,10 @@ pub fn put_response(out: &mut BytesMut, facts: &ResponseFacts, extent: Extent) {
 
 pub fn read_response(content: Bytes) -> Result<(ResponseFacts, Extent), BadFrame> {
     let mut reader = Reader(content);
-    let (status, extent) = (reader.u16()?, read_extent(reader.u8()?)?);
+    let (status, extent) = (reader.u16()?, Extent::of(reader.u8()?).ok_or(BadFrame)?);
     let headers = reader.fields()?;
     reader.end()?;
     Ok((ResponseFacts { status, headers }, extent))
-}
-
-pub fn read_extent(number: u8) -> Result<Extent, BadFrame> {
-    [
-        Extent::Unread,
-        Extent::Whole,
-        Extent::Beginning,
-        Extent::TooLong,
-    ]
-    .into_iter()
-    .find(|extent| *extent as u8 == number)
-    .ok_or(BadFrame)
 }
 
 /// Content of BODY (`note`: its status) and RESPONSE_BODY (`note`: its extent).

@@ -4,6 +4,7 @@
 use super::ServiceConfig;
 use super::auth::{NONCE_BYTES, Side, is_proof, nonce, proof};
 use super::frame::{self, FAILED, Frame, HELLO, LEAVING, MAGIC, PROOF, VERDICT, WELCOME};
+use super::pipe::{Unsent, next_frame};
 use crate::error_code::ErrorCode;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
@@ -19,8 +20,7 @@ use tokio::sync::Notify;
 /// Bytes that wait to be written, beyond which bodies wait.
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest frame before both sides know each other.
-const GREETING_BYTES_MAX: usize = 256;
-const READ_BYTES: usize = 64 * 1024;
+pub const GREETING_BYTES_MAX: usize = 256;
 /// Deadlines in a row in which nothing at all was heard: then nobody is there.
 const SILENCES_MAX: u32 = 3;
 
@@ -65,8 +65,7 @@ impl Waiter {
 pub struct Link {
     pub address: SocketAddr,
     frame_bytes_max: usize,
-    out: RefCell<BytesMut>,
-    filled: Notify,
+    unsent: Unsent,
     room: Notify,
     waiters: RefCell<HashMap<u32, Rc<Waiter>>>,
     next_id: Cell<u32>,
@@ -90,8 +89,7 @@ impl Link {
         let link = Link {
             address,
             frame_bytes_max: config.frame_bytes_max,
-            out: RefCell::default(),
-            filled: Notify::new(),
+            unsent: Unsent::default(),
             room: Notify::new(),
             waiters: RefCell::default(),
             next_id: Cell::new(1),
@@ -187,24 +185,14 @@ impl Link {
 
     /// Queues a frame. False: it is longer than the service takes.
     pub fn send(&self, kind: u8, id: u32, content: impl FnOnce(&mut BytesMut)) -> bool {
-        let mut out = self.out.borrow_mut();
-        let before = out.len();
-        frame::put(&mut out, kind, id, content);
-        if out.len() - before > self.frame_bytes_max {
-            out.truncate(before);
-            return false;
-        }
-        if before == 0 {
-            self.filled.notify_one();
-        }
-        true
+        self.unsent.put((kind, id), self.frame_bytes_max, content)
     }
 
     /// Queues a body in pieces, as room comes.
     pub async fn send_body(&self, (kind, id): (u8, u32), note: u8, body: &Bytes) {
         let mut left = body.clone();
         loop {
-            while self.out.borrow().len() >= UNSENT_BYTES_MAX && self.alive(id) {
+            while self.unsent.len() >= UNSENT_BYTES_MAX && self.alive(id) {
                 self.room.notified().await;
             }
             let piece = left.split_to(left.len().min(frame::PIECE_BYTES_MAX));
@@ -226,27 +214,16 @@ impl Link {
 
     async fn write(&self, mut writer: OwnedWriteHalf) -> Result<()> {
         loop {
-            self.filled.notified().await;
-            loop {
-                let mut batch = std::mem::take(&mut *self.out.borrow_mut());
-                if batch.is_empty() {
-                    break;
-                }
-                self.room.notify_waiters();
-                writer.write_all_buf(&mut batch).await?;
-            }
+            let mut batch = self.unsent.batch().await;
+            self.room.notify_waiters();
+            writer.write_all_buf(&mut batch).await?;
         }
     }
 
     async fn read(&self, mut reader: OwnedReadHalf, mut buffer: BytesMut) -> Result<()> {
         loop {
-            while let Some(frame) = frame::next(&mut buffer, self.frame_bytes_max).map_err(bad)? {
-                self.receive(frame)?;
-            }
-            buffer.reserve(READ_BYTES);
-            if reader.read_buf(&mut buffer).await? == 0 {
-                return Ok(());
-            }
+            let frame = next_frame(&mut reader, &mut buffer, self.frame_bytes_max).await?;
+            self.receive(frame)?;
         }
     }
 
@@ -256,11 +233,11 @@ impl Link {
         let mut content = frame::Reader(content);
         let answer = match kind {
             VERDICT => Answer::Verdict {
-                last: content.u8().map_err(bad)? != 0,
+                last: content.u8()? != 0,
                 text: content.0,
             },
             FAILED => {
-                let code = usize::from(content.u16().map_err(bad)?);
+                let code = usize::from(content.u16()?);
                 let code = ErrorCode::ALL.get(code).copied();
                 Answer::Failed(code.unwrap_or(ErrorCode::WafUnavailable))
             }
@@ -268,7 +245,7 @@ impl Link {
                 self.leave();
                 return Ok(());
             }
-            _ => return Err(bad(frame::BadFrame)),
+            _ => return Err(frame::BadFrame.into()),
         };
         // What came too late concerns nobody.
         if let Some(waiter) = self.waiters.borrow().get(&id) {
@@ -278,19 +255,15 @@ impl Link {
     }
 }
 
-fn bad(_: frame::BadFrame) -> Error {
-    Error::new(ErrorKind::InvalidData, "not the protocol of a WAF service")
-}
-
 /// Proves to the service that this is a proxy of its own, and has it prove the like.
 async fn greet(stream: &mut TcpStream, secret: &str) -> Result<BytesMut> {
     let mut buffer = BytesMut::new();
-    let hello = next_frame(stream, &mut buffer).await?;
+    let hello = next_frame(stream, &mut buffer, GREETING_BYTES_MAX).await?;
     let magic = hello.content.get(..MAGIC.len());
     let theirs = hello.content.get(MAGIC.len()..);
     let theirs: Option<&[u8; NONCE_BYTES]> = theirs.and_then(|rest| rest.try_into().ok());
     let (HELLO, Some(MAGIC), Some(theirs)) = (hello.kind, magic, theirs) else {
-        return Err(bad(frame::BadFrame));
+        return Err(frame::BadFrame.into());
     };
     let ours = nonce().ok_or_else(|| Error::other("no randomness"))?;
     let mine = proof(secret, Side::Proxy, theirs, &ours).unwrap_or_default();
@@ -300,7 +273,7 @@ async fn greet(stream: &mut TcpStream, secret: &str) -> Result<BytesMut> {
         out.put_slice(&mine);
     });
     stream.write_all_buf(&mut out).await?;
-    let welcome = next_frame(stream, &mut buffer).await?;
+    let welcome = next_frame(stream, &mut buffer, GREETING_BYTES_MAX).await?;
     let expected = proof(secret, Side::Service, theirs, &ours);
     match welcome.kind == WELCOME && is_proof(&welcome.content, expected) {
         true => Ok(buffer),
@@ -308,17 +281,5 @@ async fn greet(stream: &mut TcpStream, secret: &str) -> Result<BytesMut> {
             ErrorKind::PermissionDenied,
             "it does not know the secret",
         )),
-    }
-}
-
-/// The next frame of the greeting.
-pub async fn next_frame(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Frame> {
-    loop {
-        if let Some(frame) = frame::next(buffer, GREETING_BYTES_MAX).map_err(bad)? {
-            return Ok(frame);
-        }
-        if stream.read_buf(buffer).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
     }
 }

@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod frame;
 mod link;
+mod pipe;
 mod server;
 mod stream;
 

@@ -6,7 +6,8 @@ use super::frame::{
     self, ASK, Ask, BODY, BadFrame, END, FAILED, Frame, HELLO, LEAVING, MAGIC, PROOF, RESPONSE,
     RESPONSE_BODY, VERDICT, WELCOME,
 };
-use super::link::next_frame;
+use super::link::GREETING_BYTES_MAX;
+use super::pipe::{Unsent, next_frame};
 use crate::error_code::ErrorCode;
 use crate::exchange::{ConnectionFacts, Exchange, HeldResponse};
 use crate::mailbox::News;
@@ -23,14 +24,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
 /// Verdicts that a proxy does not read, beyond which its connection ends.
 const UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
-const READ_BYTES: usize = 64 * 1024;
 
 /// Serves one connection of a proxy.
 pub(crate) async fn connection(thread: &Rc<WireThread>, facts: ConnectionFacts, stream: TcpStream) {
@@ -69,7 +69,7 @@ async fn greet(stream: &mut TcpStream, secret: &str) -> Result<BytesMut> {
     });
     stream.write_all_buf(&mut out).await?;
     let mut buffer = BytesMut::new();
-    let answer = next_frame(stream, &mut buffer).await?;
+    let answer = next_frame(stream, &mut buffer, GREETING_BYTES_MAX).await?;
     let Some((theirs, found)) = answer.content.split_first_chunk::<NONCE_BYTES>() else {
         return Err(ErrorKind::InvalidData.into());
     };
@@ -86,8 +86,7 @@ async fn greet(stream: &mut TcpStream, secret: &str) -> Result<BytesMut> {
 #[derive(Default)]
 struct Connection {
     asked: RefCell<HashMap<u32, Rc<Asked>>>,
-    out: RefCell<BytesMut>,
-    filled: Notify,
+    unsent: Unsent,
     overfull: Notify,
     emptied: Notify,
 }
@@ -151,12 +150,9 @@ impl Connection {
     }
 
     fn send(&self, kind: u8, id: u32, content: impl FnOnce(&mut BytesMut)) {
-        let mut out = self.out.borrow_mut();
-        if out.is_empty() {
-            self.filled.notify_one();
-        }
-        frame::put(&mut out, kind, id, content);
-        if out.len() > UNSENT_BYTES_MAX {
+        // Workers keep verdicts within the limit of a frame.
+        self.unsent.put((kind, id), usize::MAX, content);
+        if self.unsent.len() > UNSENT_BYTES_MAX {
             self.overfull.notify_one();
         }
     }
@@ -167,16 +163,10 @@ impl Connection {
 
     async fn write(&self, mut writer: OwnedWriteHalf) -> Result<()> {
         loop {
-            self.filled.notified().await;
-            loop {
-                let mut batch = std::mem::take(&mut *self.out.borrow_mut());
-                if batch.is_empty() {
-                    break;
-                }
-                tokio::select! {
-                    written = writer.write_all_buf(&mut batch) => written?,
-                    () = self.overfull.notified() => return Err(ErrorKind::TimedOut.into()),
-                }
+            let mut batch = self.unsent.batch().await;
+            tokio::select! {
+                written = writer.write_all_buf(&mut batch) => written?,
+                () = self.overfull.notified() => return Err(ErrorKind::TimedOut.into()),
             }
         }
     }
@@ -188,15 +178,9 @@ impl Connection {
         mut buffer: BytesMut,
     ) -> Result<()> {
         let bytes_max = thread.shared.service().frame_bytes_max;
-        let bad = |_: BadFrame| Error::from(ErrorKind::InvalidData);
         loop {
-            while let Some(frame) = frame::next(&mut buffer, bytes_max).map_err(bad)? {
-                self.receive(thread, frame).map_err(bad)?;
-            }
-            buffer.reserve(READ_BYTES);
-            if reader.read_buf(&mut buffer).await? == 0 {
-                return Ok(());
-            }
+            let frame = next_frame(&mut reader, &mut buffer, bytes_max).await?;
+            self.receive(thread, frame)?;
         }
     }
 
@@ -238,7 +222,7 @@ impl Connection {
             }
             RESPONSE_BODY => {
                 let piece = frame::read_piece(content)?;
-                let extent = frame::read_extent(piece.note)?;
+                let extent = Extent::of(piece.note).ok_or(BadFrame)?;
                 match asked.piece(&piece) {
                     Err(code) => self.refuse(id, &asked, code),
                     Ok(None) => {}
