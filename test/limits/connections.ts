@@ -35,11 +35,13 @@ if (values.guest) {
   const own = ['--slow', slow, '--idle', values.idle, '--sample', sample]
   own.push('--hold', values.hold, '--patience', '10')
   // The client's and the edge's ends of a connection take less than 0.2 MiB together.
-  const memory = String(2048 + Math.ceil(Math.max(wanted, Number(slow), Number(sample)) / 5))
+  const memory = 2048 + Math.ceil(Math.max(wanted, Number(slow), Number(sample)) / 5)
+  // A busy machine leaves little for an emulation: then 20,000 take more than an hour.
+  const size = ['--memory', `${memory}`, '--deadline', '10800']
   const command = [process.execPath, import.meta.filename, ...own]
   // Else the guest would have to build them, slowly.
   goClients()
-  process.exit(await runGuest(parseGuest(['--memory', memory, '--', ...command])))
+  process.exit(await runGuest(parseGuest([...size, '--', ...command])))
 }
 
 /** Descriptors that one program may open here, with some for other ends. */
@@ -66,7 +68,7 @@ async function stage<T>(act: (edge: RunningEdge) => Promise<T>) {
       // Else the last fifth of what the descriptors allow makes idle connections go early.
       EDGE_LIMITS_PRESSURE_PERCENT: '100',
       EDGE_LIMITS_CONNECTIONS_PER_ADDRESS_MAX: '100000',
-      EDGE_LIMITS_KEEP_ALIVE_IDLE_TIMEOUT: `${600 * patience}s`,
+      EDGE_LIMITS_KEEP_ALIVE_IDLE_TIMEOUT: `${1200 * patience}s`,
       EDGE_LIMITS_HANDSHAKE_TIMEOUT: `${10 * patience}s`,
       // A worker that says nothing for three seconds is dead, but not on an emulated processor.
       EDGE_LIMITS_WORKER_WAIT_TIMEOUT: `${10 * patience}s`,

@@ -41,7 +41,7 @@ export async function hold({ edge, kind, count, patience = 1, progress }: HoldOp
   const flags = ['-address', address, '-kind', kind, '-count', `${count}`, '-sources', '8']
   // Where a change of threads is dear, more at a time make fewer of them.
   flags.push('-patience', `${patience}`, '-opening', patience > 1 ? '256' : '64')
-  const client = startGo<Held>(['hold', ...flags], 600_000 * patience)
+  const client = startGo<Held>(['hold', ...flags], 1_200_000 * patience)
   const opened = new Promise<void>((resolve) => {
     let text = ''
     let told = 0
