@@ -80,8 +80,7 @@ async function boot(args: string[], folder: string, deadlineMs: number): Promise
   // At the end of its own input qemu would take the port of the output for closed: give it none.
   const child = spawn('qemu-system-x86_64', args, { stdio: ['pipe', 'inherit', 'inherit'] })
   const kill = () => child.kill('SIGKILL')
-  const stop = () => process.exit(codeOfGuest)
-  process.on('SIGINT', stop).on('SIGTERM', stop)
+  process.on('SIGINT', kill).on('SIGTERM', kill)
   let isLate = false
   const deadline = setTimeout(() => {
     isLate = true
@@ -92,7 +91,7 @@ async function boot(args: string[], folder: string, deadlineMs: number): Promise
     await once(child, 'exit')
   } finally {
     clearTimeout(deadline)
-    process.off('exit', kill).off('SIGINT', stop).off('SIGTERM', stop)
+    process.off('exit', kill).off('SIGINT', kill).off('SIGTERM', kill)
   }
   if (isLate) {
     console.error(`guest: still running after ${deadlineMs / 1000} s, so its power was cut`)
