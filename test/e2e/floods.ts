@@ -1,7 +1,15 @@
 /**
- * `npm run e2e:floods`: every flood of HTTP/2 frames with 10,000 frames on each of 50 connections,
- * and the HTTP/2 bomb. The short form is test/limits/floods.test.ts.
+ * `npm run e2e:floods [-- --volleys 20] [--only rapid-reset,ping,…]`: every flood of HTTP/2 frames
+ * with 10,000 frames on each of 50 connections, again and again, and the HTTP/2 bomb. The short
+ * form is test/limits/floods.test.ts.
+ *
+ * An ordinary client keeps to its timetable all the time. Its p50 and p99 beside the volleys stand
+ * against those in the quiet between them, so that a busy machine is in both; and what the load of
+ * the machine was, is said. The goal is a p99 below twice the quiet one; up to 5 ms more are what
+ * the scheduler of a small machine gives a request when edge, backend and clients share its cores.
  */
+import { loadavg } from 'node:os'
+import { parseArgs } from 'node:util'
 import {
   bombBudget,
   floodBudget,
@@ -12,13 +20,36 @@ import {
   tableSize,
 } from './flood-stage.ts'
 
+const { values } = parseArgs({
+  options: {
+    volleys: { type: 'string', default: '20' },
+    only: { type: 'string', default: floods.join(',') },
+  },
+})
+const only = values.only.split(',')
+const slackMs = 5
+
 const stage = await startFloodStage()
+const load = () => loadavg()[0]?.toFixed(1)
 let broken = 0
-for (const name of floods) {
-  const report = await stage.flood(name, { connections: 50, count: 10_000, aloneMs: 3_000 })
-  const found = [...floodBudget(report), ...floodDelay(report)]
+for (const name of floods.filter((one) => only.includes(one))) {
+  const size = { connections: 50, count: 10_000, aloneMs: 500, volleys: Number(values.volleys) }
+  // oxlint-disable-next-line no-await-in-loop -- one flood at a time
+  const { benign, ...report } = await stage.flood(name, size)
+  const found = [
+    ...floodBudget({ ...report, benign }),
+    ...floodDelay({ ...report, benign }, slackMs),
+  ]
   broken += found.length
   console.log(JSON.stringify(report), found.length === 0 ? 'within its budget' : found)
+  const { alone, dialing, beside, p50Ratio, p99Ratio, failed, cut, refused } = benign
+  console.log(
+    `  ordinary requests: ${failed.length} failed, ${refused} sent again, ${cut} connections cut;`,
+    `p50 ${alone.p50Ms} -> ${beside.p50Ms} ms (${p50Ratio}x),`,
+    `p99 ${alone.p99Ms} -> ${beside.p99Ms} ms (${p99Ratio}x),`,
+    `of ${alone.requests} alone and ${beside.requests} in ${report.volleyMs} ms volleys;`,
+    `p99 ${dialing.p99Ms} ms while 50 connect; load ${load()}`,
+  )
 }
 for (const kind of ['fields', 'over']) {
   const report = await stage.bomb(kind)

@@ -27,19 +27,29 @@ export interface HoldOptions {
   readonly edge: RunningEdge
   readonly kind: HoldKind
   readonly count: number
+  /** By how much longer every time-out is, where all is emulated. */
+  readonly patience?: number
+  /** Is told how many are open, at every thousand. */
+  readonly progress?: (opened: number) => void
 }
 
 /** Opens the connections; resolves when all are open (or failed). */
-export async function hold({ edge, kind, count }: HoldOptions) {
+export async function hold({ edge, kind, count, patience = 1, progress }: HoldOptions) {
   const inClear = kind === 'slow' || kind === 'plain'
   const address = `127.0.0.1:${inClear ? edge.httpPort : edge.httpsPort}`
   // Ports of one source address would do for 28,000 connections; more addresses find them faster.
   const flags = ['-address', address, '-kind', kind, '-count', `${count}`, '-sources', '8']
-  const client = startGo<Held>(['hold', ...flags], 600_000)
+  // Where a change of threads is dear, more at a time make fewer of them.
+  flags.push('-patience', `${patience}`, '-opening', patience > 1 ? '256' : '64')
+  const client = startGo<Held>(['hold', ...flags], 1_200_000 * patience)
   const opened = new Promise<void>((resolve) => {
     let text = ''
+    let told = 0
     client.process.stderr?.on('data', (chunk: Buffer | string) => {
       text += chunk.toString()
+      const opened = text.match(/^opened \d+$/gm) ?? []
+      for (const line of opened.slice(told)) progress?.(Number(line.split(' ')[1]))
+      told = opened.length
       if (/^held \d+$/m.test(text)) resolve()
     })
   })
@@ -60,14 +70,15 @@ export function processorMs(pid: number): number {
 }
 
 /** Requests one after the other until `stop`; what came back, by status. */
-export function benign(port: number) {
+export function benign(port: number, patience = 1) {
   const agent = new Agent({ keepAlive: true, maxSockets: 4 })
   const seen: Record<string, number> = {}
   let longestMs = 0
+  const timeout = 10_000 * patience
   const ending = new AbortController()
   const one = async () => {
     const begun = Date.now()
-    const call = request({ host: '127.0.0.1', port, path: '/', agent, timeout: 10_000 }).end()
+    const call = request({ host: '127.0.0.1', port, path: '/', agent, timeout }).end()
     call.on('timeout', () => call.destroy(new Error('timeout')))
     const status = await once(call, 'response').then(
       async ([answer]) => {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,19 +25,15 @@ type floodReport struct {
 	FramesMax int            `json:"framesMax"`
 	Ends      map[string]int `json:"ends"`
 	CPUMs     int64          `json:"cpuMs"`
-	Alone     benignReport   `json:"alone"`
-	Beside    benignReport   `json:"beside"`
+	// Unix times in milliseconds, in order: nothing happens, all connect, they flood, all is over.
+	QuietMs float64 `json:"quietMs"`
+	DialMs  float64 `json:"dialMs"`
+	FloodMs float64 `json:"floodMs"`
+	EndMs   float64 `json:"endMs"`
 }
 
-// benignReport is the account of the ordinary requests.
-type benignReport struct {
-	Requests int      `json:"requests"`
-	Failed   []string `json:"failed"`
-	P99Ms    float64  `json:"p99Ms"`
-}
-
-// frames floods connections until the server cuts them or `count` frames are sent, with ordinary
-// requests on connections of their own beside it.
+// frames floods connections until the server cuts them or `count` frames are sent. What other
+// clients see meanwhile, `ordinary` tells.
 func frames(args []string) error {
 	flags := flag.NewFlagSet("frames", flag.ContinueOnError)
 	address := flags.String("https", "", "address of TLS")
@@ -46,7 +41,7 @@ func frames(args []string) error {
 	count := flags.Int("count", 10_000, "frames on a connection (streams, where a flood has such)")
 	connections := flags.Int("connections", 5, "connections, at once")
 	pid := flags.Int("pid", 0, "the server's process, to read its CPU time")
-	quiet := flags.Duration("alone", time.Second, "how long the ordinary requests run alone")
+	quiet := flags.Duration("alone", time.Second, "how long it does nothing before that")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -55,27 +50,31 @@ func frames(args []string) error {
 		return fmt.Errorf("no flood %q", *name)
 	}
 	report := floodReport{Flood: *name, Connections: *connections, Ends: map[string]int{}}
-	alone := startBenign(*address)
+	report.QuietMs = unixMs(time.Now())
 	before := cpuOf(*pid)
 	time.Sleep(*quiet)
-	// The ordinary requests cost CPU time too: their share is taken off below.
+	// Ordinary requests cost CPU time too: their share is taken off below.
 	ordinary := float64(cpuOf(*pid)-before) / float64(*quiet)
-	report.Alone = alone.stop()
-	beside := startBenign(*address)
 	before = cpuOf(*pid)
 	began := time.Now()
 	cuts := make([]cut, *connections)
+	attacks := make([]*attack, *connections)
 	var all sync.WaitGroup
-	for index := range cuts {
-		all.Go(func() { cuts[index] = attack(*address, flood, *count) })
+	for index := range attacks {
+		all.Go(func() { attacks[index], cuts[index].end = dialFlood(*address, flood) })
 	}
 	all.Wait()
+	flooding := time.Now()
+	for index, attack := range attacks {
+		if attack != nil {
+			all.Go(func() { cuts[index] = attack.run(flood, *count) })
+		}
+	}
+	all.Wait()
+	report.DialMs, report.FloodMs = unixMs(began), unixMs(flooding)
+	report.EndMs = unixMs(time.Now())
 	share := time.Duration(ordinary * float64(time.Since(began)))
 	report.CPUMs = max(0, cpuOf(*pid)-before-share).Milliseconds()
-	if rest := *quiet - time.Since(began); rest > 0 {
-		time.Sleep(rest)
-	}
-	report.Beside = beside.stop()
 	report.FramesMin = math.MaxInt
 	for _, cut := range cuts {
 		if cut.cut {
@@ -95,21 +94,37 @@ type cut struct {
 	end    string
 }
 
-// attack sends the flood in pieces. After each piece an ordinary request on the same connection is
-// awaited: frames are taken in order, so its answer says that the piece was read and tolerated.
-// What TCP still holds is not counted this way.
-func attack(address string, flood flood, count int) cut {
+// attack is a connection that is about to flood.
+type attack struct {
+	ctx   context.Context
+	done  context.CancelFunc
+	state floodState
+}
+
+// dialFlood connects; without a connection it gives the reason.
+func dialFlood(address string, flood flood) (*attack, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
 	conn, err := peer.DialH2(ctx, address, peer.H2Options{Settings: flood.settings})
 	if err != nil {
-		return cut{end: "connect: " + unnumbered(err).Error()}
+		cancel()
+		return nil, "connect: " + unnumbered(err).Error()
 	}
-	defer conn.Close()
 	if err := conn.AwaitSettings(ctx); err != nil {
-		return cut{end: unnumbered(err).Error()}
+		conn.Close()
+		cancel()
+		return nil, unnumbered(err).Error()
 	}
-	state := &floodState{conn: conn}
+	return &attack{ctx: ctx, done: cancel, state: floodState{conn: conn}}, ""
+}
+
+// run sends the flood in pieces. After each piece an ordinary request on the same connection is
+// awaited: frames are taken in order, so its answer says that the piece was read and tolerated.
+// What TCP still holds is not counted this way.
+func (attack *attack) run(flood flood, count int) cut {
+	ctx, state := attack.ctx, &attack.state
+	conn := state.conn
+	defer attack.done()
+	defer conn.Close()
 	if flood.prepare != nil {
 		_ = conn.Frames(func(framer *http2.Framer) error { return flood.prepare(framer, state) })
 	}
@@ -165,58 +180,4 @@ func judge(state peer.State, sent int) cut {
 		return cut{sent, true, "closed"}
 	}
 	return cut{sent, true, unnumbered(state.Ended).Error()}
-}
-
-// benign sends ordinary requests on two connections, about 200 a second.
-type benign struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	all    sync.WaitGroup
-	mu     sync.Mutex
-	took   []time.Duration
-	failed []string
-}
-
-func startBenign(address string) *benign {
-	ctx, cancel := context.WithCancel(context.Background())
-	benign := &benign{ctx: ctx, cancel: cancel, failed: []string{}}
-	run := &lossRun{secure: address, timeout: 10 * time.Second}
-	for range 2 {
-		slot := &lossSlot{run: run, protocol: "h2", count: &lossCount{Failed: map[string]int64{}}}
-		benign.all.Go(func() { benign.work(slot) })
-	}
-	return benign
-}
-
-func (benign *benign) work(slot *lossSlot) {
-	// Numbers that are no multiples of three: GET only.
-	for number := int64(1); benign.ctx.Err() == nil; number += 3 {
-		limited, cancel := context.WithTimeout(context.Background(), slot.run.timeout)
-		began := time.Now()
-		err := slot.request(limited, number)
-		took := time.Since(began)
-		cancel()
-		benign.mu.Lock()
-		benign.took = append(benign.took, took)
-		if err != nil {
-			benign.failed = append(benign.failed, err.Error())
-		}
-		benign.mu.Unlock()
-		time.Sleep(10 * time.Millisecond)
-	}
-	if slot.conn != nil {
-		slot.conn.Close()
-	}
-}
-
-func (benign *benign) stop() benignReport {
-	benign.cancel()
-	benign.all.Wait()
-	report := benignReport{Requests: len(benign.took), Failed: benign.failed}
-	if len(benign.took) > 0 {
-		slices.Sort(benign.took)
-		at := benign.took[len(benign.took)*99/100]
-		report.P99Ms = float64(at.Microseconds()) / 1000
-	}
-	return report
 }

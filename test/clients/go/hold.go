@@ -32,12 +32,14 @@ type held struct {
 
 type holder struct {
 	address, kind, host string
+	patience            time.Duration
 	result              held
 	done                chan struct{}
 }
 
 // hold opens many connections and keeps them until it reads a line (or the end) on stdin, or until
-// the server has closed them all. Once all are open it writes `held N` on stderr.
+// the server has closed them all. It writes `opened N` for every thousand
+// on stderr, and `held N` once all are open.
 // Kinds: `slow` begins a header and never ends it; `h1` and `h2` (over TLS) and `plain` make one
 // request and then idle; `handshake` sends nothing at all.
 func hold(args []string) error {
@@ -47,10 +49,12 @@ func hold(args []string) error {
 	count := flags.Int("count", 100, "connections")
 	sources := flags.Int("sources", 1, "source addresses, 127.0.0.1 and following")
 	opening := flags.Int("opening", 64, "connections opened at a time")
+	patience := flags.Int("patience", 1, "by how much longer every time-out is")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	h := &holder{address: *address, kind: *kind, host: "localhost", done: make(chan struct{})}
+	h.patience = time.Duration(*patience)
 	h.result.Failed, h.result.Answers = map[string]int{}, map[string]int{}
 	var begun, ended sync.WaitGroup
 	places := make(chan struct{}, *opening)
@@ -67,6 +71,9 @@ func hold(args []string) error {
 			h.result.Lock()
 			if err == nil {
 				h.result.Opened++
+				if h.result.Opened%1000 == 0 {
+					fmt.Fprintf(os.Stderr, "opened %d\n", h.result.Opened)
+				}
 			} else {
 				h.result.Failed[reason(err)]++
 			}
@@ -97,7 +104,7 @@ func reason(err error) string {
 }
 
 func (h *holder) open(source net.IP) (net.Conn, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: source}, Timeout: 20 * time.Second}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: source}, Timeout: h.patience * 20 * time.Second}
 	connection, err := dialer.Dial("tcp", h.address)
 	if err != nil || h.kind == "handshake" {
 		return connection, err
@@ -112,12 +119,12 @@ func (h *holder) open(source net.IP) (net.Conn, error) {
 			ServerName: h.host, InsecureSkipVerify: true, NextProtos: []string{protocol},
 		})
 		connection = secure
-		_ = secure.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = secure.SetDeadline(time.Now().Add(h.patience * 30 * time.Second))
 		if err := secure.Handshake(); err != nil {
 			return nil, err
 		}
 	}
-	_ = connection.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = connection.SetDeadline(time.Now().Add(h.patience * 30 * time.Second))
 	if h.kind == "h2" {
 		err = h.requestH2(connection)
 	} else {

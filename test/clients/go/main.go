@@ -20,6 +20,7 @@ var commands = map[string]func(args []string) error{
 	"hold":              hold,
 	"interop":           interop,
 	"loss":              loss,
+	"ordinary":          ordinary,
 	"polite":            polite,
 	"sections":          sections,
 	"sse":               sse,
