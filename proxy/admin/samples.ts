@@ -33,6 +33,7 @@ const wireFamilies: Readonly<Record<string, readonly [name: string, help: string
   handshakes: ['edge_tls_handshakes_total', 'TLS handshakes completed on TCP.'],
   handshakesFailed: ['edge_tls_handshake_failures_total', 'TLS handshakes failed on TCP.'],
   exchanges: ['edge_exchanges_total', 'Exchanges begun.'],
+  withdrawn: ['edge_requests_withdrawn_total', 'HTTP/2 requests taken back before they ran.'],
   healthAnswers: ['edge_health_answers_total', 'Health probes answered by the wire.'],
   upstreamConnects: ['edge_upstream_connects_total', 'Connections opened to endpoints.'],
   upstreamReuses: ['edge_upstream_reuses_total', 'Requests sent on a kept connection.'],

@@ -156,6 +156,8 @@ async function runMeekly<Result>(args: readonly string[]): Promise<Result> {
 /** A running stage. */
 export interface FloodStage {
   readonly address: string
+  /** Where its `/metrics` are. */
+  readonly statusPort: number
   flood(name: string, size: FloodSize): Promise<FloodReport>
   bomb(kind: string, more?: readonly string[]): Promise<BombReport>
   /** Ends all; returns the exit code of the edge. */
@@ -184,6 +186,7 @@ export async function startFloodStage(): Promise<FloodStage> {
   const target = ['-https', address, '-pid', String(edge.process.pid)]
   return {
     address,
+    statusPort: edge.statusPort,
     flood: async (name, { connections, count, aloneMs, volleys = 1 }) => {
       recorder.seen.length = 0
       const size = ['-connections', `${connections}`, '-count', `${count}`]

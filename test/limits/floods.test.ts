@@ -16,6 +16,7 @@ import {
   tableSize,
 } from '../e2e/flood-stage.ts'
 import { runGo } from '../harness/go.ts'
+import { metric } from '../harness/wait.ts'
 
 let stage: FloodStage
 
@@ -40,6 +41,15 @@ describe.each(floods)('%s', (flood) => {
     expect(delay).toEqual([])
   }, 60_000)
 })
+
+test('a request that is taken back in the same breath is the work of nobody', async () => {
+  const series = 'edge_requests_withdrawn_total'
+  const before = await metric(stage.statusPort, series)
+  const size = { connections: 3, count: 3_000, aloneMs: 1 }
+  expect(await stage.flood('rapid-reset', size)).toMatchObject({ cut: 3 })
+  // Three times the budget of resets (limits.streamResetsMax), a few more or less.
+  expect((await metric(stage.statusPort, series)) - before).toBeGreaterThan(300)
+}, 60_000)
 
 test('clients that cancel and ping moderately are never cut', async () => {
   const report = await runGo<Record<string, unknown>>([

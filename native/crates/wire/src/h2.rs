@@ -100,6 +100,8 @@ struct Driver<'a, S> {
     read_size: usize,
     clock: Option<(Instant, Timer)>,
     since: Since,
+    /// A stream broke the protocol before.
+    breached: bool,
 }
 
 /// When things began that must not last.
@@ -138,6 +140,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
                 stalled: None,
                 announced: None,
             },
+            breached: false,
         }
     }
 
@@ -240,10 +243,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
                     exchange.lose(fault);
                 }
                 if let Some(fault) = fault {
-                    self.refuse(ErrorCode::ProtocolViolation, fault);
+                    self.breach(fault);
                 }
             }
-            Event::Refused { fault } => self.refuse(ErrorCode::ProtocolViolation, fault),
+            Event::Refused { fault } => self.breach(fault),
             Event::Room { stream } => {
                 if let Some(exchange) = link.exchange(stream) {
                     exchange.wake_writer();
@@ -253,6 +256,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
                 self.refuse(code(failure), failure.detail);
                 link.lose_all();
             }
+        }
+    }
+
+    /// A stream broke the protocol. The first of a connection is recorded, all are counted: a
+    /// flood of them would cost more in the log than in the codec.
+    fn breach(&mut self, fault: &str) {
+        let code = ErrorCode::ProtocolViolation;
+        match std::mem::replace(&mut self.breached, true) {
+            true => self.thread.shared.stats.refused(code),
+            false => self.refuse(code, fault),
         }
     }
 

@@ -65,8 +65,14 @@ pub fn accept(
     let opened = link.open(stream.clone());
     let (on, facts, link) = (thread.clone(), facts.clone(), link.clone());
     thread.spawn(async move {
-        // Boxed: a spawned task is moved several times, and most of its size is this.
-        Box::pin(exchange(&on, &facts, (&link, &stream), head)).await;
+        // All frames of a turn are taken before the first of its requests runs: one that was taken
+        // back, or broken, by then is nobody's work any more (rapid reset, CVE-2023-44487).
+        if stream.is_lost() {
+            on.shared.stats.withdrawn.add(1);
+        } else {
+            // Boxed: a spawned task is moved several times, and most of its size is this.
+            Box::pin(exchange(&on, &facts, (&link, &stream), head)).await;
+        }
         drop(opened);
     });
 }

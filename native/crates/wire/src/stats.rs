@@ -44,6 +44,8 @@ pub struct Stats {
     pub handshakes: Counter,
     pub handshakes_failed: Counter,
     pub exchanges: Counter,
+    /// Requests whose stream was reset before they ran.
+    pub withdrawn: Counter,
     pub health_answers: Counter,
     pub upstream_connects: Counter,
     pub upstream_reuses: Counter,
@@ -108,6 +110,7 @@ impl Stats {
             "handshakes": self.handshakes.get(),
             "handshakesFailed": self.handshakes_failed.get(),
             "exchanges": self.exchanges.get(),
+            "withdrawn": self.withdrawn.get(),
             "healthAnswers": self.health_answers.get(),
             "upstreamConnects": self.upstream_connects.get(),
             "upstreamReuses": self.upstream_reuses.get(),
