@@ -13,6 +13,7 @@ import { EventStore } from './events/store.ts'
 import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
+import { Neighbours } from './neighbours.ts'
 import type { Running } from './operator.ts'
 import { Reloader, certificateSetOf } from './reload.ts'
 import type { Signals } from './signals.ts'
@@ -93,6 +94,13 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const certificates = numbered(loaded.certificates, identities)
   if (certificates.length > 0) wire.setCertificates(certificateSetOf(certificates))
   if (loaded.ticketKeys.length > 0) wire.setTicketKeys(ticketKeySetOf(loaded.ticketKeys))
+  const neighbours = new Neighbours({
+    setNeighbours: (acquaintance) => wire.setNeighbours(JSON.stringify(acquaintance)),
+    lookup: systemLookup,
+    log,
+  })
+  // Not waited for: it serves without them, and they may have no name yet.
+  void neighbours.configure(loaded)
   const watch = config.reload.watch
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
@@ -129,7 +137,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     threads,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const own = { ...parts, identities, upstreams, state, watch, service }
+  const own = { ...parts, identities, upstreams, state, watch, service, neighbours }
   const reloader = reloaderOf(first, supervisor, own)
   let servers: readonly FastifyInstance[] = []
   let releasing: NodeJS.Timeout | null = null
@@ -149,6 +157,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     upstreams.stop()
     service.stop()
+    neighbours.stop()
     await supervisor.pool.stop()
     state.stop()
     await Promise.all(servers.map((server) => server.close()))
@@ -199,10 +208,11 @@ function reloaderOf(
     readonly upstreams: Upstreams
     readonly state: WafState
     readonly service: ServiceAddresses
+    readonly neighbours: Neighbours
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, state, service, watch } = parts
+  const { given, options, manager, state, service, neighbours, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -219,6 +229,7 @@ function reloaderOf(
       if (taken === null) return
       state.configure(taken.config.waf)
       void service.configure(taken.config)
+      void neighbours.configure(taken)
       options.onTaken(taken)
     },
   })

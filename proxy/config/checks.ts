@@ -14,6 +14,7 @@ export function crossFaults(config: ParsedFile, origins: Origins): Fault[] {
   checkRoutes(config, report)
   checkUpstreams(config, report)
   checkListeners(config, report)
+  checkNeighbours(config, report)
   checkTimes(config, report)
   checkTuning(config, report)
   return faults
@@ -134,6 +135,19 @@ function clash(one: string | null, other: string | null): boolean {
 function split(address: string): [host: string, port: string] {
   const colon = address.lastIndexOf(':')
   return [address.slice(0, colon), address.slice(colon + 1)]
+}
+
+function checkNeighbours({ quic }: ParsedFile, report: Report): void {
+  const { listen, address, meet } = quic.neighbours
+  const isAny = listen !== null && ['0.0.0.0', '[::]'].includes(split(listen)[0])
+  if (isAny && address === null) {
+    const message = 'quic.neighbours.listen is every address: others do not know which one'
+    report(['quic', 'neighbours', 'address'], message, 'write the address that they reach')
+  }
+  if (listen === null && meet !== null) {
+    const message = 'quic.neighbours.meet leads to neighbours, and none is listened to'
+    report(['quic', 'neighbours', 'listen'], message, 'write ADDRESS:PORT, or remove meet')
+  }
 }
 
 function checkTimes({ waf, limits, routes }: ParsedFile, report: Report): void {

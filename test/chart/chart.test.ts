@@ -104,6 +104,7 @@ describe('every example', () => {
       EDGE_ADMIN: 'unix:/run/quic-proxy-waf/admin.sock',
       AWS_LBC_QUIC_SERVER_ID: id,
       POD_QUIC_SERVER_ID: id,
+      EDGE_QUIC_NEIGHBOURS_ADDRESS: '10.0.0.5',
     }
     const sources = { file, env, flags: [], folder: '/', processors: 2, installedRules: '/rules' }
     const parsed = parseConfig(sources)
@@ -338,6 +339,7 @@ describe('what is refused, and how', () => {
     ['autoscaling.enabled=true', 'mend: set proxy.kind to deployment', daemonset],
     ['autoscaling.enabled=true,autoscaling.minReplicas=20', 'is more than maxReplicas 10', []],
     ['quic.serverId=0x1122334455667788', 'quic.serverId', []],
+    ['proxy.kind=daemonset,quic.neighbours.port=8443', 'mend: give it another port', []],
     ['metrics.podMonitor.enabled=true', 'metrics.hostAddress: 127.0.0.1 answers', daemonset],
     [
       'metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true',
