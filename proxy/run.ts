@@ -94,13 +94,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const certificates = numbered(loaded.certificates, identities)
   if (certificates.length > 0) wire.setCertificates(certificateSetOf(certificates))
   if (loaded.ticketKeys.length > 0) wire.setTicketKeys(ticketKeySetOf(loaded.ticketKeys))
-  const neighbours = new Neighbours({
-    setNeighbours: (acquaintance) => wire.setNeighbours(JSON.stringify(acquaintance)),
-    lookup: systemLookup,
-    log,
-  })
-  // Not waited for: it serves without them, and they may have no name yet.
-  void neighbours.configure(loaded)
+  const neighbours = meetNeighbours(loaded, parts)
   const watch = config.reload.watch
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
@@ -120,11 +114,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     probe,
     clock: () => performance.now(),
   })
-  const service = new ServiceAddresses({
-    setService: (settings) => wire.setService(JSON.stringify(settings)),
-    lookup: systemLookup,
-    log,
-  })
+  const service = serviceAddresses(parts)
   await Promise.all([upstreams.configure(loaded), service.configure(config)])
   const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
   const state = new WafState(config.waf, log)
@@ -163,6 +153,25 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     await Promise.all(servers.map((server) => server.close()))
     events.close()
   }
+}
+
+function serviceAddresses({ wire, log }: Pick<Parts, 'wire' | 'log'>): ServiceAddresses {
+  return new ServiceAddresses({
+    setService: (settings) => wire.setService(JSON.stringify(settings)),
+    lookup: systemLookup,
+    log,
+  })
+}
+
+/** Not waited for: the program serves without them, and they may have no name yet. */
+function meetNeighbours(loaded: Loaded, { wire, log }: Pick<Parts, 'wire' | 'log'>): Neighbours {
+  const neighbours = new Neighbours({
+    setNeighbours: (acquaintance) => wire.setNeighbours(JSON.stringify(acquaintance)),
+    lookup: systemLookup,
+    log,
+  })
+  void neighbours.configure(loaded)
+  return neighbours
 }
 
 /** The workers, and meanwhile what operators talk to, where they may talk at all. */

@@ -22,6 +22,8 @@ export const neighbours = z.strictObject({
 function ipAddress() {
   return z
     .string()
-    .refine((value) => isIP(value) !== 0, { error: ({ input }) => `"${input}" is no IP address` })
+    .refine((value) => isIP(value) !== 0, {
+      error: ({ input }) => `"${String(input)}" is no IP address`,
+    })
     .register(mends, { mend: 'write an IP address without a port, for example 10.0.0.5' })
 }

@@ -4,9 +4,14 @@ use super::queue::Quic;
 use quiche::PathEvent;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-/// So often a new address of a client is asked for its proof, beside what quiche does.
+/// So often a new address of a client is asked for its proof, beside what quiche does, and how long
+/// an answer has time. quiche gives up a path, even a proven one, while several are unanswered.
 const CHALLENGES_MAX: u32 = 16;
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(250);
+/// Paths that are remembered as those of a NAT.
+const REBOUND_MAX: usize = 64;
 /// Paths that were left, and may have packets on their way that will not arrive, and how often each
 /// is probed for them.
 const LEFT_MAX: usize = 4;
@@ -26,7 +31,7 @@ pub(super) struct Path {
 pub(super) struct Moves {
     /// A packet came from another address than the client's.
     strayed: bool,
-    challenged: Option<(SocketAddr, u32)>,
+    challenged: Option<(SocketAddr, u32, Instant)>,
     /// Where the client is, once it was somewhere else.
     home: Option<Path>,
     /// Paths that begin with an id of another path: the client does not know that it moved.
@@ -61,7 +66,7 @@ impl Moves {
             match event {
                 PathEvent::Validated(..) | PathEvent::PeerMigrated(..) => changed = true,
                 PathEvent::ReusedSourceConnectionId(_, _, (local, peer)) => {
-                    keep(&mut self.rebound, Path { local, peer });
+                    keep(&mut self.rebound, REBOUND_MAX, Path { local, peer });
                 }
                 _ => {}
             }
@@ -102,17 +107,14 @@ impl Moves {
         };
         self.left.retain(|left| left.path != path);
         let is_rebound = self.rebound.contains(&path);
-        self.rebound.retain(|rebound| *rebound != path);
         // Without a proof of its own the other path must not get one from here.
         let was_proven = quic.is_path_validated(before.local, before.peer) == Ok(true);
         if is_rebound && was_proven && quic.probe_path(before.local, before.peer).is_ok() {
-            keep(
-                &mut self.left,
-                Left {
-                    path: before,
-                    probes: 1,
-                },
-            );
+            let left = Left {
+                path: before,
+                probes: 1,
+            };
+            keep(&mut self.left, LEFT_MAX, left);
         }
     }
 
@@ -131,12 +133,19 @@ impl Moves {
     /// when it comes in one packet with the PATH_RESPONSE that completes the browser's own probe.
     /// Without a proof no more than three times what comes may be sent: the connection starves.
     fn may_challenge(&mut self, peer: SocketAddr) -> bool {
+        let now = Instant::now();
         let times = match self.challenged {
-            Some((known, times)) if known == peer => times,
+            Some((known, times, at)) if known == peer => {
+                if now < at + CHALLENGE_INTERVAL {
+                    return false;
+                }
+                times
+            }
+            // quiche has just asked by itself.
             _ => 0,
         };
-        self.challenged = Some((peer, times + 1));
-        times < CHALLENGES_MAX
+        self.challenged = Some((peer, times + 1, now));
+        (1..CHALLENGES_MAX).contains(&times)
     }
 }
 
@@ -147,9 +156,9 @@ fn is_given_up(quic: &Quic, path: Path) -> bool {
     failed.any(|known| (known.local_addr, known.peer_addr) == (path.local, path.peer))
 }
 
-fn keep<T>(paths: &mut VecDeque<T>, path: T) {
+fn keep<T>(paths: &mut VecDeque<T>, most: usize, path: T) {
     paths.push_back(path);
-    if paths.len() > LEFT_MAX {
+    if paths.len() > most {
         paths.pop_front();
     }
 }

@@ -454,4 +454,28 @@ mod tests {
         assert_eq!(one.answered.len(), NEIGHBOURS_MAX);
         assert_eq!(one.hellos.len(), HELLOS_MAX);
     }
+
+    /// Of every message, with octets changed, cut off and added.
+    #[test]
+    fn whatever_comes_is_refused_and_changes_nothing() {
+        let (mut one, mut other) = (book(1, KEY), book(2, KEY));
+        let mut all = acquaint(&mut one, &mut other).to_vec();
+        all.push(one.say(2, &Saying::Pass(datagram())).unwrap().message);
+        all.push(one.set_open(true).remove(0).message);
+        let now = Instant::now();
+        for _ in 0..2_000 {
+            let noise: [u8; 8] = random().unwrap();
+            let mut message = all[usize::from(noise[0]) % all.len()].clone();
+            let at = usize::from(u16::from_be_bytes([noise[1], noise[2]])) % message.len();
+            match noise[3] % 4 {
+                0 => message.truncate(at),
+                1 => message.insert(at, noise[4]),
+                2 => message[at] ^= noise[4].max(1),
+                _ => message = noise[..usize::from(noise[4] % 9)].to_vec(),
+            }
+            assert_eq!(other.hear(&message, now), Heard::Refused, "{message:?}");
+        }
+        assert!(other.knows(1));
+        assert!(matches!(other.hear(&all[3], now), Heard::Pass(..)));
+    }
 }
