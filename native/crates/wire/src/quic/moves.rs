@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// So often a new address of a client is asked for its proof, beside what quiche does, and how long
-/// an answer has time. quiche gives up a path, even a proven one, while several are unanswered.
+/// an answer has time after the first: quiche gives up a path, even a proven one, while many are
+/// unanswered.
 const CHALLENGES_MAX: u32 = 16;
-const CHALLENGE_INTERVAL: Duration = Duration::from_millis(250);
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 /// Paths that are remembered as those of a NAT.
 const REBOUND_MAX: usize = 64;
 /// Paths that were left, and may have packets on their way that will not arrive, and how often each
@@ -135,17 +136,12 @@ impl Moves {
     fn may_challenge(&mut self, peer: SocketAddr) -> bool {
         let now = Instant::now();
         let times = match self.challenged {
-            Some((known, times, at)) if known == peer => {
-                if now < at + CHALLENGE_INTERVAL {
-                    return false;
-                }
-                times
-            }
-            // quiche has just asked by itself.
+            Some((known, _, at)) if known == peer && now < at + CHALLENGE_INTERVAL => return false,
+            Some((known, times, _)) if known == peer => times,
             _ => 0,
         };
         self.challenged = Some((peer, times + 1, now));
-        (1..CHALLENGES_MAX).contains(&times)
+        times < CHALLENGES_MAX
     }
 }
 

@@ -58,6 +58,9 @@ struct Neighbour {
     session: Session,
     key: Key,
     heard: Instant,
+    /// It knows this program, too. Who answered a hello learns that from the confirmation, who said
+    /// it from the first message after.
+    mutual: bool,
 }
 
 /// The programs that are known, and the key by which they are.
@@ -147,15 +150,16 @@ impl Book {
         });
     }
 
-    /// Whether that program is known.
+    /// Whether that program is known, and knows this one.
     pub fn knows(&self, generation: u16) -> bool {
-        let mut others = self.others.iter();
+        let mut others = self.others.iter().filter(|other| other.mutual);
         others.any(|other| other.speaker.generation == generation)
     }
 
     /// A program that takes new connections.
     pub fn successor(&self) -> Option<u16> {
-        let open = self.others.iter().find(|other| other.speaker.open);
+        let mut others = self.others.iter();
+        let open = others.find(|other| other.mutual && other.speaker.open);
         open.map(|other| other.speaker.generation)
     }
 
@@ -199,6 +203,7 @@ impl Book {
         let other = self.others.get_mut(at)?;
         let saying = other.session.hear(counter, message)?;
         other.heard = now;
+        self.met += u64::from(!std::mem::replace(&mut other.mutual, true));
         let generation = other.speaker.generation;
         Some(match saying {
             Saying::Alive { open } => {
@@ -258,11 +263,13 @@ impl Book {
                 let at = self.answered.iter().position(is_it)?;
                 self.answered.remove(at);
                 let session = Session::new(key, Role::Second, &nonce, &echo)?;
-                // It may have forgotten the session that is known here.
-                self.others
-                    .retain(|other| other.speaker.generation != generation);
                 self.befriend(key, speaker, session, now)?;
-                Some(Heard::Nothing)
+                let other = self.others.last_mut()?;
+                other.mutual = true;
+                self.met += 1;
+                let open = self.own.open;
+                self.say(generation, &Saying::Alive { open })
+                    .map(Heard::Reply)
             }
         }
     }
@@ -274,14 +281,18 @@ impl Book {
         session: Session,
         now: Instant,
     ) -> Option<()> {
+        // It may have forgotten the session that is known here.
+        let generation = speaker.generation;
+        self.others
+            .retain(|other| other.speaker.generation != generation);
         let has_room = self.others.len() < NEIGHBOURS_MAX;
         has_room.then(|| {
-            self.met += 1;
             self.others.push(Neighbour {
                 speaker,
                 session,
                 key: *key,
                 heard: now,
+                mutual: false,
             });
         })
     }
@@ -332,7 +343,9 @@ mod tests {
         let hello = one.hello(now).unwrap();
         let answer = reply(other.hear(&hello, now));
         let confirm = reply(one.hear(&answer, now));
-        assert_eq!(other.hear(&confirm, now), Heard::Nothing);
+        assert!(!one.knows(other.own.generation), "not before it is mutual");
+        let alive = reply(other.hear(&confirm, now));
+        assert_eq!(one.hear(&alive, now), Heard::Nothing);
         [hello, answer, confirm]
     }
 
@@ -425,6 +438,7 @@ mod tests {
         let answer = reply(other.hear(&hello, now));
         let confirm = reply(one.hear(&answer, now));
         assert_eq!(other.hear(&confirm, late), Heard::Refused);
+        // The confirmation was lost: the next hello makes up for it.
         acquaint(&mut one, &mut other);
         one.expire(Instant::now() + SILENCE_MAX);
         assert!(!one.knows(2));
@@ -443,7 +457,7 @@ mod tests {
             let confirm = reply(other.hear(&answer, Instant::now()));
             let heard = one.hear(&confirm, Instant::now());
             let has_room = usize::from(generation) <= NEIGHBOURS_MAX;
-            assert_eq!(heard == Heard::Nothing, has_room, "{generation}");
+            assert_eq!(heard != Heard::Refused, has_room, "{generation}");
         }
         assert_eq!(one.others.len(), NEIGHBOURS_MAX);
         for generation in 10..60 {
