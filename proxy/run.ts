@@ -14,6 +14,7 @@ import { Identities } from './identities.ts'
 import type { Loaded } from './load.ts'
 import { type Logger, operationLog } from './log.ts'
 import { spareMemory } from './memory.ts'
+import { Neighbours } from './neighbours.ts'
 import type { Running } from './operator.ts'
 import { Reloader, certificateSetOf } from './reload.ts'
 import type { Signals } from './signals.ts'
@@ -91,6 +92,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
   const certificates = numbered(loaded.certificates, identities)
   if (certificates.length > 0) wire.setCertificates(certificateSetOf(certificates))
   if (loaded.ticketKeys.length > 0) wire.setTicketKeys(ticketKeySetOf(loaded.ticketKeys))
+  const neighbours = meetNeighbours(loaded, parts)
   const watch = config.reload.watch
     ? new FileWatch({ onChange: () => void reloader.request('files') })
     : null
@@ -110,11 +112,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     probe,
     clock: () => performance.now(),
   })
-  const service = new ServiceAddresses({
-    setService: (settings) => wire.setService(JSON.stringify(settings)),
-    lookup: systemLookup,
-    log,
-  })
+  const service = serviceAddresses(parts)
   await Promise.all([upstreams.configure(loaded), service.configure(config)])
   const events = new EventStore(config.waf.events, { log, nowMs: () => Date.now() })
   const state = new WafState(config.waf, log)
@@ -127,7 +125,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     threads,
     onRetired: (generation) => reloader.retire(generation),
   })
-  const own = { ...parts, identities, upstreams, state, watch, service }
+  const own = { ...parts, identities, upstreams, state, watch, service, neighbours }
   const reloader = reloaderOf(first, supervisor, own)
   let servers: readonly FastifyInstance[] = []
   try {
@@ -144,11 +142,31 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     watch?.close()
     upstreams.stop()
     service.stop()
+    neighbours.stop()
     await supervisor.pool.stop()
     state.stop()
     await Promise.all(servers.map((server) => server.close()))
     events.close()
   }
+}
+
+function serviceAddresses({ wire, log }: Pick<Parts, 'wire' | 'log'>): ServiceAddresses {
+  return new ServiceAddresses({
+    setService: (settings) => wire.setService(JSON.stringify(settings)),
+    lookup: systemLookup,
+    log,
+  })
+}
+
+/** Not waited for: the program serves without them, and they may have no name yet. */
+function meetNeighbours(loaded: Loaded, { wire, log }: Pick<Parts, 'wire' | 'log'>): Neighbours {
+  const neighbours = new Neighbours({
+    setNeighbours: (acquaintance) => wire.setNeighbours(JSON.stringify(acquaintance)),
+    lookup: systemLookup,
+    log,
+  })
+  void neighbours.configure(loaded)
+  return neighbours
 }
 
 /** The workers, and meanwhile what operators talk to, where they may talk at all. */
@@ -194,10 +212,11 @@ function reloaderOf(
     readonly upstreams: Upstreams
     readonly state: WafState
     readonly service: ServiceAddresses
+    readonly neighbours: Neighbours
     readonly watch: FileWatch | null
   },
 ): Reloader {
-  const { given, options, manager, state, service, watch } = parts
+  const { given, options, manager, state, service, neighbours, watch } = parts
   const reloader: Reloader = new Reloader({
     ...parts,
     given: given.config,
@@ -214,6 +233,7 @@ function reloaderOf(
       if (taken === null) return
       state.configure(taken.config.waf)
       void service.configure(taken.config)
+      void neighbours.configure(taken)
       options.onTaken(taken)
     },
   })

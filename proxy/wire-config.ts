@@ -98,6 +98,20 @@ export interface WireConfig {
   readonly earlyData: boolean
   /** The 8 bytes by which a balancer finds this program in connection ids. */
   readonly quicServerId: readonly number[] | null
+  /** Where other edges of this node hand over QUIC packets; null: they cannot. */
+  readonly neighbours: {
+    readonly listen: string
+    /** The address that they reach; null: that of `listen`. */
+    readonly address: string | null
+  } | null
+}
+
+/** By what other edges of this node are known, and where they are met. */
+export interface Acquaintance {
+  /** 32 bytes, in base64. */
+  readonly key: string
+  /** Socket addresses, each of which leads to any of them. */
+  readonly meet: readonly string[]
 }
 
 export interface CertificateSet {

@@ -51,3 +51,10 @@ test('routes get their upstream and mode; off for all is off for each', () => {
   const [one] = routesOf(config)
   expect(one?.upstream).toMatchObject({ name: 'b', connectTimeoutMs: 2_000 })
 })
+
+test('other edges of the node are listened to where that is set, and nowhere else', () => {
+  expect(wireConfigOf(configOf({})).neighbours).toBeNull()
+  const neighbours = { listen: ':8444', address: '10.0.0.5', meet: 'edge-neighbours:8444' }
+  const set = wireConfigOf(configOf({ quic: { neighbours } }))
+  expect(set.neighbours).toEqual({ listen: '0.0.0.0:8444', address: '10.0.0.5' })
+})

@@ -21,6 +21,7 @@ export function wireConfigOf(config: EdgeConfig): WireConfig {
     templates: headerTemplates,
     earlyData: config.tls.earlyData,
     quicServerId: config.quic.serverId,
+    neighbours: neighboursOf(config),
     // The names are looked up later, and the secret is read then.
     service: serviceConfigOf(config, [], ''),
   }
@@ -48,6 +49,11 @@ export function serviceConfigOf(
 ): ServiceConfig {
   const { timeoutMs, inFlightMax, frameBytesMax, stateTimeoutMs } = waf.service
   return { addresses, timeoutMs, inFlightMax, frameBytesMax, stateTimeoutMs, secret }
+}
+
+function neighboursOf({ quic }: EdgeConfig): WireConfig['neighbours'] {
+  const { listen, address } = quic.neighbours
+  return listen === null ? null : { listen, address }
 }
 
 /** A ready answer for every error, for requests that no worker sees. */

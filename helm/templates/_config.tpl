@@ -41,7 +41,15 @@
   "timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) -}}
 {{- $status := printf "%s:%d" (ternary .Values.metrics.hostAddress "0.0.0.0" $isHost) (int .Values.metrics.port) -}}
 {{- $written := dict "listen" $listen "tls" $tls "upstreams" (list $upstream) "waf" $waf "drain" $drain "status" $status -}}
-{{- with $serverId -}}{{- $_ := set $written "quic" (dict "serverId" .) -}}{{- end -}}
+{{- $quic := dict -}}
+{{- with $serverId -}}{{- $_ := set $quic "serverId" . -}}{{- end -}}
+{{- if eq (include "edge.hasNeighbours" .) "true" -}}
+{{- /* Each pod adds its own address (EDGE_QUIC_NEIGHBOURS_ADDRESS). */ -}}
+{{- $port := int .Values.quic.neighbours.port -}}
+{{- $meet := printf "%s-neighbours:%d" (include "edge.fullname" .) $port -}}
+{{- $_ := set $quic "neighbours" (dict "listen" (printf "0.0.0.0:%d" $port) "meet" $meet) -}}
+{{- end -}}
+{{- if $quic -}}{{- $_ := set $written "quic" $quic -}}{{- end -}}
 {{- mergeOverwrite $written (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
@@ -60,7 +68,7 @@ env:POD_QUIC_SERVER_ID
 {{/* What a running program cannot take over (proxy/unchangeable.ts): a change of it restarts pods. */}}
 {{- define "edge.unchangeable" -}}
 {{- $config := include "edge.config" . | fromYaml -}}
-{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "quic.serverId" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.service.endpoints" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
+{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "quic.serverId" "quic.neighbours.listen" "quic.neighbours.address" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.service.endpoints" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
 {{- $value := $config -}}
 {{- range splitList "." . -}}
 {{- $value = ternary (index (default (dict) $value) .) nil (and (kindIs "map" $value) (hasKey (default (dict) $value) .)) -}}

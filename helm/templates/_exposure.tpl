@@ -52,6 +52,12 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* "true" when the pods of a node have networks of their own, and new flows of a client may come to
+     another one than its QUIC connections: then they pass packets on to each other. */}}
+{{- define "edge.hasNeighbours" -}}
+{{- and (eq (include "edge.exposure" .) "nodeAddress") .Values.quic.neighbours.enabled -}}
+{{- end -}}
+
 {{/* What is wrong with the values of the exposure nodeAddress, as a list. */}}
 {{- define "edge.nodeAddressFaults" -}}
 {{- $service := .Values.service -}}
@@ -73,6 +79,9 @@ true
 {{- end -}}
 {{- if or (values $service.nodePorts | compact) (eq $service.clusterIP "None") -}}
 {{- $faults = append $faults "service.nodePorts, service.clusterIP: clients come to the addresses of nodes, on proxy.ports\n  mend: remove service.nodePorts, and clusterIP: None" -}}
+{{- end -}}
+{{- if and .Values.quic.neighbours.enabled (eq (int .Values.quic.neighbours.port) 8443) -}}
+{{- $faults = append $faults "quic.neighbours.port: 8443 on UDP is where the program serves HTTP/3\n  mend: give it another port, for example 8444" -}}
 {{- end -}}
 {{- if lt (int .Values.controller.replicaCount) 1 -}}
 {{- $faults = append $faults "controller.replicaCount: 0, so that nobody writes the addresses of nodes\n  mend: set it to 1 or more" -}}

@@ -66,6 +66,12 @@ spec:
             fieldRef:
               fieldPath: metadata.annotations['{{ trimPrefix "annotation:" .Values.quic.serverId }}']
         {{- end }}
+        {{- if eq (include "edge.hasNeighbours" .) "true" }}
+        - name: EDGE_QUIC_NEIGHBOURS_ADDRESS
+          valueFrom:
+            fieldRef:
+              fieldPath: status.podIP
+        {{- end }}
         {{- with $proxy.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -103,6 +109,11 @@ spec:
           hostIP: {{ . | quote }}
           {{- end }}
           {{- end }}
+        {{- if eq (include "edge.hasNeighbours" .) "true" }}
+        - name: neighbours
+          containerPort: {{ .Values.quic.neighbours.port }}
+          protocol: UDP
+        {{- end }}
         - name: status
           containerPort: {{ .Values.metrics.port }}
           protocol: TCP

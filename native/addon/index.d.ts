@@ -16,6 +16,7 @@ export class Wire {
   setEndpoints(endpoints: string): void
   /** JSON of `ServiceConfig`: where the WAF service is asked from now on, and how. */
   setService(service: string): void
+  setNeighbours(neighbours: string): void
   /** 0 starting (503), 1 ok (200), 2 draining (503): the answer of /_gwhealthz from now on. */
   setHealth(state: number): void
   /** Announces close on every connection (Connection: close, GOAWAY); accepts on until `activeExchanges` falls to 0. */

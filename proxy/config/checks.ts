@@ -15,6 +15,7 @@ export function crossFaults(config: ParsedFile, origins: Origins): Fault[] {
   checkRoutes(config, report)
   checkUpstreams(config, report)
   checkListeners(config, report)
+  checkNeighbours(config, report)
   checkTimes(config, report)
   checkTuning(config, report)
   return faults
@@ -130,6 +131,19 @@ function clash(one: string | null, other: string | null): boolean {
   const { host: otherHost, port: otherPort } = hostPortOf(other)
   if (port !== otherPort || port === 0) return false
   return host === otherHost || host === '0.0.0.0' || otherHost === '0.0.0.0'
+}
+
+function checkNeighbours({ quic }: ParsedFile, report: Report): void {
+  const { listen, address, meet } = quic.neighbours
+  const isAny = listen !== null && ['0.0.0.0', '::'].includes(hostPortOf(listen).host)
+  if (isAny && address === null) {
+    const message = 'quic.neighbours.listen is every address: others do not know which one'
+    report(['quic', 'neighbours', 'address'], message, 'write the address that they reach')
+  }
+  if (listen === null && meet !== null) {
+    const message = 'quic.neighbours.meet leads to neighbours, and none is listened to'
+    report(['quic', 'neighbours', 'listen'], message, 'write ADDRESS:PORT, or remove meet')
+  }
 }
 
 function checkTimes({ waf, limits, routes }: ParsedFile, report: Report): void {

@@ -149,6 +149,24 @@ const wrong: readonly (readonly [name: string, file: string, ...expected: string
       '  mend: give listen.http or listen.https an address',
   ],
   [
+    'neighbours at every address',
+    'quic: { neighbours: { listen: ":8444" } }\n',
+    'default: quic.neighbours.listen is every address: others do not know which one\n' +
+      '  mend: write the address that they reach',
+  ],
+  [
+    'neighbours at no address',
+    'quic: { neighbours: { meet: "edge:8444", address: here } }\n',
+    'edge.yaml:1:51: quic.neighbours.address: "here" is no IP address\n' +
+      '  mend: write an IP address without a port, for example 10.0.0.5',
+  ],
+  [
+    'neighbours that are met and not heard',
+    'quic: { neighbours: { meet: "edge:8444" } }\n',
+    'default: quic.neighbours.meet leads to neighbours, and none is listened to\n' +
+      '  mend: write ADDRESS:PORT, or remove meet',
+  ],
+  [
     'a worker that may not think',
     'waf: { budget: 5s }\n',
     'default: waf.workerSilence is not longer than waf.budget: workers at work would be lost\n' +

@@ -17,6 +17,7 @@ import {
   size,
   threads,
 } from './fields.ts'
+import { neighbours } from './neighbours-schema.ts'
 import { serverId } from './server-id.ts'
 import { service } from './service-schema.ts'
 import { collections, rbl } from './state-schema.ts'
@@ -76,6 +77,7 @@ const quic = z.strictObject({
       'Server id in connection ids, for balancers that route by it (QUIC-LB, not encrypted): ' +
         '0x and 16 digits, base64 of 8 bytes, env:NAME or file:/PATH; null: none',
     ),
+  neighbours: neighbours.prefault({}).describe('Other edges of this node, while one takes over'),
 })
 
 const route = z
@@ -308,7 +310,7 @@ const limits = z
 export const schema = z.strictObject({
   listen: listen.prefault({}).describe('Where clients connect'),
   tls: tls.prefault({}).describe('Certificates'),
-  quic: quic.prefault({}).describe('HTTP/3 behind a balancer'),
+  quic: quic.prefault({}).describe('HTTP/3 behind a balancer, and beside other edges'),
   routes: z
     .array(route)
     .max(10_000)

@@ -104,6 +104,7 @@ describe('every example', () => {
       EDGE_ADMIN: 'unix:/run/quic-proxy-waf/admin.sock',
       AWS_LBC_QUIC_SERVER_ID: id,
       POD_QUIC_SERVER_ID: id,
+      EDGE_QUIC_NEIGHBOURS_ADDRESS: '10.0.0.5',
     }
     const sources = { file, env, flags: [], folder: '/', processors: 2, installedRules: '/rules' }
     const parsed = parseConfig(sources)
@@ -175,7 +176,7 @@ describe('exposure', () => {
 
   test('addresses of nodes: a Service of our class, a pod more in updates, no root', () => {
     const objects = objectsFor(['--set', 'proxy.kind=daemonset,service.healthCheckNodePort=32080'])
-    const service = objects.find(({ kind }) => kind === 'Service')
+    const service = objects.find(({ metadata }) => metadata.name.endsWith('-service'))
     expect(service?.spec).toMatchObject({
       type: 'LoadBalancer',
       loadBalancerClass: loadBalancerClassDefault,
@@ -188,6 +189,31 @@ describe('exposure', () => {
     const ports = template.spec.containers[0]?.ports ?? []
     expect(ports.filter(({ hostPort }) => hostPort !== undefined)).toEqual([])
     expect(template.spec.containers[0]?.securityContext).toMatchObject({ runAsNonRoot: true })
+  })
+
+  test('the pods of a node meet each other, on that node and before they are ready', () => {
+    const meeting = (set: string) => {
+      const objects = objectsFor(['--set', set])
+      const named = objects.find(({ metadata }) => metadata.name.endsWith('-neighbours'))
+      const said = JSON.stringify(objects)
+      const parts = ['EDGE_QUIC_NEIGHBOURS_ADDRESS', '"port":"neighbours"', 'meet: my-proxy-']
+      return { spec: named?.spec, parts: parts.map((part) => said.split(part).length - 1) }
+    }
+    const { spec, parts } = meeting('proxy.kind=daemonset,quic.neighbours.port=9555')
+    expect(spec).toMatchObject({
+      internalTrafficPolicy: 'Local',
+      publishNotReadyAddresses: true,
+      ports: [{ port: 9555, targetPort: 'neighbours', protocol: 'UDP' }],
+    })
+    // In the pod, in and out of the NetworkPolicy, and in the configuration.
+    expect(parts).toEqual([1, 2, 1])
+    for (const set of [
+      'proxy.kind=daemonset,quic.neighbours.enabled=false',
+      'proxy.kind=daemonset,proxy.ports.useHostPorts=true',
+      'proxy.kind=deployment',
+    ]) {
+      expect(meeting(set), set).toEqual({ spec: undefined, parts: [0, 0, 0] })
+    }
   })
 
   test('only the controller has a token, and writes one thing', () => {
@@ -338,6 +364,7 @@ describe('what is refused, and how', () => {
     ['autoscaling.enabled=true', 'mend: set proxy.kind to deployment', daemonset],
     ['autoscaling.enabled=true,autoscaling.minReplicas=20', 'is more than maxReplicas 10', []],
     ['quic.serverId=0x1122334455667788', 'quic.serverId', []],
+    ['proxy.kind=daemonset,quic.neighbours.port=8443', 'mend: give it another port', []],
     ['metrics.podMonitor.enabled=true', 'metrics.hostAddress: 127.0.0.1 answers', daemonset],
     [
       'metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true',

@@ -100,6 +100,7 @@ const known: Readonly<Record<string, Json>> = {
   },
   'daemonset.dnsPolicy': words('ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'),
   'quic.serverId': text('^(aws|annotation:[A-Za-z0-9./_-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)?$'),
+  'quic.neighbours.port': port,
   'controller.replicaCount': { type: 'integer', minimum: 0 },
   'controller.addressTypes': {
     type: 'array',

@@ -53,8 +53,25 @@ export class Stage {
       console.log(this.lab.run(['k', 'logs', ...selector]).out)
     }
     this.lab.run(['helm', 'uninstall', release, '--ignore-not-found', '--wait'])
+    this.noCertificate()
     // Helm is done before the pods are: they still hold the ports.
     await eventually(() => (this.pods() === '' ? null : `pods of ${name} do not end`))
+  }
+
+  /** The Secret that the chart names, with a certificate for `lab.example`. */
+  certificate(): void {
+    const { lab } = this
+    const [key, cert] = [`${lab.folder}/tls.key`, `${lab.folder}/tls.crt`]
+    const own = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+    const subject = ['-subj', '/CN=lab.example', '-addext', 'subjectAltName=DNS:lab.example']
+    lab.must(['client', 'openssl', 'req', ...own, ...subject, '-keyout', key, '-out', cert])
+    const files = [`--cert=${cert}`, `--key=${key}`]
+    lab.must(['k', 'create', 'secret', 'tls', 'tls-certificate', ...files])
+  }
+
+  /** The Secret goes again. */
+  noCertificate(): void {
+    this.lab.must(['k', 'delete', 'secret', 'tls-certificate', '--ignore-not-found'])
   }
 
   /** `helm install` or `upgrade`, and the wait for all pods. */

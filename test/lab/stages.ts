@@ -11,7 +11,7 @@ async function daemonset(stage: Stage): Promise<void> {
   for (const node of stage.nodes) stage.serves(lab.node(node))
   stage.probes()
   const before = stage.pods()
-  makeSecret(stage)
+  stage.certificate()
   const secure = `${lab.node(1)}:443`
   await eventually(() => servesName(stage, secure, 'lab.example'))
   stage.check('a Secret that comes later is served', null)
@@ -35,7 +35,7 @@ async function daemonset(stage: Stage): Promise<void> {
   stage.check('a setting that needs it restarts the pods', stage.pods() === before ? before : null)
   stage.serves(lab.node(2))
   lab.must(['helm', 'uninstall', release, '--wait'])
-  lab.must(['k', 'delete', 'secret', 'tls-certificate'])
+  stage.noCertificate()
   // The pods still drain when helm is done.
   const kinds = 'all,configmaps,networkpolicies,serviceaccounts,pdb'
   await eventually(() => {
@@ -43,14 +43,6 @@ async function daemonset(stage: Stage): Promise<void> {
     return left.includes(release) ? left : null
   })
   stage.check('helm uninstall leaves nothing', null)
-}
-
-function makeSecret({ lab }: Stage): void {
-  const [key, cert] = [`${lab.folder}/tls.key`, `${lab.folder}/tls.crt`]
-  const own = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const subject = ['-subj', '/CN=lab.example', '-addext', 'subjectAltName=DNS:lab.example']
-  lab.must(['client', 'openssl', 'req', ...own, ...subject, '-keyout', key, '-out', cert])
-  lab.must(['k', 'create', 'secret', 'tls', 'tls-certificate', `--cert=${cert}`, `--key=${key}`])
 }
 
 function servesName({ lab }: Stage, address: string, name: string): string | null {

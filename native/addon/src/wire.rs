@@ -67,6 +67,11 @@ impl Wire {
     }
 
     #[napi]
+    pub fn set_neighbours(&self, neighbours: String) -> Result<()> {
+        self.inner.set_neighbours(&neighbours).map_err(to_js)
+    }
+
+    #[napi]
     pub fn set_health(&self, state: u32) {
         self.inner.shared.set_health(state);
     }

@@ -230,7 +230,7 @@ fn fresh(listener: &WireListener, threads: usize) -> Result<Listener> {
 }
 
 /// The address, and the reason by the name that operators search for.
-fn bind_failure(address: SocketAddr, error: &Error) -> String {
+pub(crate) fn bind_failure(address: SocketAddr, error: &Error) -> String {
     let name = match error.kind() {
         ErrorKind::AddrInUse => "EADDRINUSE: ",
         ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL: ",

@@ -2,6 +2,7 @@
 
 use crate::admission::PlaceLimits;
 use crate::ask::ServiceConfig;
+use crate::quic::NeighboursConfig;
 use crate::rate::RateLimits;
 use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
@@ -143,6 +144,9 @@ pub struct WireConfig {
     /// By what a balancer finds this program in connection ids.
     #[serde(default)]
     pub quic_server_id: Option<[u8; 8]>,
+    /// How programs on one node, each with a network of its own, reach each other.
+    #[serde(default)]
+    pub neighbours: Option<NeighboursConfig>,
     /// Path answered by the wire itself.
     pub health_path: String,
     /// Limits at the start; `Wire::set_limits` replaces them.

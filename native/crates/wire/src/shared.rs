@@ -89,7 +89,7 @@ impl Shared {
         Shared {
             hub: Arc::new(hub),
             tls: Arc::new(Tls::default()),
-            quic: crate::quic::Host::default(),
+            quic: crate::quic::Host::new(config.neighbours.clone()),
             stats,
             budget,
             active: AtomicUsize::new(0),

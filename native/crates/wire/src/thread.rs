@@ -197,6 +197,10 @@ pub(crate) fn run(
                 }
             });
         }
+        // One thread is enough for what other programs hand over.
+        if index == 0 {
+            thread.spawn(crate::quic::listen_to_neighbours(thread.clone()));
+        }
         for (listener, socket) in sockets.udp {
             thread.spawn(crate::quic::listen(thread.clone(), listener, socket));
         }

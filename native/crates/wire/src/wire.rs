@@ -1,10 +1,11 @@
 //! The wire as a whole: binds, starts and ends the threads.
 
 use crate::ask::ServiceConfig;
-use crate::bind::bind_all;
+use crate::bind::{bind_all, bind_failure};
 use crate::config::{CertificateSet, EndpointConfig, TicketKeySet, WireConfig, WireLimits};
 use crate::hub::{Hub, WORKERS_MAX};
 use crate::port::Port;
+use crate::quic::Acquaintance;
 use crate::shared::Shared;
 use crate::thread;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,8 @@ impl Wire {
     /// Binds all listeners for all threads, then starts the threads. The bound addresses.
     pub fn listen(&self) -> Result<Vec<String>, WireError> {
         let mut bound = bind_all(&self.shared.config)?;
+        let neighbours = self.shared.quic.bind_neighbours();
+        neighbours.map_err(|(address, error)| WireError(bind_failure(address, &error)))?;
         // One thread is enough to answer successors.
         if let Some(first) = bound.threads.first_mut() {
             first.offers = bound.offers;
@@ -119,6 +122,16 @@ impl Wire {
     pub fn set_service(&self, json: &str) -> Result<(), WireError> {
         let service: ServiceConfig = serde_json::from_str(json).map_err(bad_json("service"))?;
         self.shared.set_service(service);
+        Ok(())
+    }
+
+    /// Replaces by what other programs of this node are known, and where they are met.
+    pub fn set_neighbours(&self, json: &str) -> Result<(), WireError> {
+        let Acquaintance { key, meet } =
+            serde_json::from_str(json).map_err(bad_json("neighbours"))?;
+        let key = from_base64(&key)?.try_into();
+        let key = key.map_err(|_| WireError("the key of neighbours is not 32 bytes".to_owned()))?;
+        self.shared.quic.acquaint(key, meet);
         Ok(())
     }
 

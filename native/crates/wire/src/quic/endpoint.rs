@@ -4,14 +4,14 @@
 //! expire timers, then send what the connections on the queue have. Nothing here walks all
 //! connections except the drain.
 
-use super::cid::{Owner, destination};
+use super::cid::Owner;
 use super::connection::Connection;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Parcel};
 use super::queue::Queue;
 use super::settings;
 use super::socket::{Counts, Sent, Socket};
 use super::state::{H3_NO_ERROR, Patience};
-use super::table::{Place, Table};
+use super::table::{Place, Reply, Table};
 use super::timers::Timers;
 use crate::thread::WireThread;
 use std::future::{Future, poll_fn};
@@ -26,6 +26,8 @@ use tokio::time::Sleep;
 /// Batches received, and trains sent for one connection, before others get their turn.
 const BATCHES_PER_TURN: usize = 4;
 const TRAINS_PER_TURN: usize = 4;
+/// Datagrams of one connection that go through another program in one turn.
+const GIVEN_BACK_PER_TURN: usize = 64;
 /// An acknowledgement waits this long for a response to ride on, unless more datagrams came.
 const LINGER: Duration = Duration::from_millis(1);
 const LINGER_DATAGRAMS_MAX: u32 = 4;
@@ -116,16 +118,11 @@ impl Endpoint {
             }
             let host = &self.thread.shared.quic;
             let threads = self.thread.shared.config.threads;
-            // Others hand over to one endpoint of a port. What is ours names its thread; what
-            // begins a connection goes to any, but all packets of one to the same.
+            // Others hand over to one endpoint of a port.
             let handed_over = self.table.neighbours.poll(context, |datagram| {
-                let Some(cid) = destination(&datagram.contents) else {
-                    return;
-                };
-                let owner = cid.owner();
-                let owner = owner.filter(|owner| owner.generation == host.generation);
-                let thread = owner.map_or(cid.spread(threads), |owner| usize::from(owner.thread));
-                host.pass(thread, datagram);
+                if let Some(thread) = host.thread_of(&datagram, threads) {
+                    host.pass(thread, datagram);
+                }
             });
             let passed = self.inbox.poll(context) || handed_over;
             let readable = self.socket.poll_readable(context);
@@ -162,8 +159,14 @@ impl Endpoint {
     }
 
     fn receive(&mut self, mut readable: bool) {
-        for datagram in self.inbox.take() {
-            self.table.passed(datagram);
+        for parcel in self.inbox.take() {
+            match parcel {
+                Parcel::Received(datagram) => self.table.passed(datagram),
+                Parcel::ToSend(answer) => {
+                    self.socket
+                        .send_once(&answer.contents, answer.from, answer.to);
+                }
+            }
         }
         for _ in 0..BATCHES_PER_TURN {
             if !readable {
@@ -174,10 +177,13 @@ impl Endpoint {
                 .socket
                 .receive(|packet, from, to| table.datagram(packet, from, to));
         }
-        for reply in self.table.replies.drain(..) {
-            self.socket.send_once(&reply.contents, reply.from, reply.to);
+        let neighbours = &mut self.table.neighbours;
+        for Reply { contents, from, to } in self.table.replies.drain(..) {
+            if !neighbours.give_back(&contents, from, to) {
+                self.socket.send_once(&contents, from, to);
+            }
         }
-        self.table.neighbours.send();
+        neighbours.send();
         for connection in std::mem::take(&mut self.table.touched) {
             connection.touched.set(false);
             self.advance(&connection);
@@ -278,21 +284,21 @@ impl Endpoint {
                 continue;
             };
             connection.unqueue();
+            let (neighbours, mut given_back) = (&self.table.neighbours, 0);
             let mut state = connection.state();
-            let quic = &mut state.quic;
-            let sent = self
-                .socket
-                .send_from(TRAINS_PER_TURN, |space| match quic.send(space) {
-                    Ok((length, info)) => Some((length, info.from, info.to)),
-                    Err(quiche::Error::Done) => None,
-                    Err(_) => {
-                        let _ = quic.close(false, 1, b"");
-                        None
+            let sent = self.socket.send_from(TRAINS_PER_TURN, |space| {
+                while given_back < GIVEN_BACK_PER_TURN {
+                    let (length, from, to) = state.send(space)?;
+                    if !neighbours.give_back(space.get(..length)?, from, to) {
+                        return Some((length, from, to));
                     }
-                });
+                    given_back += 1;
+                }
+                None
+            });
             drop(state);
             self.settle(&connection);
-            if sent != Sent::All {
+            if sent != Sent::All || given_back == GIVEN_BACK_PER_TURN {
                 connection.touch();
             }
             if sent == Sent::Blocked {
@@ -346,13 +352,12 @@ impl Drop for Endpoint {
                 continue;
             };
             state.close(true, H3_NO_ERROR, b"");
-            let quic = &mut state.quic;
-            let next = |space: &mut [u8]| {
-                quic.send(space)
-                    .ok()
-                    .map(|(length, info)| (length, info.from, info.to))
-            };
-            self.socket.send_from(1, next);
+            let neighbours = &self.table.neighbours;
+            self.socket.send_from(1, |space: &mut [u8]| {
+                let (length, from, to) = state.send(space)?;
+                let is_sent = neighbours.give_back(space.get(..length)?, from, to);
+                (!is_sent).then_some((length, from, to))
+            });
         }
     }
 }

@@ -24,17 +24,7 @@ impl Datagram {
         let length = u16::try_from(self.contents.len()).unwrap_or(0);
         message.extend_from_slice(&length.to_be_bytes());
         for address in [self.from, self.to] {
-            match address.ip() {
-                IpAddr::V4(ip) => {
-                    message.push(4);
-                    message.extend_from_slice(&ip.octets());
-                }
-                IpAddr::V6(ip) => {
-                    message.push(6);
-                    message.extend_from_slice(&ip.octets());
-                }
-            }
-            message.extend_from_slice(&address.port().to_be_bytes());
+            write_address(message, address);
         }
         let contents = self.contents.get(..usize::from(length));
         message.extend_from_slice(contents.unwrap_or_default());
@@ -43,7 +33,7 @@ impl Datagram {
     /// Takes the first datagram off a message. `None` at the end, or when it is not one of ours.
     pub fn read(message: &mut &[u8]) -> Option<Datagram> {
         let length = usize::from(u16::from_be_bytes(take(message)?));
-        let (from, to) = (address(message)?, address(message)?);
+        let (from, to) = (take_address(message)?, take_address(message)?);
         let (contents, rest) = message.split_at_checked(length)?;
         *message = rest;
         let contents = contents.to_vec();
@@ -58,7 +48,23 @@ fn take<const N: usize>(message: &mut &[u8]) -> Option<[u8; N]> {
     Some(*bytes)
 }
 
-fn address(message: &mut &[u8]) -> Option<SocketAddr> {
+/// Appends an address: the version of IP, the address, the port.
+pub(super) fn write_address(message: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            message.push(4);
+            message.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            message.push(6);
+            message.extend_from_slice(&ip.octets());
+        }
+    }
+    message.extend_from_slice(&address.port().to_be_bytes());
+}
+
+/// Takes an address off a message.
+pub(super) fn take_address(message: &mut &[u8]) -> Option<SocketAddr> {
     let ip = match take::<1>(message)? {
         [4] => IpAddr::from(take::<4>(message)?),
         [6] => IpAddr::from(take::<16>(message)?),
@@ -67,21 +73,30 @@ fn address(message: &mut &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_be_bytes(take(message)?)))
 }
 
+/// What another thread or program has for an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Parcel {
+    /// A client's datagram.
+    Received(Datagram),
+    /// An answer of another program, to be sent from this endpoint's socket.
+    ToSend(Datagram),
+}
+
 /// What waits for one endpoint.
 #[derive(Default)]
 pub(super) struct Inbox {
-    waiting: Mutex<VecDeque<Datagram>>,
+    waiting: Mutex<VecDeque<Parcel>>,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Inbox {
     /// Adds a datagram and wakes the endpoint. False: there is no room.
-    pub fn push(&self, datagram: Datagram) -> bool {
+    pub fn push(&self, parcel: Parcel) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= WAITING_MAX {
             return false;
         }
-        waiting.push_back(datagram);
+        waiting.push_back(parcel);
         drop(waiting);
         let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waker) = waker.take() {
@@ -101,7 +116,7 @@ impl Inbox {
     }
 
     /// Everything that waits.
-    pub fn take(&self) -> VecDeque<Datagram> {
+    pub fn take(&self) -> VecDeque<Parcel> {
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -139,13 +154,13 @@ mod tests {
     #[test]
     fn an_inbox_is_bounded() {
         let inbox = Inbox::default();
-        let datagram = Datagram {
+        let parcel = Parcel::Received(Datagram {
             contents: vec![1],
             from: "192.0.2.1:5".parse().unwrap(),
             to: "127.0.0.1:443".parse().unwrap(),
-        };
-        assert!((0..WAITING_MAX).all(|_| inbox.push(datagram.clone())));
-        assert!(!inbox.push(datagram));
+        });
+        assert!((0..WAITING_MAX).all(|_| inbox.push(parcel.clone())));
+        assert!(!inbox.push(parcel));
         assert_eq!(inbox.take().len(), WAITING_MAX);
         assert!(inbox.take().is_empty());
     }

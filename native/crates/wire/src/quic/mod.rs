@@ -16,6 +16,7 @@ mod host;
 mod ids;
 mod inbox;
 mod invalid_token;
+mod moves;
 mod neighbours;
 mod queue;
 mod request;
@@ -41,6 +42,8 @@ use crate::thread::WireThread;
 pub use ask::{Question, ask};
 use endpoint::Endpoint;
 pub use host::Host;
+pub(crate) use neighbours::run as listen_to_neighbours;
+pub use neighbours::{Acquaintance, NeighboursConfig};
 use std::rc::Rc;
 use tokio::task::JoinSet;
 

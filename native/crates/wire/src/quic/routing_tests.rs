@@ -5,7 +5,7 @@
 use super::cid::{Cid, Owner, random};
 use super::test_edge::{BIG_BYTES, Client, Edge, edge, limited_edge, shared_edge};
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn says_hello(client: &mut Client) {
     let id = client.get("/hello");
@@ -29,6 +29,27 @@ fn a_client_behind_a_nat_that_rebinds_keeps_its_connection_over_two_threads() {
     let text = String::from_utf8(client.answer(facts).body).unwrap();
     assert_eq!(text, "7 127.0.0.1 one.test 4294967295");
     assert_eq!(edge.shared.stats.connections_h3.get(), 1);
+}
+
+/// What was on its way to the port before is lost with it, and quiche notices nothing.
+#[test]
+fn a_download_goes_on_at_once_when_a_nat_rebinds() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    says_hello(&mut client);
+    for turn in 0..3 {
+        let big = client.get("/big");
+        let body = |client: &Client| client.answers.get(&big).map_or(0, |big| big.body.len());
+        client.until(|client| body(client) > BIG_BYTES / 4);
+        assert!(body(&client) < BIG_BYTES, "it was over already");
+        let began = Instant::now();
+        client.rebind();
+        client.quic.send_ack_eliciting().unwrap();
+        assert_eq!(client.answer(big).body.len(), BIG_BYTES, "{turn}");
+        let took = began.elapsed();
+        println!("turn {turn}: the rest took {took:?}");
+        assert!(took < Duration::from_secs(5), "turn {turn}: {took:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ const UNI_STREAMS_MAX: u64 = 8;
 
 /// Addresses that a client may come from in the life of a connection: quiche keeps each path to its
 /// end, and takes no more of them than this.
-const PATHS_MAX: u64 = 16;
+const PATHS_MAX: u64 = 64;
 
 /// The QUIC configuration of one endpoint. Certificates come from `tls`, at each handshake anew.
 pub(super) fn quic(

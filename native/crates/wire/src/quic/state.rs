@@ -4,6 +4,7 @@
 use super::cid::Cid;
 use super::handshakes::HalfOpen;
 use super::ids::Ids;
+use super::moves::{Moves, Path};
 use super::queue::Quic;
 use super::response::Field;
 use super::stream::Stream;
@@ -13,7 +14,7 @@ use crate::shared::Admission;
 use crate::stats::Stats;
 use bytes::Bytes;
 use quiche::h3::Priority;
-use quiche::{PathEvent, Shutdown};
+use quiche::{RecvInfo, Shutdown};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -39,8 +40,6 @@ const LEAVE_INTERVAL: Duration = Duration::from_millis(250);
 /// long it is waited for: a close throws away what is still on its way.
 const LAST_WORD_MIN: Duration = Duration::from_millis(500);
 const LAST_WORD_MAX: Duration = Duration::from_secs(5);
-/// So often a new address of a client is asked for its proof, beside what quiche does.
-const CHALLENGES_MAX: u32 = 16;
 /// Answers that may not have arrived are looked for among so many streams.
 const LAST_STREAMS: u64 = 1024;
 
@@ -139,9 +138,7 @@ pub(super) struct State {
     leaving: Option<Leaving>,
     closing: bool,
     lapsed: bool,
-    /// A packet came from another address than the client's.
-    pub strayed: bool,
-    challenged: Option<(SocketAddr, u32)>,
+    moves: Moves,
     _counted: Counted,
 }
 
@@ -168,8 +165,7 @@ impl State {
             leaving: None,
             closing: false,
             lapsed: false,
-            strayed: false,
-            challenged: None,
+            moves: Moves::default(),
             _counted: counted,
         }
     }
@@ -265,43 +261,43 @@ impl State {
         true
     }
 
+    /// Takes a packet. An error closes the connection or drops the packet; quiche keeps what is to
+    /// be done.
+    pub fn receive(&mut self, packet: &mut [u8], from: SocketAddr, to: SocketAddr) {
+        let (local, peer) = (to, from);
+        let is_wanted = self
+            .moves
+            .heard(&mut self.quic, Path { local, peer }, self.facts.peer);
+        if is_wanted {
+            let _ = self.quic.recv(packet, RecvInfo { from, to });
+        }
+    }
+
     /// Follows the client to another address, once that is proven. Returns whether it moved.
     pub fn follow(&mut self) -> bool {
-        let mut changed = false;
-        while let Some(event) = self.quic.path_event_next() {
-            changed |= matches!(
-                event,
-                PathEvent::Validated(..) | PathEvent::PeerMigrated(..)
-            );
-        }
-        if !std::mem::take(&mut self.strayed) && !changed {
-            return false;
-        }
-        let Some(path) = self.quic.path_stats().find(|path| path.active) else {
+        let Some(peer) = self.moves.follow(&mut self.quic) else {
             return false;
         };
-        let (local, peer) = (path.local_addr, path.peer_addr);
-        let proven = self.quic.is_path_validated(local, peer) == Ok(true);
-        let moved = proven && peer != self.facts.peer;
+        let moved = peer != self.facts.peer;
         if moved {
             self.facts = Arc::new((*self.facts).clone().moved(peer));
-        } else if !proven && self.may_challenge(peer) {
-            let _ = self.quic.probe_path(local, peer);
         }
         moved
     }
 
-    /// Whether the client's new address is asked for its proof again: quiche asks once, and again
-    /// only when that was lost. Chromium acknowledges a PATH_CHALLENGE and leaves it unanswered
-    /// when it comes in one packet with the PATH_RESPONSE that completes the browser's own probe.
-    /// Without a proof no more than three times what comes may be sent: the connection starves.
-    fn may_challenge(&mut self, peer: SocketAddr) -> bool {
-        let times = match self.challenged {
-            Some((known, times)) if known == peer => times,
-            _ => 0,
-        };
-        self.challenged = Some((peer, times + 1));
-        times < CHALLENGES_MAX
+    /// The next packet: its length, the address it goes from and the one it goes to.
+    pub fn send(&mut self, space: &mut [u8]) -> Option<(usize, SocketAddr, SocketAddr)> {
+        match self.quic.send(space) {
+            Ok((length, info)) => {
+                let path = self.moves.way(info.from, info.to);
+                Some((length, path.local, path.peer))
+            }
+            Err(quiche::Error::Done) => None,
+            Err(_) => {
+                let _ = self.quic.close(false, 1, b"");
+                None
+            }
+        }
     }
 
     /// Closes the connection; nothing more is expected of it.

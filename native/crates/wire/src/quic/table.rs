@@ -13,7 +13,7 @@ use super::state::{Counted, State};
 use crate::exchange::ConnectionFacts;
 use crate::thread::WireThread;
 use edge_http_policy::Version;
-use quiche::{ConnectionId, Header, RecvInfo, RetryConnectionIds};
+use quiche::{ConnectionId, Header, RetryConnectionIds};
 use slab::Slab;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -85,8 +85,8 @@ impl Table {
     ) -> Result<Table, quiche::Error> {
         let limits_version = thread.shared.limits_version();
         let config = config(&thread)?;
-        let neighbours =
-            Neighbours::new(place.port, place.owner.generation, place.owner.thread == 0);
+        let remote = thread.shared.quic.remote().cloned();
+        let neighbours = Neighbours::new(place.port, place.owner, remote);
         Ok(Table {
             thread,
             place,
@@ -167,16 +167,17 @@ impl Table {
         (from, to): (SocketAddr, SocketAddr),
     ) -> bool {
         let begins = cid::is_long(packet) && !self.names_us(destination);
-        if !begins || self.thread.shared.accepting() {
+        let shared = &self.thread.shared;
+        if !begins || (shared.accepting() && !shared.draining()) {
             return false;
         }
         let contents = packet.to_vec();
         let datagram = Datagram { contents, from, to };
-        let passed = self.neighbours.offer_successor(Instant::now(), &datagram);
-        if passed {
-            self.thread.shared.stats.quic_add("forwardedPrograms", 1);
-        }
-        passed
+        let way = self.neighbours.offer_successor(Instant::now(), &datagram);
+        way.is_some_and(|way| {
+            shared.stats.quic_add(way.counter(), 1);
+            true
+        })
     }
 
     fn deliver(
@@ -190,13 +191,11 @@ impl Table {
             return false;
         };
         connection.unanswered.set(connection.unanswered.get() + 1);
-        // An error here closes the connection or drops the packet; quiche keeps what is to be done.
         let mut state = connection.state();
         if !cid::is_long(packet) && !state.knows(destination) {
             return true;
         }
-        state.strayed |= from != state.facts.peer;
-        let _ = state.quic.recv(packet, RecvInfo { from, to });
+        state.receive(packet, from, to);
         drop(state);
         if !connection.touched.replace(true) {
             self.touched.push(connection);
@@ -225,10 +224,10 @@ impl Table {
         let stats = &self.thread.shared.stats;
         if !ours {
             let now = Instant::now();
-            if !self.neighbours.offer(owner.generation, now, &datagram) {
+            let Some(way) = self.neighbours.offer(owner.generation, now, &datagram) else {
                 return Elsewhere::Nowhere;
-            }
-            stats.quic_add("forwardedPrograms", 1);
+            };
+            stats.quic_add(way.counter(), 1);
             return Elsewhere::Passed;
         }
         let host = &self.thread.shared.quic;

@@ -4,7 +4,7 @@
 //! owner from its own socket. A program that takes new connections has a second name, with `/open`
 //! at its end: whoever leaves hands what begins to one of those.
 
-use super::inbox::Datagram;
+use crate::quic::inbox::Datagram;
 use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram as StdUnixDatagram};
@@ -26,7 +26,7 @@ const OPEN: &str = "/open";
 const MESSAGES_PER_TURN: usize = 16;
 
 /// The way to and from other programs on this endpoint's port.
-pub(super) struct Neighbours {
+pub(super) struct Local {
     port: u16,
     own: u16,
     incoming: Option<UnixDatagram>,
@@ -45,9 +45,9 @@ struct Neighbour {
     message: Vec<u8>,
 }
 
-impl Neighbours {
+impl Local {
     /// `receives`: this endpoint takes what others hand over (one endpoint of a port does).
-    pub fn new(port: u16, own: u16, receives: bool) -> Neighbours {
+    pub fn new(port: u16, own: u16, receives: bool) -> Local {
         let incoming = receives.then(|| bind(port, own)).flatten();
         let open = incoming.as_ref().and_then(|_| {
             let name = address(port, &format!("{own:04x}{OPEN}")).ok()?;
@@ -59,7 +59,7 @@ impl Neighbours {
             Some(_) => vec![0; MESSAGE_BYTES_MAX * 2],
             None => Vec::new(),
         };
-        Neighbours {
+        Local {
             port,
             own,
             incoming,
