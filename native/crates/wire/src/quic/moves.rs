@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// So often a new address of a client is asked for its proof, beside what quiche does, and how long
-/// an answer has time after the first: quiche gives up a path, even a proven one, while many are
-/// unanswered.
+/// So often a new address of a client is asked for its proof, beside what quiche does. The first
+/// few go at once, while what came allows us to send that much; then an answer has time: quiche
+/// gives up a path, even a proven one, when several are lost more than a round trip apart.
 const CHALLENGES_MAX: u32 = 16;
+const CHALLENGES_AT_ONCE: u32 = 4;
 const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 /// Paths that are remembered as those of a NAT.
 const REBOUND_MAX: usize = 64;
@@ -135,11 +136,13 @@ impl Moves {
     /// Without a proof no more than three times what comes may be sent: the connection starves.
     fn may_challenge(&mut self, peer: SocketAddr) -> bool {
         let now = Instant::now();
-        let times = match self.challenged {
-            Some((known, _, at)) if known == peer && now < at + CHALLENGE_INTERVAL => return false,
-            Some((known, times, _)) if known == peer => times,
-            _ => 0,
+        let (times, at) = match self.challenged {
+            Some((known, times, at)) if known == peer => (times, at),
+            _ => (0, now),
         };
+        if times >= CHALLENGES_AT_ONCE && now < at + CHALLENGE_INTERVAL {
+            return false;
+        }
         self.challenged = Some((peer, times + 1, now));
         times < CHALLENGES_MAX
     }
