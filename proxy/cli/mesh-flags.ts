@@ -1,0 +1,18 @@
+/** Flags that several commands of the mesh have. */
+import { parsePrefix } from '../../mesh/prefix.ts'
+import { UsageError } from '../config/faults.ts'
+
+/** The value of a flag that must be there. */
+export function required(flag: string, value: string | undefined): string {
+  if (value !== undefined && value !== '') return value
+  throw new UsageError(`${flag} is missing`)
+}
+
+/** Ranges, each judged. */
+export function cidrs(flag: string, values: readonly string[] = []): readonly string[] {
+  for (const value of values) {
+    if (parsePrefix(value) !== null) continue
+    throw new UsageError(`${flag}: "${value}" is no CIDR; write for example 10.1.0.0/16`)
+  }
+  return values
+}
