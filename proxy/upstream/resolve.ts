@@ -4,8 +4,12 @@ import type { EdgeConfig } from '../config/schema.ts'
 import type { EndpointTls } from '../wire-config.ts'
 import type { UpstreamFiles } from './upstream-files.ts'
 
-/** The host of an endpoint's URL, without the brackets of an IPv6 address. */
+/**
+ * The host of an endpoint's URL, without the brackets of an IPv6 address; `mesh://NODE` for a node
+ * of the mesh, whose name may be one of the DNS, too.
+ */
 export function hostOfUrl(url: string): string {
+  if (url.startsWith('mesh:')) return url.slice(0, url.lastIndexOf(':'))
   return new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
