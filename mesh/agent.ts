@@ -22,6 +22,7 @@ import { afterApplying, type Applied, nothingApplied, reconcile } from './reconc
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
 import { parseToken } from './token.ts'
 import { type Conflict, type Desired, type MeshNode, topology } from './topology.ts'
+import { wake } from './wake.ts'
 import { emptyView, type View, viewOf, withDelta } from './view.ts'
 
 /** What `edge mesh up` was told. */
@@ -124,7 +125,10 @@ export class Agent {
     const ending = new AbortController()
     const both = AbortSignal.any([signal, ending.signal])
     try {
-      if (this.#view.entries.has(this.#identity.id)) await this.#bringAbout()
+      if (this.#view.entries.has(this.#identity.id)) {
+        await this.#bringAbout()
+        await wake(this.#others().flatMap(({ addresses }) => addresses[0] ?? []))
+      }
       await Promise.all([this.#follow(both), this.#repair(both)])
     } finally {
       ending.abort()
@@ -154,8 +158,8 @@ export class Agent {
         port,
       },
       coordinator: { url, isConnected: this.#isConnected, version: this.#view.version },
-      peers: this.#nodes
-        .filter(({ id }) => id !== this.#identity.id)
+      peers: this.#others()
+        .toSorted((one, other) => (one.name < other.name ? -1 : 1))
         .map((node) => peerStatus(node, stats.get(node.key))),
       conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
     }
@@ -258,6 +262,10 @@ export class Agent {
       await this.#device.stats()
       await this.#reconcile()
     }
+  }
+
+  #others(): readonly MeshNode[] {
+    return this.#nodes.filter(({ id }) => id !== this.#identity.id)
   }
 
   #selfAddresses(): readonly string[] {

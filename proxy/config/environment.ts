@@ -22,6 +22,7 @@ const reserved = new Set([
   'EDGE_PREBUILT',
   'EDGE_CONFIG',
   'EDGE_CRS_DIR',
+  'EDGE_MESH_TOKEN',
 ])
 
 interface EnvironmentLayer {

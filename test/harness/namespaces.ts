@@ -58,5 +58,5 @@ function plug(name: string, bridge: string, number: number): void {
 }
 
 function ip(...args: readonly string[]): string {
-  return execFileSync('ip', [...args], { encoding: 'utf8' })
+  return execFileSync('ip', [...args], { encoding: 'utf8', stdio: 'pipe' })
 }
