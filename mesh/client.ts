@@ -1,12 +1,20 @@
-/** An agent's end of the coordinator's API: one connection pool, both ends known by their keys. */
+/** The other end of the coordinator's API: a pool of connections, both ends known by their keys. */
 import { TLSSocket } from 'node:tls'
 import { Agent, buildConnector, request } from 'undici'
 import { z } from 'zod'
-import { delta, type JoinAnswer, joinAnswer, type SignedRecord, snapshot } from './entry.ts'
+import {
+  delta,
+  type JoinAnswer,
+  joinAnswer,
+  type SignedRecord,
+  snapshot,
+  tokenAnswer,
+  type TokenRequest,
+} from './entry.ts'
 import { MeshFault } from './fault.ts'
 import type { Identity } from './identity.ts'
 import { meshLimits } from './limits.ts'
-import { pinOf } from './token.ts'
+import { type AdminKey, pinOf } from './token.ts'
 import type { View } from './view.ts'
 
 /** Something that the coordinator tells. */
@@ -27,7 +35,8 @@ export class CoordinatorClient {
   readonly #url: string
   readonly #agent: Agent
 
-  constructor(url: string, pin: string, identity: Identity) {
+  /** Without an identity it can only ask for tokens. */
+  constructor(url: string, pin: string, identity: Identity | null) {
     this.#url = url
     this.#agent = new Agent({
       connect: pinned(pin, identity),
@@ -38,6 +47,12 @@ export class CoordinatorClient {
 
   async join(signed: SignedRecord, token: string): Promise<JoinAnswer> {
     return joinAnswer.parse(await this.#post('/v1/join', { ...signed, token }))
+  }
+
+  /** The text of a new token. */
+  async token(order: TokenRequest, { secret }: AdminKey): Promise<string> {
+    const authorization = `Bearer ${secret.toString('base64url')}`
+    return tokenAnswer.parse(await this.#post('/v1/tokens', order, { authorization })).token
   }
 
   async update(signed: SignedRecord): Promise<void> {
@@ -70,12 +85,16 @@ export class CoordinatorClient {
     await this.#agent.destroy()
   }
 
-  async #post(path: string, body: unknown): Promise<unknown> {
+  async #post(
+    path: string,
+    body: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<unknown> {
     const answer = await request(`${this.#url}${path}`, {
       method: 'POST',
       dispatcher: this.#agent,
       signal: AbortSignal.timeout(meshLimits.requestTimeoutMs),
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(body),
     })
     const text = await limitedText(answer.body)
@@ -85,10 +104,9 @@ export class CoordinatorClient {
 }
 
 /** Hands out a connection once it is known to end at the coordinator of the token. */
-function pinned(pin: string, { key, certificate }: Identity): buildConnector.connector {
+function pinned(pin: string, identity: Identity | null): buildConnector.connector {
   const connect = buildConnector({
-    key,
-    cert: certificate,
+    ...(identity === null ? {} : { key: identity.key, cert: identity.certificate }),
     // Known by its key and by nothing else: names and dates of its certificate say nothing.
     rejectUnauthorized: false,
     // A resumed session would show no certificate.

@@ -99,3 +99,17 @@ export const joinRequest = signedRecord.extend({ token: z.string().max(200) })
 /** What it gets. */
 export const joinAnswer = z.object({ id: z.string(), networks: meshNetworks })
 export type JoinAnswer = z.infer<typeof joinAnswer>
+
+/** What an operator asks a token with. */
+export const tokenRequest = z.object({
+  uses: z.number().int().min(1).max(meshLimits.tokenUsesMax),
+  lifeMs: z.number().int().min(1).max(meshLimits.tokenLifeMsMax),
+  labels: z
+    .record(z.string().max(253), z.string().max(63))
+    .refine((labels) => Object.keys(labels).length <= meshLimits.labelsMax, 'too many labels'),
+  cidrs: z.array(prefix).max(meshLimits.cidrsMax),
+})
+export type TokenRequest = z.infer<typeof tokenRequest>
+
+/** What it gets. */
+export const tokenAnswer = z.object({ token: z.string() })

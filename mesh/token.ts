@@ -1,4 +1,4 @@
-/** The texts that let nodes in: a secret, and which coordinator it is for. */
+/** The texts that let nodes in, and the one that makes such: a secret, and whose it is. */
 import { createHash, randomBytes, timingSafeEqual, type X509Certificate } from 'node:crypto'
 
 /** `edge1.` the token's id and secret `.` the SHA-256 of the coordinator's public key. */
@@ -45,3 +45,21 @@ export function pinOf(certificate: X509Certificate): string {
   const der = certificate.publicKey.export({ type: 'spki', format: 'der' })
   return createHash('sha256').update(der).digest('base64url')
 }
+
+/** `edgeadmin1.` the secret `.` the pin: whoever has it may make tokens from afar. */
+export interface AdminKey {
+  readonly secret: Buffer
+  readonly pin: string
+}
+
+export function newAdminKey(pin: string): string {
+  return `edgeadmin1.${randomBytes(adminBytes).toString('base64url')}.${pin}`
+}
+
+/** Null when it is none of ours. */
+export function parseAdminKey(text: string): AdminKey | null {
+  const [, secret = '', pin = ''] = /^edgeadmin1\.([\w-]{43})\.([\w-]{43})$/.exec(text.trim()) ?? []
+  return secret === '' ? null : { secret: Buffer.from(secret, 'base64url'), pin }
+}
+
+const adminBytes = 32

@@ -135,9 +135,8 @@ test('the files of a coordinator are for their owner alone', async () => {
     nowMs: 0,
   })
   const mode = (name: string) => statSync(join(folder, 'state', name)).mode & 0o777
-  expect(['certificate.json', 'coordinator.sqlite', 'coordinator.sqlite-wal'].map(mode)).toEqual([
-    0o600, 0o600, 0o600,
-  ])
+  const files = ['certificate.json', 'admin-key', 'coordinator.sqlite', 'coordinator.sqlite-wal']
+  expect(files.map(mode)).toEqual([0o600, 0o600, 0o600, 0o600])
   state.registry.close()
   const again = await openState(join(folder, 'state'))
   expect([again.pin, again.registry.networks]).toEqual([state.pin, state.registry.networks])

@@ -1,5 +1,5 @@
 /** The API over real connections: who may ask, and what a stream tells. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -7,7 +7,7 @@ import { CoordinatorClient, type StreamEvent } from '../client.ts'
 import { MeshFault } from '../fault.ts'
 import { type Identity, identityOf, signRecord } from '../identity.ts'
 import { makeFolder } from '../folder.ts'
-import { parseToken } from '../token.ts'
+import { parseAdminKey, parseToken } from '../token.ts'
 import { emptyView, type View, viewOf, withDelta } from '../view.ts'
 import { type RunningCoordinator, startCoordinator } from './coordinator.ts'
 import { type CoordinatorState, openState } from './state.ts'
@@ -141,6 +141,22 @@ test('an agent talks only to the coordinator of its token', async () => {
   const a = await node('a', other)
   expect(await codeOf(joined('a', a, token()))).toBe('COORDINATOR_OTHER')
   expect(state.registry.version).toBe(0)
+})
+
+test('a token is made from afar with the key of the coordinator, and with no other', async () => {
+  const key = parseAdminKey(readFileSync(join(folder, 'coordinator/admin-key'), 'utf8'))
+  if (key === null) throw new Error('no admin key')
+  const afar = new CoordinatorClient(running.address, key.pin, null)
+  clients.push(afar)
+  const order = { uses: 1, lifeMs: 60_000, labels: { site: 'a' }, cidrs: ['10.1.0.0/16'] }
+  const made = await afar.token(order, key)
+  expect(await codeOf(joined('a', await node('a'), made))).toBe('fine')
+  const other = { ...key, secret: Buffer.alloc(32, 7) }
+  expect(await codeOf(afar.token(order, other))).toBe('ADMIN_KEY_WRONG')
+  expect(await codeOf(afar.token({ ...order, uses: 0 }, key))).toBe('REQUEST_MALFORMED')
+  expect(await codeOf(joined('b', { ...(await node('b')), client: afar }, made))).toBe(
+    'IDENTITY_MISSING',
+  )
 })
 
 test('a request beyond its bytes is refused', async () => {

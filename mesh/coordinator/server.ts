@@ -5,22 +5,20 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { TLSSocket } from 'node:tls'
 import { z } from 'zod'
-import { type JoinAnswer, joinRequest, signedRecord } from '../entry.ts'
+import { type JoinAnswer, joinRequest, signedRecord, tokenRequest } from '../entry.ts'
 import { MeshFault } from '../fault.ts'
 import { idOf, identityIn, verifiedRecord } from '../identity.ts'
 import { meshLimits } from '../limits.ts'
 import type { Log } from '../log.ts'
-import { type Candidate, type Registry, unknownNode } from './registry.ts'
+import { isSecret } from '../token.ts'
+import { type Candidate, unknownNode, type Registry } from './registry.ts'
+import type { CoordinatorState } from './state.ts'
 import type { Streams } from './streams.ts'
 
 /** What the API stands on. */
-export interface CoordinatorParts {
-  readonly registry: Registry
+export interface CoordinatorParts extends CoordinatorState {
   readonly streams: Streams
   readonly log: Log
-  /** PEM. */
-  readonly key: string
-  readonly certificate: string
 }
 
 const resume = z.object({ from: z.coerce.number().int().min(0), hash: z.string().max(64) })
@@ -31,6 +29,7 @@ const statuses: Readonly<Record<string, number>> = {
   REQUEST_MALFORMED: 400,
   IDENTITY_MISSING: 401,
   NODE_UNKNOWN: 401,
+  ADMIN_KEY_WRONG: 401,
 }
 
 export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
@@ -62,6 +61,14 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
     const { applied } = checked(report, request.body)
     streams.applied(member(request, registry), applied)
     return {}
+  })
+  server.post('/v1/tokens', (request) => {
+    requireAdmin(request, parts.adminHash)
+    const { lifeMs, ...order } = checked(tokenRequest, request.body)
+    const nowMs = Date.now()
+    log.info({ uses: order.uses, address: request.ip }, 'a token is made from afar')
+    const expiresAtMs = nowMs + lifeMs
+    return { token: registry.createToken({ ...order, pin: parts.pin, nowMs, expiresAtMs }) }
   })
   server.get('/v1/watch', (request, reply) => {
     const from = checked(resume, request.query)
@@ -116,6 +123,16 @@ function identityOf(request: FastifyRequest): string {
     where: 'the connection',
     message: 'it shows no Ed25519 certificate',
     mend: 'agents show theirs by themselves; a proxy between them must not end TLS',
+  })
+}
+
+function requireAdmin({ headers }: FastifyRequest, hash: Buffer): void {
+  const [, text = ''] = /^Bearer ([\w-]{1,100})$/.exec(headers.authorization ?? '') ?? []
+  if (isSecret(Buffer.from(text, 'base64url'), hash)) return
+  throw new MeshFault('ADMIN_KEY_WRONG', {
+    where: '--admin-key',
+    message: 'it is not the key of this coordinator',
+    mend: "take the file admin-key of the coordinator's folder of state",
   })
 }
 

@@ -16,3 +16,10 @@ export function cidrs(flag: string, values: readonly string[] = []): readonly st
   }
   return values
 }
+
+/** Where a coordinator is. */
+export function coordinatorUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url?.protocol === 'https:' && url.pathname === '/' && url.search === '') return url.origin
+  throw new UsageError(`--coordinator: "${text}" is not https://HOST:PORT`)
+}

@@ -6,7 +6,7 @@ import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
-import { cidrs, required } from './mesh-flags.ts'
+import { cidrs, coordinatorUrl, required } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -96,12 +96,6 @@ function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'lo
     advertise,
     endpoint,
   }
-}
-
-function coordinatorUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null
-  if (url?.protocol === 'https:' && url.pathname === '/' && url.search === '') return url.origin
-  throw new UsageError(`--coordinator: "${text}" is not https://HOST:PORT`)
 }
 
 function numberOf(

@@ -22,7 +22,13 @@ async function run(...args: readonly string[]) {
 const up = ['up', '--coordinator', 'https://h:1', '--name', 'n', '--state', 's', '--token', 't']
 const wrong = [
   [['stauts'], 'no command "stauts"', 'did you mean status?'],
-  [['token'], '--state is missing'],
+  [['token'], 'edge mesh token: give either --state or --coordinator'],
+  [['token', '--coordinator', 'https://h:1'], 'EDGE_MESH_ADMIN_KEY: not given'],
+  [
+    ['token', '--coordinator', 'https://h:1', '--admin-key', '/dev/null'],
+    '--admin-key: no admin key',
+  ],
+  [['token', '--coordinator', 'http://h:1'], '--coordinator: "http://h:1" is not https://HOST'],
   [['token', '--state', 's', '--uses', '0'], '--uses: "0" is not a number from 1 to 100000'],
   [['token', '--state', 's', '--expires', '1y'], '--expires: "1y" is not a time up to 366d'],
   [['token', '--state', 's', '--expires', '400d'], '--expires: "400d"'],

@@ -35,7 +35,7 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   loadBalancerClass; in a pod it finds the API by itself
   edge mesh coordinator --listen ADDR:PORT --state DIR
                   lets nodes into a WireGuard mesh and tells each of the others
-  edge mesh token --state DIR [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
+  edge mesh token --state DIR|--coordinator URL [--admin-key FILE] [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
                   advertise. Also beside the running coordinator
   edge mesh remove NAME --state DIR

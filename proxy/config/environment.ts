@@ -23,6 +23,7 @@ const reserved = new Set([
   'EDGE_CONFIG',
   'EDGE_CRS_DIR',
   'EDGE_MESH_TOKEN',
+  'EDGE_MESH_ADMIN_KEY',
 ])
 
 interface EnvironmentLayer {
