@@ -35,9 +35,11 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   loadBalancerClass; in a pod it finds the API by itself
   edge mesh coordinator --listen ADDR:PORT --state DIR
                   lets nodes into a WireGuard mesh and tells each of the others
-  edge mesh token --state DIR|--coordinator URL [--admin-key FILE] [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
+  edge mesh token --state DIR|--coordinator URL [--admin-key FILE]
+                  [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
-                  advertise. Also beside the running coordinator
+                  advertise. Also beside the running coordinator; from afar with the file admin-key
+                  of its folder (or EDGE_MESH_ADMIN_KEY)
   edge mesh remove NAME --state DIR
                   takes a node out of the mesh, at the coordinator
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
