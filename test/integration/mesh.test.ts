@@ -259,6 +259,20 @@ test(
   },
 )
 
+test('what a node says anew at its start reaches the others', { timeout: 120_000 }, async () => {
+  const [, second] = agents
+  if (second === undefined) throw new Error('there is no second agent')
+  second.child.kill('SIGKILL') // its socket stays behind, its interface does not
+  await second.ended
+  expect(() => here().ip(2, 'link', 'show', 'edge0')).toThrow()
+  agents[1] = up(2, '', '--port', '51999')
+  await ready(agents[1])
+  const isThere = async () =>
+    (await status(1)).peers.some(({ endpoint }) => endpoint === '10.77.0.2:51999')
+  await until('a knows the new port', isThere)
+  await expectAllReachAll()
+})
+
 test(
   'what cannot be is refused with its mend, and nothing of others is touched',
   { timeout: 120_000 },
