@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../waf/reason-of.ts'
 import { CoordinatorClient, type StreamEvent } from './client.ts'
 import { type Device, linkMtu, openDevice, type PeerStats } from './device.ts'
-import { endpointText, type Entry, type NodeRecord } from './entry.ts'
+import type { NodeRecord } from './entry.ts'
 import { MeshFault } from './fault.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
@@ -18,6 +18,7 @@ import { meshLimits } from './limits.ts'
 import type { Log } from './log.ts'
 import { type Membership, readMembership, readView, writeMembership, writeView } from './memory.ts'
 import { writeNames } from './names.ts'
+import { nodeOf } from './node.ts'
 import { afterApplying, type Applied, nothingApplied, reconcile } from './reconcile.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
 import { parseToken } from './token.ts'
@@ -351,16 +352,6 @@ function recordOf(options: AgentOptions, identity: Identity, serial: number): No
   const { name, port, endpoint, advertise } = options
   const key = identity.wireguard.publicKey
   return { name, key, port, endpoint, advertise: [...advertise], serial }
-}
-
-/** Null for an entry that its node did not sign: a coordinator cannot put words in its mouth. */
-function nodeOf(entry: Entry): MeshNode | null {
-  const record = verifiedRecord(entry)
-  if (record === null) return null
-  const { id, addresses, since, observed } = entry
-  const seen = observed === null ? null : endpointText(observed, record.port)
-  const { name, key, advertise, endpoint } = record
-  return { id, name, key, addresses, advertise, endpoint: endpoint ?? seen, since }
 }
 
 function peerStatus(node: MeshNode, stats: PeerStats | undefined): PeerStatus {

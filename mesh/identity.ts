@@ -32,6 +32,8 @@ const stored = z.object({
 /** The keys of a node. */
 export interface Identity {
   readonly id: string
+  /** The public key. */
+  readonly identity: string
   readonly key: string
   readonly certificate: string
   readonly wireguard: { readonly privateKey: string; readonly publicKey: string }
@@ -44,10 +46,19 @@ export async function identityOf(folder: string): Promise<Identity> {
     const text = JSON.stringify(await newIdentity())
     found = stored.parse(JSON.parse(writeOnce(folder, fileName, text)))
   }
-  const { key, certificate, wireguardKey } = found
+  return identityFrom(found)
+}
+
+/** One that is kept nowhere: of a device that is no agent. */
+export async function passingIdentity(): Promise<Identity> {
+  return identityFrom(await newIdentity())
+}
+
+function identityFrom({ key, certificate, wireguardKey }: z.infer<typeof stored>): Identity {
   const publicKey = publicKeyOf(wireguardKey)
-  const id = idOf(rawKey(createPublicKey(key)))
-  return { id, key, certificate, wireguard: { privateKey: wireguardKey, publicKey } }
+  const identity = rawKey(createPublicKey(key))
+  const wireguard = { privateKey: wireguardKey, publicKey }
+  return { id: idOf(identity), identity, key, certificate, wireguard }
 }
 
 async function newIdentity(): Promise<z.infer<typeof stored>> {

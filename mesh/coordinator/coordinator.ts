@@ -4,7 +4,7 @@ import { coordinatorServer } from './server.ts'
 import type { CoordinatorState } from './state.ts'
 import { Streams } from './streams.ts'
 
-/** How often the file is asked whether `edge mesh remove` changed it. */
+/** How often the file is asked what `edge mesh export` and `remove` changed. */
 const refreshIntervalMs = 500
 
 /** A coordinator that serves. */
@@ -23,7 +23,8 @@ export async function startCoordinator(
   const server = coordinatorServer({ ...state, streams, log })
   const address = await server.listen({ host, port })
   const looking = setInterval(() => {
-    if (registry.refresh()) streams.changed()
+    registry.refresh()
+    streams.changed()
   }, refreshIntervalMs)
   return {
     address,

@@ -124,6 +124,17 @@ test('a removal by another program is seen', () => {
   expect(registry.snapshot().nodes).toEqual([])
 })
 
+test('two programs at one file give no address twice', () => {
+  const other = open()
+  const many = token({ uses: 9 })
+  const addresses = [1, 2, 3, 4, 5, 6].flatMap((number) => {
+    const one = number % 2 === 0 ? registry : other
+    return one.join(candidate(number), many, nowMs).addresses
+  })
+  expect(new Set(addresses).size).toBe(12)
+  other.close()
+})
+
 test('the files of a coordinator are for their owner alone', async () => {
   const state = await openState(join(folder, 'state'))
   state.registry.createToken({

@@ -341,6 +341,7 @@ export class Registry {
     this.#database.exec('BEGIN IMMEDIATE')
     let result: T
     try {
+      this.refresh() // what another program gave away must not be given again
       result = work()
       this.#database.exec('COMMIT')
     } catch (error) {

@@ -1,4 +1,5 @@
 /** Flags that several commands of the mesh have. */
+import { nodeNamePattern } from '../../mesh/entry.ts'
 import { parsePrefix } from '../../mesh/prefix.ts'
 import { UsageError } from '../config/faults.ts'
 
@@ -6,6 +7,13 @@ import { UsageError } from '../config/faults.ts'
 export function required(flag: string, value: string | undefined): string {
   if (value !== undefined && value !== '') return value
   throw new UsageError(`${flag} is missing`)
+}
+
+/** `--name`, in lower case. */
+export function nodeName(value: string | undefined): string {
+  const name = required('--name', value).toLowerCase()
+  if (nodeNamePattern.test(name)) return name
+  throw new UsageError(`--name: "${name}" is no name: letters, digits, dashes and dots`)
 }
 
 /** Ranges, each judged. */

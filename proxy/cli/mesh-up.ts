@@ -1,12 +1,12 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
 import { Agent, type AgentOptions } from '../../mesh/agent.ts'
-import { nodeNamePattern, parseEndpoint } from '../../mesh/entry.ts'
+import { parseEndpoint } from '../../mesh/entry.ts'
 import { meshLimits } from '../../mesh/limits.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
-import { cidrs, coordinatorUrl, required } from './mesh-flags.ts'
+import { cidrs, coordinatorUrl, nodeName, required } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -73,10 +73,7 @@ function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'lo
   if (endpoint !== null && parseEndpoint(endpoint) === null) {
     throw new UsageError(`--endpoint: "${endpoint}" is not ADDRESS:PORT`)
   }
-  const name = required('--name', values.name).toLowerCase()
-  if (!nodeNamePattern.test(name)) {
-    throw new UsageError(`--name: "${name}" is no name: letters, digits, dashes and dots`)
-  }
+  const name = nodeName(values.name)
   const advertise = cidrs('--advertise', values.advertise)
   if (advertise.length > meshLimits.cidrsMax) {
     throw new UsageError(`--advertise: a node has at most ${meshLimits.cidrsMax}`)

@@ -35,6 +35,8 @@ const wrong = [
   [['token', '--state', 's', '--label', 'site'], '--label: "site" is not KEY=VALUE'],
   [['token', '--state', 's', '--cidr', '10.0.0.1/8'], '--cidr: "10.0.0.1/8" is no CIDR'],
   [['coordinator', '--listen', 'here', '--state', 's'], '--listen: "here" is not ADDRESS:PORT'],
+  [['export', '--state', 's'], '--name is missing'],
+  [['export', '--name', 'p', '--format', 'qr'], '--format: "qr" is neither wg-quick nor json'],
   [['remove', '--state', 's'], 'edge mesh remove NAME'],
   [[...up, '--coordinator', 'http://h:1'], '--coordinator: "http://h:1" is not https://HOST:PORT'],
   [[...up, '--name', 'a b'], '--name: "a b" is no name'],
@@ -56,6 +58,20 @@ test('a token is printed before the coordinator ever ran, for the one that will'
   expect(made.code).toBe(0)
   const again = await run('token', '--state', folder)
   expect(parseToken(made.output)?.pin).toBe(parseToken(again.output)?.pin)
+})
+
+test('a device that is no agent gets a configuration with every node, once', async () => {
+  const first = await run('export', '--name', 'phone', '--state', folder)
+  expect(first.output).toMatch(/^# phone, [^]*\[Interface\]\nPrivateKey = .{44}\nAddress = 100\./)
+  const again = await run('export', '--name', 'phone', '--state', folder)
+  expect([again.code, again.output]).toEqual([1, expect.stringContaining('is called phone')])
+  const router = await run('export', '--name', 'router', '--state', folder, '--format', 'json')
+  const { peers, addresses } = JSON.parse(router.output) as { peers: object[]; addresses: string[] }
+  expect(addresses).toHaveLength(2)
+  const allowedIps = [expect.stringMatching(/^100\..*\/32$/), expect.stringMatching(/^fd.*\/128$/)]
+  expect(peers).toEqual([
+    { name: 'phone', publicKey: expect.any(String), allowedIps, endpoint: null, keepaliveS: 25 },
+  ])
 })
 
 test('a node that is not there is not removed', async () => {

@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./mesh-token.ts')).meshToken,
   up: async () => (await import('./mesh-up.ts')).meshUp,
   status: async () => (await import('./mesh-status.ts')).meshStatus,
+  export: async () => (await import('./mesh-export.ts')).meshExport,
   remove: async () => (await import('./mesh-remove.ts')).meshRemove,
 }
 

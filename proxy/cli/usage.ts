@@ -40,6 +40,8 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
                   advertise. Also beside the running coordinator; from afar with the file admin-key
                   of its folder (or EDGE_MESH_ADMIN_KEY)
+  edge mesh export --name NAME --state DIR [--format wg-quick|json]
+                  lets a device in that is no agent; prints its configuration, this once
   edge mesh remove NAME --state DIR
                   takes a node out of the mesh, at the coordinator
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]

@@ -1,5 +1,5 @@
 /** A few machines on one: network namespaces behind a small switch. Needs root and `ip`. */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
 /** Machines with an address of both families each: 10.77.0.N and fd77::N, N from 1. */
@@ -15,8 +15,10 @@ export interface Machines {
 
 /** Makes them; fails with one sentence where that cannot be had. */
 export function makeMachines(prefix: string, count: number): Machines {
-  const needed = process.getuid?.() === 0 && existsSync('/dev/net/tun')
-  if (!needed) throw new Error('the mesh is tested as root and with /dev/net/tun: neither may lack')
+  const hasIp = spawnSync('ip', ['-Version']).status === 0
+  if (process.getuid?.() !== 0 || !existsSync('/dev/net/tun') || !hasIp) {
+    throw new Error('the mesh is tested as root, with /dev/net/tun and iproute2: none may lack')
+  }
   const bridge = `${prefix}-switch`
   const names = Array.from({ length: count }, (_, index) => `${prefix}-${index + 1}`)
   const machines: Machines = {
