@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['{proxy,waf,kubernetes,test}/**/*.test.ts'],
+    include: ['{proxy,waf,kubernetes,mesh,test}/**/*.test.ts'],
     // An empty run must fail: a wrong glob would look green (STYLE §1, node-rs).
     passWithNoTests: false,
     // The addon and its threads do not survive the end of a worker thread that loaded it first.

@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Command | Promise<Command>>> = {
   waf: async () => (await import('./cli/waf.ts')).waf,
   explain: async () => (await import('./cli/explain.ts')).explain,
   replay: async () => (await import('./cli/replay.ts')).replay,
+  mesh: async () => (await import('./cli/mesh.ts')).mesh,
   controller: async () => (await import('./cli/controller.ts')).controller,
   health: async () => (await import('./cli/health.ts')).health,
   help: () => showUsage,

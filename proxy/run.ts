@@ -21,6 +21,7 @@ import type { Signals } from './signals.ts'
 import { type Snapshot, numbered, prepare } from './snapshot.ts'
 import { type Supervisor, superviseWorkers } from './supervisor.ts'
 import { ServiceManager } from './systemd.ts'
+import { endpointLookup } from './upstream/mesh-names.ts'
 import { systemLookup } from './upstream/names.ts'
 import { probe } from './upstream/probe.ts'
 import { ticketKeySetOf } from './tls/ticket-keys.ts'
@@ -108,7 +109,7 @@ async function serveUntilEnd(loaded: Loaded, parts: Parts): Promise<number> {
     tell: (states) => supervisor?.tellUpstreams(states),
     inUse: () => reloader.generations > 1,
     log,
-    lookup: systemLookup,
+    lookup: endpointLookup(config.mesh.stateDir),
     probe,
     clock: () => performance.now(),
   })

@@ -7,6 +7,7 @@ const settings: readonly (readonly [path: string, value: (config: EdgeConfig) =>
   ['listen.http', ({ listen }) => listen.http],
   ['listen.https', ({ listen }) => listen.https],
   ['listen.advertiseHttpsPort', ({ listen }) => listen.advertiseHttpsPort],
+  ['mesh.stateDir', ({ mesh }) => mesh.stateDir],
   ['listen.shared', ({ listen }) => listen.shared],
   ['quic.serverId', ({ quic }) => String(quic.serverId)],
   ['quic.neighbours.listen', ({ quic }) => quic.neighbours.listen],

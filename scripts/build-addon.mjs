@@ -94,8 +94,8 @@ async function requireTools() {
   if (code !== 0 || version === null) {
     throw new Missing('setup: Rust is missing: install it from https://rustup.rs, then run again')
   }
-  if (Number(version[1]) === 1 && Number(version[2]) < 88) {
-    throw new Missing(`setup: ${version[0]} is too old (1.88 is needed): run: rustup update stable`)
+  if (Number(version[1]) === 1 && Number(version[2]) < 95) {
+    throw new Missing(`setup: ${version[0]} is too old (1.95 is needed): run: rustup update stable`)
   }
   let packages = await missingPackages()
   if (packages.length === 0) return

@@ -7,7 +7,7 @@ import { isMain, main, root } from './paths.mjs'
 const output = join(root, 'dist')
 const entry = join(root, 'proxy/main.ts')
 /** What the program is made of; `edge` looks at the same. */
-const sources = ['proxy', 'waf', 'kubernetes', 'native/load.ts', 'package-lock.json']
+const sources = ['proxy', 'waf', 'kubernetes', 'mesh', 'native/load.ts', 'package-lock.json']
 
 /** Makes `dist/` when something that it is made of is newer. */
 export async function bundle() {

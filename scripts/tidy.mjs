@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { root } from './paths.mjs'
 
-const folders = ['proxy', 'waf', 'kubernetes', 'native', 'test', 'bench', 'scripts']
+const folders = ['proxy', 'waf', 'kubernetes', 'mesh', 'native', 'test', 'bench', 'scripts']
 const skipped = new Set(['node_modules', 'target', 'prebuilt'])
 const columnsMax = 100
 const bannedNames = /(?:^|\/)(?:utils?|helpers?|common|managers?|data|info|handle|process)\./

@@ -6,7 +6,7 @@ import { join, relative, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { root } from './harness/edge.ts'
 
-const folders = ['proxy', 'waf', 'kubernetes', 'native', 'scripts', 'test', 'bench']
+const folders = ['proxy', 'waf', 'kubernetes', 'mesh', 'native', 'scripts', 'test', 'bench']
 const files = folders
   .flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) =>
@@ -30,7 +30,11 @@ test('there is something to check', () => {
 test.each([
   ['waf', ['waf/', 'native/load.ts', 'native/addon-file.ts']],
   ['kubernetes', ['kubernetes/', 'waf/reason-of.ts']],
-  ['proxy', ['proxy/', 'waf/', 'kubernetes/', 'native/load.ts', 'native/addon/index.d.ts']],
+  ['mesh', ['mesh/', 'native/load.ts', 'waf/reason-of.ts']],
+  [
+    'proxy',
+    ['proxy/', 'waf/', 'kubernetes/', 'mesh/', 'native/load.ts', 'native/addon/index.d.ts'],
+  ],
 ])('%s/ imports only from below', (folder, allowed) => {
   const wrong = files
     .filter((name) => name.startsWith(`${folder}/`) && name.endsWith('.ts'))
@@ -42,11 +46,11 @@ test.each([
 test('one file per library loads the addon', () => {
   const loaders = files.filter(
     (name) =>
-      /^(proxy|waf)\//.test(name) &&
+      /^(proxy|waf|mesh)\//.test(name) &&
       importsOf(name).includes('native/load.ts') &&
       !name.endsWith('.test.ts'),
   )
-  expect(loaders.toSorted()).toEqual(['proxy/wire.ts', 'waf/scanner.ts'])
+  expect(loaders.toSorted()).toEqual(['mesh/device.ts', 'proxy/wire.ts', 'waf/scanner.ts'])
 })
 
 test('no file is longer than 500 lines', () => {

@@ -68,7 +68,7 @@ env:POD_QUIC_SERVER_ID
 {{/* What a running program cannot take over (proxy/unchangeable.ts): a change of it restarts pods. */}}
 {{- define "edge.unchangeable" -}}
 {{- $config := include "edge.config" . | fromYaml -}}
-{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "quic.serverId" "quic.neighbours.listen" "quic.neighbours.address" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.service.endpoints" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
+{{- range list "listen.http" "listen.https" "listen.advertiseHttpsPort" "listen.shared" "mesh.stateDir" "quic.serverId" "quic.neighbours.listen" "quic.neighbours.address" "status" "wireThreads" "waf.workers" "waf.workerSilence" "waf.service.endpoints" "waf.events" "waf.collections.file" "log.access" "reload.watch" "limits.inspectedBodiesMax" "limits.workerQueueMax" -}}
 {{- $value := $config -}}
 {{- range splitList "." . -}}
 {{- $value = ternary (index (default (dict) $value) .) nil (and (kindIs "map" $value) (hasKey (default (dict) $value) .)) -}}

@@ -1,4 +1,4 @@
-/** What the Rust addon offers to TypeScript. Only `proxy/wire.ts` and `waf/scanner.ts` import it. */
+/** What the Rust addon offers to TypeScript. Only `proxy/wire.ts`, `waf/scanner.ts` and `mesh/device.ts` import it. */
 
 /** The wire threads: listeners, TLS, connections. Made once, by the main thread. */
 export class Wire {
@@ -312,3 +312,17 @@ export function rblSetLimits(limits: RblLimits): void
 export function rblCounts(): RblCounts
 /** The members of GEO for an address, in a database that a plan has open: name, value, name, value… */
 export function geoMembers(database: string, address: string): string[]
+
+/** A WireGuard device: interface, port and peers. Each call runs off the JavaScript thread; they are carried out in order. Faults begin with a code and `: ` (native/crates/wireguard/src/error.rs). */
+export class WireguardDevice {
+  /** JSON of `DeviceDelta` (mesh/reconcile.ts); JSON of `{ network, error }[]`: the addresses and routes that the kernel refused. A delta that is malformed changes nothing. */
+  apply(delta: string): Promise<string>
+  /** JSON of `PeerStats[]` (mesh/device.ts); fails when the interface is gone. */
+  stats(): Promise<string>
+  /** Takes the interface away, and with it its addresses and routes. */
+  close(): Promise<string>
+}
+/** `options` is the JSON of `DeviceOptions` (mesh/device.ts). Fails, and makes nothing, when the name or the port is taken. */
+export function openWireguard(options: string): Promise<WireguardDevice>
+/** The MTU of the interface through which an address is reached; null without a route. */
+export function linkMtu(address: string): Promise<number | null>

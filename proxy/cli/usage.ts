@@ -33,6 +33,24 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   [--server URL [--token-file FILE] [--ca-file FILE]]
                   writes the addresses of nodes with a ready proxy into Services of our
                   loadBalancerClass; in a pod it finds the API by itself
+  edge mesh coordinator --listen ADDR:PORT --state DIR
+                  lets nodes into a WireGuard mesh and tells each of the others
+  edge mesh token --state DIR|--coordinator URL [--admin-key FILE]
+                  [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
+                  prints a token for it: one use and an hour by default; --cidr: what its nodes may
+                  advertise. Also beside the running coordinator; from afar with the file admin-key
+                  of its folder (or EDGE_MESH_ADMIN_KEY)
+  edge mesh export --name NAME --state DIR [--format wg-quick|json]
+                  lets a device in that is no agent; prints its configuration, this once
+  edge mesh remove NAME --state DIR
+                  takes a node out of the mesh, at the coordinator
+  edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
+               [--mode auto|tun] [--port 51820] [--mtu N] [--advertise CIDR]…
+               [--endpoint ADDR:PORT]
+                  this node's agent; needs NET_ADMIN and /dev/net/tun; the token (EDGE_MESH_TOKEN)
+                  only the first time; --advertise: ranges that others reach through this node
+  edge mesh status --state DIR [--json]
+                  this node and its peers; exit code 3 when it is in no mesh
   edge replay FILE [--json] [--top N] [RULES]
                   what the rules would block of an access log, a HAR or an audit log
   edge help       this text
@@ -42,7 +60,7 @@ RULES: [--config FILE] [--rules DIR|FILE] [--paranoia 1..4] [--waf-setup FILE]�
 
 Flags of run and validate:
   --config FILE                 edge.yaml
-  --backend URL                 http(s)://HOST:PORT; repeated: several endpoints
+  --backend URL                 http(s)://HOST:PORT or mesh://NODE:PORT; repeated: several
   --http ADDR:PORT              HTTP in clear (default 0.0.0.0:80); off: none
   --https ADDR:PORT             h1 and h2 on TCP, h3 on UDP (default 0.0.0.0:443); off: none
   --cert FILE --key FILE        certificate and key (PEM); default: a local CA makes one
@@ -59,6 +77,7 @@ Flags of run and validate:
   --workers N                   WAF workers (default: one per processor)
   --wire-threads N              connection threads (default: one per processor)
   --shared-ports                a second edge may serve the same ports: for a handover
+  --mesh-state DIR              folder of edge mesh up: for backends mesh://NODE:PORT
   --drain-mode withdraw|handover
                                 the end on SIGTERM (default withdraw)
   --last-good                   (run) starts with the last good configuration when this one is not

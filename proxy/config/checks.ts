@@ -14,6 +14,7 @@ export function crossFaults(config: ParsedFile, origins: Origins): Fault[] {
   checkNames(config, report)
   checkRoutes(config, report)
   checkUpstreams(config, report)
+  checkMesh(config, report)
   checkListeners(config, report)
   checkNeighbours(config, report)
   checkTimes(config, report)
@@ -98,6 +99,18 @@ function checkUpstreams({ upstreams }: ParsedFile, report: Report): void {
       const message = `health.timeout of upstream "${name}" is longer than its interval`
       report(at('health', 'timeout'), message, `write at most ${health.intervalMs}ms`)
     }
+  })
+}
+
+function checkMesh({ upstreams, mesh }: ParsedFile, report: Report): void {
+  if (mesh.stateDir !== null) return
+  upstreams.forEach(({ endpoints }, index) => {
+    endpoints.forEach(({ url }, place) => {
+      if (!url.startsWith('mesh:')) return
+      const message = `${url} needs to know where the agent of this node keeps its state`
+      const mend = 'write mesh.stateDir or --mesh-state: the folder of edge mesh up --state'
+      report(['upstreams', index, 'endpoints', place, 'url'], message, mend)
+    })
   })
 }
 

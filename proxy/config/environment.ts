@@ -22,6 +22,8 @@ const reserved = new Set([
   'EDGE_PREBUILT',
   'EDGE_CONFIG',
   'EDGE_CRS_DIR',
+  'EDGE_MESH_TOKEN',
+  'EDGE_MESH_ADMIN_KEY',
 ])
 
 interface EnvironmentLayer {

@@ -1,6 +1,7 @@
 /** The kinds of values in `edge.yaml`: what is accepted, what becomes of it, the mend. */
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { nodeNamePattern } from '../../mesh/entry.ts'
 import { bareHost } from '../host-port.ts'
 
 /** How a wrong value is mended, by the schema of the value. */
@@ -190,15 +191,18 @@ export function pathPrefix() {
     .register(mends, { mend: 'write a path that begins with / and has no ? or #' })
 }
 
-/** `http://host:port` or `https://host:port` of a backend. */
+/** `http://host:port`, `https://host:port` or `mesh://node:port` of a backend. */
 export function endpointUrl() {
   return z
     .string()
     .transform((value, context): string => {
       const url = URL.canParse(value) ? new URL(value) : null
       if (url === null) return refuse(context, `"${value}" is not a URL`)
+      if (url.protocol === 'mesh:') {
+        return meshUrl(url) ?? refuse(context, `"${value}" has more or less than a node and a port`)
+      }
       const port = defaultPorts[url.protocol]
-      if (port === undefined) return refuse(context, `"${value}" is not an http or https URL`)
+      if (port === undefined) return refuse(context, `"${value}" is not an http, https or mesh URL`)
       const { pathname, search, hash, username, password } = url
       if (pathname !== '/' || `${search}${hash}${username}${password}` !== '') {
         return refuse(context, `"${value}" has more than a host and a port`)
@@ -206,8 +210,19 @@ export function endpointUrl() {
       return `${url.protocol}//${url.hostname}:${url.port || port}`
     })
     .register(mends, {
-      mend: 'write http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:3000',
+      mend:
+        'write http://HOST:PORT, https://HOST:PORT or mesh://NODE:PORT, ' +
+        'for example http://127.0.0.1:3000',
     })
+}
+
+/** Null unless it is a name of a node and a port; HTTP in clear, as the tunnel encrypts it. */
+function meshUrl(url: URL): string | null {
+  const node = url.hostname.toLowerCase()
+  const rest = `${url.search}${url.hash}${url.username}${url.password}`
+  const isBare = rest === '' && ['', '/'].includes(url.pathname)
+  const isWhole = isBare && nodeNamePattern.test(node) && url.port !== ''
+  return isWhole ? `mesh://${node}:${url.port}` : null
 }
 
 const defaultPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 }

@@ -19,6 +19,7 @@ const single: Readonly<Record<string, Path>> = {
   workers: ['waf', 'workers'],
   'wire-threads': ['wireThreads'],
   'drain-mode': ['drain', 'mode'],
+  'mesh-state': ['mesh', 'stateDir'],
 }
 
 const options = {
@@ -41,6 +42,7 @@ const options = {
   workers: { type: 'string' },
   'wire-threads': { type: 'string' },
   'drain-mode': { type: 'string' },
+  'mesh-state': { type: 'string' },
   'shared-ports': { type: 'boolean' },
   'last-good': { type: 'boolean' },
   'print-config': { type: 'boolean' },

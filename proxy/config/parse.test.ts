@@ -127,8 +127,9 @@ const wrong: readonly (readonly [name: string, file: string, ...expected: string
   [
     'an upstream of another protocol',
     'upstreams: [{ name: x, endpoints: [{ url: "ftp://h" }] }]\n',
-    'edge.yaml:1:43: upstreams[0].endpoints[0].url: "ftp://h" is not an http or https URL\n' +
-      '  mend: write http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:3000',
+    'edge.yaml:1:43: upstreams[0].endpoints[0].url: "ftp://h" is not an http, https or mesh URL\n' +
+      '  mend: write http://HOST:PORT, https://HOST:PORT or mesh://NODE:PORT, for example ' +
+      'http://127.0.0.1:3000',
   ],
   [
     'an open admin API',

@@ -196,6 +196,13 @@ const drain = z
     idleGraceMs: idleGrace,
   }))
 
+const mesh = z.strictObject({
+  stateDir: path()
+    .nullable()
+    .prefault(null)
+    .describe('Folder of the agent (`edge mesh up --state`), for endpoints mesh://NODE:PORT'),
+})
+
 const reload = z.strictObject({
   watch: flag().prefault(true).describe('Changed files reload by themselves; SIGHUP always does'),
 })
@@ -323,6 +330,7 @@ export const schema = z.strictObject({
     .prefault([{ name: 'default', endpoints: [{ url: 'http://127.0.0.1:8080' }] }])
     .describe('Backends'),
   waf: waf.prefault({}).describe('Inspection'),
+  mesh: mesh.prefault({}).describe('Endpoints on other nodes'),
   policy: policy.prefault({}).describe('What is refused although the WAF let it through'),
   trustedProxies: z
     .array(network())

@@ -22,7 +22,19 @@ const wrong = [
   [
     'endpoints: [{ url: "https://h/a" }]',
     'upstreams[0].endpoints[0].url: "https://h/a" has more than a host and a port',
-    'write http://HOST:PORT or https://HOST:PORT, for example http://127.0.0.1:3000',
+    'write http://HOST:PORT, https://HOST:PORT or mesh://NODE:PORT, for example ' +
+      'http://127.0.0.1:3000',
+  ],
+  [
+    'endpoints: [{ url: "mesh://node-b" }]',
+    'upstreams[0].endpoints[0].url: "mesh://node-b" has more or less than a node and a port',
+    'write http://HOST:PORT, https://HOST:PORT or mesh://NODE:PORT, for example ' +
+      'http://127.0.0.1:3000',
+  ],
+  [
+    'endpoints: [{ url: "mesh://node-b:80" }]',
+    'mesh://node-b:80 needs to know where the agent of this node keeps its state',
+    'write mesh.stateDir or --mesh-state: the folder of edge mesh up --state',
   ],
   [
     'endpoints: [{ url: "http://h:1", weight: 0 }]',

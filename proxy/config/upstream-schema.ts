@@ -16,7 +16,7 @@ import {
 } from './fields.ts'
 
 const endpoint = z.strictObject({
-  url: endpointUrl().describe('http://HOST:PORT or https://HOST:PORT'),
+  url: endpointUrl().describe('http://HOST:PORT, https://HOST:PORT or mesh://NODE:PORT'),
   weight: count(1, 100).prefault(1).describe('Share of the requests, against the others'),
   eachAddress: flag()
     .prefault(false)

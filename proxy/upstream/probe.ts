@@ -47,7 +47,7 @@ async function clientOf({ url, endpoint, timeoutMs }: ProbeTarget): Promise<Clie
   const { Client } = await import('undici')
   const { protocol, tls, addresses } = endpoint
   const inClear = tls === null
-  return new Client(url, {
+  return new Client(url.replace(/^mesh:/, 'http:'), {
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
     allowH2: protocol === 'http2' || (protocol === 'auto' && !inClear),

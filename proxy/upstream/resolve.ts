@@ -4,8 +4,12 @@ import { bareHost, hostPortText } from '../host-port.ts'
 import type { EndpointTls } from '../wire-config.ts'
 import type { UpstreamFiles } from './upstream-files.ts'
 
-/** The host of an endpoint's URL, without the brackets of an IPv6 address. */
+/**
+ * The host of an endpoint's URL, without the brackets of an IPv6 address; `mesh://NODE` for a node
+ * of the mesh, whose name may be one of the DNS, too.
+ */
 export function hostOfUrl(url: string): string {
+  if (url.startsWith('mesh:')) return url.slice(0, url.lastIndexOf(':'))
   return bareHost(new URL(url).hostname)
 }
 

@@ -11,3 +11,4 @@ mod rbl;
 mod trace;
 mod waf;
 mod wire;
+mod wireguard;

@@ -1,0 +1,178 @@
+/** The other end of the coordinator's API: a pool of connections, both ends known by their keys. */
+import { TLSSocket } from 'node:tls'
+import { Agent, buildConnector, request } from 'undici'
+import { z } from 'zod'
+import {
+  delta,
+  type JoinAnswer,
+  joinAnswer,
+  type SignedRecord,
+  snapshot,
+  tokenAnswer,
+  type TokenRequest,
+} from './entry.ts'
+import { MeshFault } from './fault.ts'
+import type { Identity } from './identity.ts'
+import { meshLimits } from './limits.ts'
+import { type AdminKey, pinOf } from './token.ts'
+import type { View } from './view.ts'
+
+/** Something that the coordinator tells. */
+export type StreamEvent =
+  | { readonly kind: 'hello' }
+  | { readonly kind: 'snapshot'; readonly snapshot: z.infer<typeof snapshot> }
+  | { readonly kind: 'delta'; readonly delta: z.infer<typeof delta> }
+
+const faultBody = z.object({
+  code: z.string(),
+  where: z.string(),
+  message: z.string(),
+  mend: z.string(),
+})
+
+/** `url` is `https://HOST:PORT`; `pin` is what its certificate's key must hash to. */
+export class CoordinatorClient {
+  readonly #url: string
+  readonly #agent: Agent
+
+  /** Without an identity it can only ask for tokens. */
+  constructor(url: string, pin: string, identity: Identity | null) {
+    this.#url = url
+    this.#agent = new Agent({
+      connect: pinned(pin, identity),
+      headersTimeout: meshLimits.requestTimeoutMs,
+      bodyTimeout: meshLimits.streamSilenceMs,
+    })
+  }
+
+  async join(signed: SignedRecord, token: string): Promise<JoinAnswer> {
+    return joinAnswer.parse(await this.#post('/v1/join', { ...signed, token }))
+  }
+
+  /** The text of a new token. */
+  async token(order: TokenRequest, { secret }: AdminKey): Promise<string> {
+    const authorization = `Bearer ${secret.toString('base64url')}`
+    return tokenAnswer.parse(await this.#post('/v1/tokens', order, { authorization })).token
+  }
+
+  async update(signed: SignedRecord): Promise<void> {
+    await this.#post('/v1/record', signed)
+  }
+
+  async report(applied: number): Promise<void> {
+    await this.#post('/v1/report', { applied })
+  }
+
+  /** What changes after a view, until the stream ends. */
+  async *watch({ version, hash }: View, signal: AbortSignal): AsyncGenerator<StreamEvent> {
+    const answer = await request(`${this.#url}/v1/watch?from=${version}&hash=${hash}`, {
+      dispatcher: this.#agent,
+      signal,
+      headers: { accept: 'text/event-stream' },
+    })
+    if (answer.statusCode !== 200) {
+      throw faultIn(await limitedText(answer.body), answer.statusCode)
+    }
+    for await (const { name, text } of events(answer.body)) {
+      const value: unknown = JSON.parse(text)
+      if (name === 'hello') yield { kind: 'hello' }
+      if (name === 'snapshot') yield { kind: 'snapshot', snapshot: snapshot.parse(value) }
+      if (name === 'delta') yield { kind: 'delta', delta: delta.parse(value) }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy()
+  }
+
+  async #post(
+    path: string,
+    body: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<unknown> {
+    const answer = await request(`${this.#url}${path}`, {
+      method: 'POST',
+      dispatcher: this.#agent,
+      signal: AbortSignal.timeout(meshLimits.requestTimeoutMs),
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    })
+    const text = await limitedText(answer.body)
+    if (answer.statusCode !== 200) throw faultIn(text, answer.statusCode)
+    return JSON.parse(text)
+  }
+}
+
+/** Hands out a connection once it is known to end at the coordinator of the token. */
+function pinned(pin: string, identity: Identity | null): buildConnector.connector {
+  const connect = buildConnector({
+    ...(identity === null ? {} : { key: identity.key, cert: identity.certificate }),
+    // Known by its key and by nothing else: names and dates of its certificate say nothing.
+    rejectUnauthorized: false,
+    // A resumed session would show no certificate.
+    maxCachedSessions: 0,
+    timeout: meshLimits.requestTimeoutMs,
+  })
+  return (options, callback) =>
+    connect(options, (error, socket) => {
+      if (error !== null) return callback(error, null)
+      const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
+      if (shown !== undefined && pinOf(shown) === pin) return callback(null, socket)
+      socket.destroy()
+      return callback(otherCoordinator(String(options.host ?? options.hostname)), null)
+    })
+}
+
+function otherCoordinator(host: string): MeshFault {
+  return new MeshFault('COORDINATOR_OTHER', {
+    where: '--coordinator',
+    message: `${host} is not the coordinator that the token is from`,
+    mend: 'correct the URL, or take a token that this coordinator made',
+  })
+}
+
+/** A refusal in the coordinator's words; anything else is a failure, to be tried again. */
+function faultIn(text: string, status: number): Error {
+  try {
+    const { code, ...words } = faultBody.parse(JSON.parse(text))
+    return new MeshFault(code, words)
+  } catch {
+    return new Error(`the coordinator answered ${status}`)
+  }
+}
+
+async function limitedText(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > meshLimits.requestBytesMax) throw new Error('the coordinator answered too much')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** Server-sent events (HTML); our coordinator writes one line of `data` in each. */
+async function* events(
+  body: AsyncIterable<Buffer>,
+): AsyncGenerator<{ readonly name: string; readonly text: string }> {
+  const decoder = new TextDecoder()
+  let chunks: string[] = []
+  let length = 0
+  for await (const chunk of body) {
+    const text = decoder.decode(chunk, { stream: true })
+    chunks.push(text)
+    length += text.length
+    if (length > meshLimits.eventBytesMax) throw new Error('an event of the stream is too long')
+    if (!text.includes('\n')) continue
+    const blocks = chunks.join('').split('\n\n')
+    const rest = blocks.pop() ?? ''
+    chunks = [rest]
+    length = rest.length
+    for (const block of blocks) {
+      const name = /^event: (.*)$/m.exec(block)?.[1]
+      const text = /^data: (.*)$/m.exec(block)?.[1]
+      if (name !== undefined && text !== undefined) yield { name, text }
+    }
+  }
+}

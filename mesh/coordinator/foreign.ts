@@ -1,0 +1,71 @@
+/**
+ * A peer that is no agent: a phone, a router, any WireGuard. It joins here, with keys that nobody
+ * keeps, and gets a configuration with every node that there is; the others wait for it to speak.
+ */
+import { passingIdentity, signRecord } from '../identity.ts'
+import { nodeOf } from '../node.ts'
+import { topology } from '../topology.ts'
+import type { CoordinatorState } from './state.ts'
+
+/** What the device needs to know. */
+export interface ForeignPeer {
+  readonly name: string
+  readonly privateKey: string
+  readonly addresses: readonly string[]
+  readonly peers: readonly {
+    readonly name: string
+    readonly publicKey: string
+    readonly allowedIps: readonly string[]
+    readonly endpoint: string | null
+    readonly keepaliveS: number
+  }[]
+}
+
+const tokenLifeMs = 60_000
+/** It listens wherever it likes: nobody calls it first. */
+const port = 51_820
+
+/** Lets a device in under a name. */
+export async function joinForeign(
+  { registry, pin }: CoordinatorState,
+  name: string,
+  nowMs: number,
+): Promise<ForeignPeer> {
+  const own = await passingIdentity()
+  const { privateKey, publicKey: key } = own.wireguard
+  const record = { name, key, port, endpoint: null, advertise: [], serial: nowMs }
+  const signed = signRecord(own, record)
+  const expiresAtMs = nowMs + tokenLifeMs
+  const token = registry.createToken({ pin, uses: 1, labels: {}, cidrs: [], nowMs, expiresAtMs })
+  registry.join({ identity: own.identity, signed, record, observed: null }, token, nowMs)
+  const nodes = registry.snapshot().nodes.flatMap((entry) => nodeOf(entry) ?? [])
+  const { networks } = registry
+  const place = { self: own.id, networks, outside: [], isBehindNat: true }
+  const { addresses, peers } = topology(nodes, place)
+  const names = new Map(nodes.map((node) => [node.key, node.name]))
+  return {
+    name,
+    privateKey,
+    addresses,
+    peers: [...peers.values()].map((peer) => ({ name: names.get(peer.publicKey) ?? '', ...peer })),
+  }
+}
+
+/** As `wg-quick` and the apps read it. */
+export function wgQuickText({ name, privateKey, addresses, peers }: ForeignPeer): string {
+  const head = [
+    `# ${name}, from edge mesh export`,
+    '[Interface]',
+    `PrivateKey = ${privateKey}`,
+    `Address = ${addresses.join(', ')}`,
+  ]
+  const blocks = peers.map(({ name, publicKey, allowedIps, endpoint, keepaliveS }) => [
+    `# ${name}`,
+    '[Peer]',
+    `PublicKey = ${publicKey}`,
+    `AllowedIPs = ${allowedIps.join(', ')}`,
+    ...(endpoint === null ? [] : [`Endpoint = ${endpoint}`]),
+    `PersistentKeepalive = ${keepaliveS}`,
+  ])
+  return [head, ...blocks].map((lines) => lines.join('\n')).join('\n\n')
+}

@@ -1,0 +1,166 @@
+/** The API over real connections: who may ask, and what a stream tells. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { CoordinatorClient, type StreamEvent } from '../client.ts'
+import { MeshFault } from '../fault.ts'
+import { type Identity, identityOf, signRecord } from '../identity.ts'
+import { makeFolder } from '../folder.ts'
+import { parseAdminKey, parseToken } from '../token.ts'
+import { emptyView, type View, viewOf, withDelta } from '../view.ts'
+import { type RunningCoordinator, startCoordinator } from './coordinator.ts'
+import { type CoordinatorState, openState } from './state.ts'
+
+const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
+let folder = ''
+let state: CoordinatorState
+let running: RunningCoordinator
+let clients: CoordinatorClient[] = []
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'mesh-server-'))
+  await start(0)
+}, 60_000) // keys and certificates, beside other tests
+afterEach(async () => {
+  for (const client of clients) await client.close()
+  clients = []
+  await running.close()
+  state.registry.close()
+  rmSync(folder, { recursive: true })
+})
+
+async function start(port: number): Promise<void> {
+  state = await openState(join(folder, 'coordinator'))
+  running = await startCoordinator(state, { host: '127.0.0.1', port, log: quiet })
+}
+
+function token(uses = 1): string {
+  const nowMs = Date.now()
+  const order = { uses, expiresAtMs: nowMs + 60_000, labels: {}, cidrs: [], nowMs }
+  return state.registry.createToken({ pin: state.pin, ...order })
+}
+
+interface TestNode {
+  readonly identity: Identity
+  readonly client: CoordinatorClient
+}
+
+async function node(name: string, pin = state.pin): Promise<TestNode> {
+  makeFolder(join(folder, name))
+  const identity = await identityOf(join(folder, name))
+  const client = new CoordinatorClient(running.address, pin, identity)
+  clients.push(client)
+  return { identity, client }
+}
+
+function joined(name: string, { identity, client }: TestNode, text: string) {
+  const key = identity.wireguard.publicKey
+  const record = { name, key, port: 1, endpoint: null, advertise: [], serial: 1 }
+  return client.join(signRecord(identity, record), text)
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+    return 'fine'
+  } catch (error) {
+    return error instanceof MeshFault ? error.code : String(error)
+  }
+}
+
+/** The next event that tells of nodes. */
+async function next(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
+  for (;;) {
+    const { value, done } = await events.next()
+    if (done === true) throw new Error('the stream ended')
+    if (value.kind !== 'hello') return value
+  }
+}
+
+function taken(view: View, event: StreamEvent): View {
+  const found = event.kind === 'delta' ? withDelta(view, event.delta) : null
+  if (found !== null) return found
+  if (event.kind === 'snapshot') return viewOf(event.snapshot)
+  throw new Error('no delta that fits')
+}
+
+test('a node joins, hears of others, and resumes after a restart without a snapshot', async () => {
+  const many = token(2)
+  const [a, b] = [await node('a'), await node('b')]
+  expect((await joined('a', a, many)).networks).toEqual(state.registry.networks)
+  const ending = new AbortController()
+  const events = a.client.watch(emptyView, ending.signal)
+  let view = taken(emptyView, await next(events))
+  expect(view.entries.size).toBe(1)
+  await a.client.report(view.version)
+  await joined('b', b, many)
+  const event = await next(events)
+  expect(event).toMatchObject({ kind: 'delta', delta: { from: 1, to: 2, remove: [] } })
+  view = taken(view, event)
+  const { port } = new URL(running.address)
+  await running.close()
+  state.registry.close()
+  await expect(next(events)).rejects.toThrow()
+  await start(Number(port))
+  state.registry.remove('b')
+  const resumed = a.client.watch(view, ending.signal)
+  const [id] = [...view.entries.keys()].filter((one) => one !== a.identity.id)
+  expect(await next(resumed)).toMatchObject({ kind: 'delta', delta: { from: 2, remove: [id] } })
+  ending.abort()
+  await expect(next(resumed)).rejects.toThrow()
+})
+
+test('a view that is not what the coordinator has gets a snapshot', async () => {
+  const a = await node('a')
+  await joined('a', a, token())
+  const ending = new AbortController()
+  const wrong = { ...emptyView, version: state.registry.version }
+  const events = a.client.watch(wrong, ending.signal)
+  expect((await next(events)).kind).toBe('snapshot')
+  ending.abort()
+  await expect(next(events)).rejects.toThrow()
+})
+
+test('who is not in the mesh hears nothing and changes nothing', async () => {
+  const stranger = await node('stranger')
+  const { signal } = new AbortController()
+  expect(await codeOf(next(stranger.client.watch(emptyView, signal)))).toBe('NODE_UNKNOWN')
+  expect(await codeOf(stranger.client.report(1))).toBe('NODE_UNKNOWN')
+  expect(await codeOf(joined('a', stranger, 'edge1.x'))).toBe('TOKEN_MALFORMED')
+})
+
+test('a record that another node signed does not get in', async () => {
+  const [a, b] = [await node('a'), await node('b')]
+  const mixed = { identity: b.identity, client: a.client }
+  expect(await codeOf(joined('a', mixed, token()))).toBe('REQUEST_MALFORMED')
+})
+
+test('an agent talks only to the coordinator of its token', async () => {
+  const other = parseToken(token())?.pin.replace(/^./, (first) => (first === 'A' ? 'B' : 'A')) ?? ''
+  const a = await node('a', other)
+  expect(await codeOf(joined('a', a, token()))).toBe('COORDINATOR_OTHER')
+  expect(state.registry.version).toBe(0)
+})
+
+test('a token is made from afar with the key of the coordinator, and with no other', async () => {
+  const key = parseAdminKey(readFileSync(join(folder, 'coordinator/admin-key'), 'utf8'))
+  if (key === null) throw new Error('no admin key')
+  const afar = new CoordinatorClient(running.address, key.pin, null)
+  clients.push(afar)
+  const order = { uses: 1, lifeMs: 60_000, labels: { site: 'a' }, cidrs: ['10.1.0.0/16'] }
+  const made = await afar.token(order, key)
+  expect(await codeOf(joined('a', await node('a'), made))).toBe('fine')
+  const other = { ...key, secret: Buffer.alloc(32, 7) }
+  expect(await codeOf(afar.token(order, other))).toBe('ADMIN_KEY_WRONG')
+  expect(await codeOf(afar.token({ ...order, uses: 0 }, key))).toBe('REQUEST_MALFORMED')
+  expect(await codeOf(joined('b', { ...(await node('b')), client: afar }, made))).toBe(
+    'IDENTITY_MISSING',
+  )
+})
+
+test('a request beyond its bytes is refused', async () => {
+  const a = await node('a')
+  const huge = { record: 'x'.repeat(70_000), signature: '' }
+  expect(await codeOf(a.client.join(huge, token()))).toContain('413')
+})

@@ -1,0 +1,61 @@
+/** A coordinator's folder of state: also for commands beside the one that serves. */
+import { randomBytes, X509Certificate } from 'node:crypto'
+import { closeSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { MeshNetworks } from '../entry.ts'
+import { MeshFault } from '../fault.ts'
+import { makeFolder, readSecret, readState, writeOnce } from '../folder.ts'
+import { addressText } from '../prefix.ts'
+import { hashOfSecret, newAdminKey, parseAdminKey, pinOf } from '../token.ts'
+import { Registry } from './registry.ts'
+
+const pairFile = 'certificate.json'
+/** For `edge mesh token --coordinator`, elsewhere. */
+const adminFile = 'admin-key'
+const databaseFile = 'coordinator.sqlite'
+const pair = z.object({ key: z.string(), certificate: z.string() })
+
+/** What a folder holds. */
+export interface CoordinatorState {
+  readonly registry: Registry
+  readonly key: string
+  readonly certificate: string
+  /** What agents know the coordinator by. */
+  readonly pin: string
+  /** The hash of the key that makes tokens from afar. */
+  readonly adminHash: Buffer
+}
+
+/** Opens a folder, or makes what is missing: a token may be made before the first start. */
+export async function openState(folder: string): Promise<CoordinatorState> {
+  makeFolder(folder)
+  let found = readState(folder, pairFile, pair)
+  if (found === null) {
+    const { selfSigned } = await import('../certificate.ts') // the library takes its time
+    const made = JSON.stringify(await selfSigned('P-256', 'edge mesh coordinator'))
+    found = pair.parse(JSON.parse(writeOnce(folder, pairFile, made)))
+  }
+  const database = join(folder, databaseFile)
+  closeSync(openSync(database, 'a', 0o600)) // SQLite's other files take these permissions over
+  const registry = new Registry(database, newNetworks())
+  const pin = pinOf(new X509Certificate(found.certificate))
+  return { registry, ...found, pin, adminHash: adminHashOf(folder, pin) }
+}
+
+/** IPv4 from the shared range (RFC 6598), IPv6 from a random unique local one (RFC 4193). */
+function newNetworks(): MeshNetworks {
+  const value = BigInt(`0xfd${randomBytes(5).toString('hex')}`) << 80n
+  return { ipv4: '100.96.0.0/16', ipv6: `${addressText({ family: 6, value })}/64` }
+}
+
+function adminHashOf(folder: string, pin: string): Buffer {
+  const text = readSecret(folder, adminFile) ?? writeOnce(folder, adminFile, newAdminKey(pin))
+  const key = parseAdminKey(text)
+  if (key !== null) return hashOfSecret(key.secret)
+  throw new MeshFault('STATE_INVALID', {
+    where: join(folder, adminFile),
+    message: 'it holds no admin key',
+    mend: 'remove it: the next start makes a new one',
+  })
+}

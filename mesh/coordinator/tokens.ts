@@ -1,0 +1,84 @@
+/** The tokens of a registry: made here, spent within the transaction that lets a node in. */
+import type { DatabaseSync } from 'node:sqlite'
+import { MeshFault } from '../fault.ts'
+import { meshLimits } from '../limits.ts'
+import { hashOfSecret, isSecret, newToken, parseToken, tokenText } from '../token.ts'
+
+/** What a token is to allow. */
+export interface TokenOrder {
+  /** Of the coordinator it is for. */
+  readonly pin: string
+  readonly uses: number
+  readonly expiresAtMs: number
+  readonly labels: Readonly<Record<string, string>>
+  /** Ranges that nodes may advertise; none: any. */
+  readonly cidrs: readonly string[]
+  readonly nowMs: number
+}
+
+/** What goes from a token to the node that used it; JSON, as it is stored. */
+interface Grant {
+  readonly labels: string
+  readonly cidrs: string
+}
+
+const refused = (code: string, message: string): MeshFault =>
+  new MeshFault(code, {
+    where: '--token',
+    message,
+    mend: 'make a new one at the coordinator: edge mesh token',
+  })
+
+export class Tokens {
+  readonly #database: DatabaseSync
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  /** Its text; only a hash of the secret is kept. */
+  create({ pin, uses, expiresAtMs, labels, cidrs, nowMs }: TokenOrder): string {
+    this.#database.prepare('DELETE FROM tokens WHERE expires_at_ms <= ?').run(nowMs)
+    const { count } = this.#database.prepare('SELECT COUNT(*) AS count FROM tokens').get() ?? {}
+    if (Number(count) >= meshLimits.tokensMax) {
+      throw new MeshFault('TOKENS_MAX', {
+        where: 'the coordinator',
+        message: `there are ${meshLimits.tokensMax} tokens that can still be used`,
+        mend: 'let some expire, and make tokens with --uses for many nodes',
+      })
+    }
+    const token = newToken(pin)
+    this.#database
+      .prepare(
+        `INSERT INTO tokens (id, hash, uses_left, expires_at_ms, labels, cidrs)
+         VALUES (?, ?, ?, ?, ?, ?)`,
+      )
+      .run(
+        token.id,
+        hashOfSecret(token.secret),
+        uses,
+        expiresAtMs,
+        JSON.stringify(labels),
+        JSON.stringify(cidrs),
+      )
+    return tokenText(token)
+  }
+
+  /** Takes one use of it; within a transaction. */
+  spend(text: string, nowMs: number): Grant {
+    const token = parseToken(text)
+    if (token === null) throw refused('TOKEN_MALFORMED', 'it is not a token')
+    const row = this.#database.prepare('SELECT * FROM tokens WHERE id = ?').get(token.id)
+    const hash = row?.['hash']
+    if (row === undefined || !(hash instanceof Uint8Array) || !isSecret(token.secret, hash)) {
+      throw refused('TOKEN_UNKNOWN', 'the coordinator does not know it, or it expired long ago')
+    }
+    if (Number(row['expires_at_ms']) <= nowMs) {
+      const at = new Date(Number(row['expires_at_ms'])).toISOString()
+      throw refused('TOKEN_EXPIRED', `it expired at ${at}`)
+    }
+    if (Number(row['uses_left']) < 1) throw refused('TOKEN_SPENT', 'it was used already')
+    this.#database.prepare('UPDATE tokens SET uses_left = uses_left - 1 WHERE id = ?').run(token.id)
+    return { labels: String(row['labels']), cidrs: String(row['cidrs']) }
+  }
+}

@@ -1,0 +1,129 @@
+/** The WireGuard device of the addon: its only door in this folder. */
+import { reasonOf } from '../waf/reason-of.ts'
+import { loadAddon } from '../native/load.ts'
+import { z } from 'zod'
+import { MeshFault } from './fault.ts'
+import { meshLimits } from './limits.ts'
+import type { DeviceDelta } from './reconcile.ts'
+
+/** How a device is opened. */
+export interface DeviceOptions {
+  readonly interface: string
+  /** 32 bytes in base64. */
+  readonly privateKey: string
+  readonly port: number
+  readonly mtu: number
+}
+
+/** An address or a route that the kernel did not take. */
+export interface Refused {
+  readonly network: string
+  readonly reason: string
+}
+
+const peerStats = z.object({
+  publicKey: z.string(),
+  endpoint: z.string().nullable(),
+  lastHandshakeMs: z.number().nullable(),
+  receivedBytes: z.number(),
+  sentBytes: z.number(),
+})
+/** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
+export type PeerStats = z.infer<typeof peerStats>
+
+const refusals = z.array(z.object({ network: z.string(), error: z.string() }))
+
+/** A device; every method throws a `MeshFault` with what to do about it. */
+export interface Device {
+  apply(delta: DeviceDelta): Promise<readonly Refused[]>
+  stats(): Promise<readonly PeerStats[]>
+  close(): Promise<void>
+}
+
+/** Makes the interface and opens the port. */
+export async function openDevice(options: DeviceOptions): Promise<Device> {
+  const text = JSON.stringify(options)
+  const device = await asking(options, () => loadAddon().openWireguard(text))
+  return {
+    async apply(delta) {
+      const answer = await asking(options, () => device.apply(JSON.stringify(delta)))
+      return refusals.parse(JSON.parse(answer)).map(({ network, error }) => ({
+        network,
+        reason: faultOf(error, options).message,
+      }))
+    },
+    async stats() {
+      return z.array(peerStats).parse(JSON.parse(await asking(options, () => device.stats())))
+    },
+    async close() {
+      await asking(options, () => device.close())
+    },
+  }
+}
+
+/** The MTU of the link towards an address; null when no route leads there. */
+export async function linkMtu(address: string): Promise<number | null> {
+  return loadAddon().linkMtu(address)
+}
+
+async function asking<T>(options: DeviceOptions, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    throw faultOf(reasonOf(error), options)
+  }
+}
+
+type Words = readonly [where: string, message: string, mend: string]
+
+/** The words for a fault of `native/crates/wireguard`, which begins with its code. */
+export function faultOf(text: string, options: DeviceOptions): MeshFault {
+  const [, code = 'SYSTEM', what = text] = /^([A-Z_]+): (.*)$/s.exec(text) ?? []
+  const [where, message, mend] = wordsFor(code, what, options)
+  return new MeshFault(code, { where, message, mend })
+}
+
+function wordsFor(code: string, what: string, { interface: name, port }: DeviceOptions): Words {
+  const { mtuMin, mtuMax } = meshLimits
+  const words: Readonly<Record<string, Words>> = {
+    NAME_INVALID: [
+      '--interface',
+      `"${what}" is no name of an interface`,
+      'write 1 to 15 letters, digits, dashes or underscores, for example edge0',
+    ],
+    INTERFACE_TAKEN: [
+      '--interface',
+      `an interface ${name} is there already, and it is not ours`,
+      `choose another name, or remove it with: ip link delete ${name}`,
+    ],
+    INTERFACE_GONE: [
+      name,
+      'somebody took the interface away',
+      'start the agent again; it makes the interface anew',
+    ],
+    PORT_TAKEN: [
+      '--port',
+      `UDP port ${port} is taken`,
+      `choose another port, or see who has it with: ss -ulpn sport = :${port}`,
+    ],
+    MTU_INVALID: ['--mtu', what, `write a number of bytes from ${mtuMin} to ${mtuMax}`],
+    KEY_INVALID: ['key', what, 'a WireGuard key is 32 bytes in base64, 44 characters with the ='],
+    ROUTE_TAKEN: [
+      what,
+      `there is another route to ${what}`,
+      'remove that route, or do not advertise this range',
+    ],
+    NO_TUN: [
+      '/dev/net/tun',
+      'it is not there',
+      'load the kernel module tun, or give the container that device',
+    ],
+    NOT_PERMITTED: [
+      what,
+      'the system does not permit it',
+      'the agent needs the capability NET_ADMIN (root, or securityContext.capabilities.add)',
+    ],
+  }
+  const unknown: Words = [name, what, 'see the reason; the agent tries again when it is started']
+  return words[code] ?? unknown
+}

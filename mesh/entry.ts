@@ -1,0 +1,115 @@
+/** What the coordinator and its agents tell each other about nodes; checked where it arrives. */
+import { z } from 'zod'
+import { meshLimits } from './limits.ts'
+import { parseAddress, parsePrefix } from './prefix.ts'
+
+/** As Kubernetes names nodes (RFC 1123 subdomain), so that `mesh://NAME` is a URL. */
+export const nodeNamePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/
+
+/** 32 bytes in base64. */
+export function isKey(text: string): boolean {
+  return /^[A-Za-z0-9+/]{43}=$/.test(text) && Buffer.from(text, 'base64').length === 32
+}
+
+/** `10.0.0.1:51820` or `[2001:db8::1]:51820`; null when it is neither. */
+export function parseEndpoint(text: string): { readonly address: string; port: number } | null {
+  const [, v6, v4, digits = ''] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? []
+  const address = v6 ?? v4 ?? ''
+  const port = Number(digits)
+  const parsed = parseAddress(address)
+  if (parsed === null || (parsed.family === 6) !== (v6 !== undefined)) return null
+  return port >= 1 && port <= 65_535 ? { address, port } : null
+}
+
+/** An address and a port as one text. */
+export function endpointText(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+const port = z.number().int().min(1).max(65_535)
+const prefix = z.string().refine((text) => parsePrefix(text) !== null, 'not a CIDR')
+const address = z.string().refine((text) => parseAddress(text) !== null, 'not an address')
+
+/** What a node says of itself. Newer agents may say more: what is not known is left alone. */
+export const nodeRecord = z.object({
+  name: z.string().regex(nodeNamePattern, 'not a node name'),
+  /** WireGuard's public key. */
+  key: z.string().refine(isKey, 'not a WireGuard public key: 32 bytes in base64'),
+  port,
+  /** Where others reach it; null: where the coordinator sees it, if that is of use. */
+  endpoint: z
+    .string()
+    .refine((text) => parseEndpoint(text) !== null, 'not ADDRESS:PORT')
+    .nullable(),
+  /** Ranges behind it. */
+  advertise: z.array(prefix).max(meshLimits.cidrsMax),
+  /** Grows with each record of this node: an old one is not taken for a new one. */
+  serial: z.number().int().min(0),
+})
+export type NodeRecord = z.infer<typeof nodeRecord>
+
+/** A record as its node signed it, and who that is. */
+export const signedRecord = z.object({
+  /** The JSON text itself: what was signed must not be written anew. */
+  record: z.string().max(meshLimits.requestBytesMax),
+  signature: z.string().max(200),
+})
+export type SignedRecord = z.infer<typeof signedRecord>
+
+/** A node as the coordinator tells it to the others. */
+export const entry = signedRecord.extend({
+  /** From the identity, so that nobody takes the place of another. */
+  id: z.string().regex(/^[0-9a-f]{32}$/),
+  /** The public key that the record is signed with (Ed25519, 32 bytes in base64). */
+  identity: z.string().refine(isKey, 'not an identity'),
+  /** Its own addresses in the mesh. */
+  addresses: z.array(address).min(1).max(2),
+  /** The address that the coordinator sees; null when that says nothing (loopback). */
+  observed: address.nullable(),
+  /** Which joined first: it keeps what two of them claim. */
+  since: z.number().int().min(0),
+})
+export type Entry = z.infer<typeof entry>
+
+/** The ranges of the mesh's own addresses. */
+export const meshNetworks = z.object({ ipv4: prefix, ipv6: prefix })
+export type MeshNetworks = z.infer<typeof meshNetworks>
+
+/** Everything, at one version. */
+export const snapshot = z.object({
+  version: z.number().int().min(0),
+  hash: z.string(),
+  nodes: z.array(entry).max(meshLimits.nodesMax),
+})
+export type Snapshot = z.infer<typeof snapshot>
+
+/** From one version to another. */
+export const delta = z.object({
+  from: z.number().int().min(0),
+  to: z.number().int().min(0),
+  hash: z.string(),
+  upsert: z.array(entry).max(meshLimits.nodesMax),
+  remove: z.array(z.string()),
+})
+export type Delta = z.infer<typeof delta>
+
+/** What an agent asks to be let in with. */
+export const joinRequest = signedRecord.extend({ token: z.string().max(200) })
+
+/** What it gets. */
+export const joinAnswer = z.object({ id: z.string(), networks: meshNetworks })
+export type JoinAnswer = z.infer<typeof joinAnswer>
+
+/** What an operator asks a token with. */
+export const tokenRequest = z.object({
+  uses: z.number().int().min(1).max(meshLimits.tokenUsesMax),
+  lifeMs: z.number().int().min(1).max(meshLimits.tokenLifeMsMax),
+  labels: z
+    .record(z.string().max(253), z.string().max(63))
+    .refine((labels) => Object.keys(labels).length <= meshLimits.labelsMax, 'too many labels'),
+  cidrs: z.array(prefix).max(meshLimits.cidrsMax),
+})
+export type TokenRequest = z.infer<typeof tokenRequest>
+
+/** What it gets. */
+export const tokenAnswer = z.object({ token: z.string() })

@@ -1,0 +1,75 @@
+/** Files that only their owner may read, written whole or not at all. */
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import { reasonOf } from '../waf/reason-of.ts'
+import { MeshFault } from './fault.ts'
+
+/** Makes the folder for state where there is none. */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw folderFault(reasonOf(error))
+  }
+}
+
+/** Writes a file of the folder in place of what is there. */
+export function writeSecret(folder: string, name: string, text: string): void {
+  const fresh = join(folder, `${name}.${process.pid}`)
+  try {
+    writeFileSync(fresh, text, { mode: 0o600 })
+    renameSync(fresh, join(folder, name))
+  } catch (error) {
+    throw folderFault(reasonOf(error))
+  }
+}
+
+/** Writes it unless there is one, as two programs may do at once; the text that stands there. */
+export function writeOnce(folder: string, name: string, text: string): string {
+  const fresh = join(folder, `${name}.${process.pid}`)
+  try {
+    writeFileSync(fresh, text, { mode: 0o600 })
+    linkSync(fresh, join(folder, name))
+    return text
+  } catch (error) {
+    if (!isThere(error)) throw folderFault(reasonOf(error))
+    return readSecret(folder, name) ?? text
+  } finally {
+    rmSync(fresh, { force: true })
+  }
+}
+
+/** Null when there is no such file. */
+export function readSecret(folder: string, name: string): string | null {
+  try {
+    return readFileSync(join(folder, name), 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    throw folderFault(reasonOf(error))
+  }
+}
+
+/** A JSON file of the folder; null when there is none. */
+export function readState<T>(folder: string, name: string, schema: z.ZodType<T>): T | null {
+  const text = readSecret(folder, name)
+  if (text === null) return null
+  try {
+    return schema.parse(JSON.parse(text))
+  } catch {
+    throw new MeshFault('STATE_INVALID', {
+      where: join(folder, name),
+      message: 'it does not hold what the mesh wrote there',
+      mend: 'restore it, or empty the folder and join again with a new token',
+    })
+  }
+}
+
+function isThere(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EEXIST'
+}
+
+function folderFault(message: string): MeshFault {
+  const mend = 'name a folder that this user may write'
+  return new MeshFault('STATE_UNWRITABLE', { where: '--state', message, mend })
+}

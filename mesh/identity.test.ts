@@ -1,0 +1,62 @@
+import { X509Certificate } from 'node:crypto'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { isKey } from './entry.ts'
+import { identityIn, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
+import { newToken, parseToken, tokenText } from './token.ts'
+
+let folder = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mesh-identity-'))
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+const key = Buffer.alloc(32, 1).toString('base64')
+const record = { name: 'a', key, port: 1, endpoint: null, advertise: ['10.0.0.0/8'], serial: 7 }
+
+test('an identity is made once, for its owner alone', async () => {
+  const made = await identityOf(folder)
+  expect(await identityOf(folder)).toEqual(made)
+  expect(statSync(join(folder, 'identity.json')).mode & 0o777).toBe(0o600)
+  expect(isKey(made.wireguard.publicKey)).toBe(true)
+  const shown = identityIn(new X509Certificate(made.certificate)) ?? ''
+  expect(idOf(shown)).toBe(made.id)
+})
+
+test('a record is taken from its own node only, and only as it was signed', async () => {
+  const own = await identityOf(folder)
+  const identity = identityIn(new X509Certificate(own.certificate)) ?? ''
+  const signed = signRecord(own, record)
+  expect(verifiedRecord({ ...signed, identity })).toEqual(record)
+  const forged = JSON.stringify({ ...record, key: Buffer.alloc(32, 2).toString('base64') })
+  expect(verifiedRecord({ ...signed, record: forged, identity })).toBeNull()
+  expect(verifiedRecord({ ...signed, identity: key })).toBeNull()
+  expect(verifiedRecord({ ...signed, signature: 'x', identity })).toBeNull()
+})
+
+for (const wrong of [
+  { key: 'c2hvcnQ=' },
+  { name: 'A B' },
+  { port: 0 },
+  { endpoint: 'host:1' },
+  { endpoint: '10.0.0.1' },
+  { advertise: ['10.0.0.1/8'] },
+  { serial: -1 },
+])
+  test(`a record with ${JSON.stringify(wrong)} is none`, async () => {
+    const own = await identityOf(folder)
+    const identity = identityIn(new X509Certificate(own.certificate)) ?? ''
+    const signed = signRecord(own, { ...record, ...wrong })
+    expect(verifiedRecord({ ...signed, identity })).toBeNull()
+  })
+
+test('a token is read as it was written; anything else is none', () => {
+  const token = newToken('p'.repeat(43))
+  const text = tokenText(token)
+  expect(parseToken(`${text}\n`)).toEqual(token)
+  for (const wrong of ['', text.slice(1), `${text}a`, text.replace('edge1', 'edge2')]) {
+    expect(parseToken(wrong)).toBeNull()
+  }
+})

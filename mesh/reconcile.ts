@@ -1,0 +1,77 @@
+/** The difference between what a device has and what it should have. */
+import type { Desired, DesiredPeer } from './topology.ts'
+
+/** What a device has by what was applied to it. */
+export type Applied = Pick<Desired, 'addresses' | 'routes' | 'peers'>
+
+/** A peer that is new or changed; of a changed one only what changed. */
+export interface PeerChange {
+  readonly publicKey: string
+  readonly allowedIps?: readonly string[]
+  /** Not there while the wanted one stays the same: what packets taught the device is no drift. */
+  readonly endpoint?: string
+  readonly keepaliveS?: number
+}
+
+/** Steps for a device; it adds before it removes. */
+export interface DeviceDelta {
+  readonly addAddresses: readonly string[]
+  readonly peers: readonly PeerChange[]
+  readonly removePeers: readonly string[]
+  readonly removeRoutes: readonly string[]
+  readonly addRoutes: readonly string[]
+  readonly removeAddresses: readonly string[]
+}
+
+/** Nothing yet. */
+export const nothingApplied: Applied = { addresses: [], routes: [], peers: new Map() }
+
+/** Null when there is nothing to do: then nothing is written. */
+export function reconcile(applied: Applied, desired: Applied): DeviceDelta | null {
+  const delta: DeviceDelta = {
+    addAddresses: without(desired.addresses, applied.addresses),
+    peers: [...desired.peers.values()].flatMap((peer) => {
+      const change = changeOf(applied.peers.get(peer.publicKey), peer)
+      return change === null ? [] : [change]
+    }),
+    removePeers: without([...applied.peers.keys()], desired.peers),
+    removeRoutes: without(applied.routes, desired.routes),
+    addRoutes: without(desired.routes, applied.routes),
+    removeAddresses: without(applied.addresses, desired.addresses),
+  }
+  return Object.values(delta).every((steps) => steps.length === 0) ? null : delta
+}
+
+/** What is in force after a delta of which these ranges were refused. */
+export function afterApplying(desired: Applied, refused: ReadonlySet<string>): Applied {
+  return {
+    peers: desired.peers,
+    addresses: desired.addresses.filter((address) => !refused.has(address)),
+    routes: desired.routes.filter((route) => !refused.has(route)),
+  }
+}
+
+function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChange | null {
+  const { publicKey, allowedIps, endpoint, keepaliveS } = peer
+  if (before === undefined) {
+    return { publicKey, allowedIps, keepaliveS, ...(endpoint === null ? {} : { endpoint }) }
+  }
+  const change = {
+    ...(sameTexts(before.allowedIps, allowedIps) ? {} : { allowedIps }),
+    ...(endpoint === null || before.endpoint === endpoint ? {} : { endpoint }),
+    ...(before.keepaliveS === keepaliveS ? {} : { keepaliveS }),
+  }
+  return Object.keys(change).length === 0 ? null : { publicKey, ...change }
+}
+
+function without(
+  all: readonly string[],
+  these: readonly string[] | ReadonlyMap<string, unknown>,
+): string[] {
+  const known = 'has' in these ? these : new Set(these)
+  return all.filter((one) => !known.has(one))
+}
+
+function sameTexts(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((text, at) => text === other[at])
+}

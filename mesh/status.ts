@@ -1,0 +1,107 @@
+/** What an agent tells of itself on a Unix socket in its folder; it also keeps a second one out. */
+import { chmodSync, rmSync } from 'node:fs'
+import { createServer, connect, type Server } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { reasonOf } from '../waf/reason-of.ts'
+import { MeshFault } from './fault.ts'
+import { meshLimits } from './limits.ts'
+
+const socketName = 'agent.sock'
+const answerTimeoutMs = 3_000
+/** Of a status; about 400 bytes a peer. */
+const answerBytesMax = 16 * 1024 * 1024
+
+const peerStatus = z.object({
+  name: z.string(),
+  addresses: z.array(z.string()),
+  /** `direct`: a handshake within the last three minutes; `none`: no session. */
+  path: z.enum(['direct', 'none']),
+  /** Null: not known yet; it is learned when that node speaks first. */
+  endpoint: z.string().nullable(),
+  /** How long ago; null before the first one. */
+  lastHandshakeMs: z.number().nullable(),
+  receivedBytes: z.number(),
+  sentBytes: z.number(),
+})
+export type PeerStatus = z.infer<typeof peerStatus>
+
+const meshStatus = z.object({
+  self: z.object({
+    name: z.string(),
+    addresses: z.array(z.string()),
+    interface: z.string(),
+    mode: z.enum(['tun']),
+    mtu: z.number(),
+    port: z.number(),
+  }),
+  coordinator: z.object({ url: z.string(), isConnected: z.boolean(), version: z.number() }),
+  peers: z.array(peerStatus),
+  /** Ranges that are not used, and why. */
+  conflicts: z.array(z.object({ node: z.string(), prefix: z.string(), reason: z.string() })),
+})
+export type MeshStatus = z.infer<typeof meshStatus>
+
+/** Serves the status; fails when another agent does in this folder. Null: not ready yet. */
+export async function serveStatus(
+  folder: string,
+  status: () => Promise<MeshStatus | null>,
+): Promise<Server> {
+  const path = socketPath(folder)
+  if ((await askStatus(folder)) !== 'nobody') {
+    throw new MeshFault('AGENT_RUNNING', {
+      where: '--state',
+      message: `an agent runs with ${folder} already`,
+      mend: 'stop it first, or name another folder',
+    })
+  }
+  rmSync(path, { force: true }) // of one that died
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined) // whoever asked is gone
+    status().then(
+      (found) => socket.end(JSON.stringify(found)),
+      () => socket.destroy(),
+    )
+  })
+  server.listen(path)
+  await once(server, 'listening')
+  chmodSync(path, 0o600)
+  return server
+}
+
+/** The status of the agent of a folder; `nobody` when none runs, null while it is not ready. */
+export async function askStatus(folder: string): Promise<MeshStatus | 'nobody' | null> {
+  const socket = connect(socketPath(folder))
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(answerTimeoutMs) })
+  } catch {
+    socket.destroy()
+    return 'nobody'
+  }
+  const chunks: Buffer[] = []
+  let bytes = 0
+  socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error('no answer')))
+  try {
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > answerBytesMax) throw new Error('a status that is too long')
+      chunks.push(chunk)
+    }
+    return meshStatus.nullable().parse(JSON.parse(Buffer.concat(chunks).toString('utf8')))
+  } catch (error) {
+    const message = `the agent there does not answer: ${reasonOf(error)}`
+    const mend = 'look at its log, or start it again'
+    throw new MeshFault('AGENT_SILENT', { where: '--state', message, mend })
+  }
+}
+
+function socketPath(folder: string): string {
+  const path = join(folder, socketName)
+  if (Buffer.byteLength(path) <= meshLimits.socketPathBytesMax) return path
+  throw new MeshFault('STATE_PATH_TOO_LONG', {
+    where: '--state',
+    message: `${path} has more than ${meshLimits.socketPathBytesMax} bytes`,
+    mend: 'name a folder with a shorter path: Unix sockets can have no longer one',
+  })
+}

@@ -1,0 +1,154 @@
+/**
+ * From the nodes of the mesh to what the device of one of them should have: its addresses, its
+ * peers with their allowed IPs, its routes; and which ranges are left out, and why. Pure: every
+ * node comes to the same answer about who holds a range.
+ */
+import { type MeshNetworks, parseEndpoint } from './entry.ts'
+import {
+  contains,
+  hostPrefix,
+  overlaps,
+  parseAddress,
+  parsePrefix,
+  type Prefix,
+  prefixText,
+} from './prefix.ts'
+
+/** One node, as far as it matters here. */
+export interface MeshNode {
+  readonly id: string
+  readonly name: string
+  readonly key: string
+  readonly addresses: readonly string[]
+  readonly advertise: readonly string[]
+  readonly endpoint: string | null
+  readonly since: number
+}
+
+/** One peer of the device; the same words as WireGuard's. */
+export interface DesiredPeer {
+  readonly publicKey: string
+  readonly allowedIps: readonly string[]
+  readonly endpoint: string | null
+  /** Zero: none. */
+  readonly keepaliveS: number
+}
+
+/** A range of a node that is not used. */
+export interface Conflict {
+  readonly node: string
+  readonly prefix: string
+  readonly reason: string
+}
+
+/** What a device should have. */
+export interface Desired {
+  readonly addresses: readonly string[]
+  readonly routes: readonly string[]
+  /** By public key. */
+  readonly peers: ReadonlyMap<string, DesiredPeer>
+  readonly conflicts: readonly Conflict[]
+}
+
+/** What the answer depends on beside the nodes. */
+export interface Place {
+  /** The id of the node that asks. */
+  readonly self: string
+  readonly networks: MeshNetworks
+  /** Addresses that must stay outside the tunnel beside the peers' own: the coordinator's. */
+  readonly outside: readonly string[]
+  /** Others cannot reach this node unless it keeps its paths open. */
+  readonly isBehindNat: boolean
+}
+
+/** Shorter than the 30 s after which a NAT may forget a flow of UDP (RFC 4787 §4.3: 2 minutes). */
+const keepaliveS = 25
+
+/** What the node `place.self` should have. */
+export function topology(nodes: readonly MeshNode[], place: Place): Desired {
+  const ordered = nodes.toSorted(
+    (one, other) => one.since - other.since || (one.id < other.id ? -1 : 1),
+  )
+  const claims = new Claims(ordered, place)
+  const accepted = new Map(ordered.map((node) => [node.id, claims.of(node)]))
+  const others = ordered.filter(({ id }) => id !== place.self)
+  const advertised = others.flatMap(({ id }) => accepted.get(id)?.advertised ?? [])
+  const networks = [place.networks.ipv4, place.networks.ipv6]
+  const peers = others.flatMap((node): DesiredPeer[] => {
+    const { own = [], advertised = [] } = accepted.get(node.id) ?? {}
+    // Without an address of its own it is nobody: another one claimed all it has.
+    if (own.length === 0) return []
+    return [
+      {
+        publicKey: node.key,
+        allowedIps: [...own, ...advertised],
+        endpoint: node.endpoint,
+        keepaliveS: place.isBehindNat ? keepaliveS : 0,
+      },
+    ]
+  })
+  return {
+    addresses: accepted.get(place.self)?.own ?? [],
+    routes: [...networks, ...advertised],
+    peers: new Map(peers.map((peer) => [peer.publicKey, peer])),
+    conflicts: claims.conflicts,
+  }
+}
+
+/** Who holds which range: the first who claimed it. A range within another one is none of its. */
+class Claims {
+  readonly conflicts: Conflict[] = []
+  readonly #holders = new Map<string, string>()
+  readonly #networks: readonly Prefix[]
+  readonly #outside: readonly { readonly address: Prefix; readonly what: string }[]
+
+  constructor(nodes: readonly MeshNode[], { networks, outside }: Place) {
+    this.#networks = [networks.ipv4, networks.ipv6].flatMap((text) => parsePrefix(text) ?? [])
+    const endpoints = nodes.flatMap(({ name, endpoint }) => {
+      const address = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
+      return address === undefined ? [] : [{ address, what: `the endpoint of ${name}` }]
+    })
+    const guarded = outside.map((address) => ({ address, what: 'the coordinator' }))
+    this.#outside = [...endpoints, ...guarded].flatMap(({ address, what }) => {
+      const parsed = parseAddress(address)
+      return parsed === null ? [] : [{ address: hostPrefix(parsed), what }]
+    })
+  }
+
+  /** What this node may have; the rest becomes conflicts. */
+  of({ name, addresses, advertise }: MeshNode): { own: string[]; advertised: string[] } {
+    const own = addresses.flatMap((text) => {
+      const parsed = parseAddress(text)
+      if (parsed === null) return []
+      return this.#claim(name, hostPrefix(parsed))
+    })
+    const advertised = advertise.flatMap((text) => {
+      const prefix = parsePrefix(text)
+      if (prefix === null) return this.#refuse(name, text, 'it is no CIDR')
+      const reason = this.#reasonAgainst(prefix)
+      return reason === null ? this.#claim(name, prefix) : this.#refuse(name, text, reason)
+    })
+    return { own, advertised }
+  }
+
+  #claim(node: string, prefix: Prefix): string[] {
+    const text = prefixText(prefix)
+    const holder = this.#holders.get(text)
+    if (holder !== undefined) return this.#refuse(node, text, `${holder} claimed it before`)
+    this.#holders.set(text, node)
+    return [text]
+  }
+
+  #refuse(node: string, prefix: string, reason: string): never[] {
+    this.conflicts.push({ node, prefix, reason })
+    return []
+  }
+
+  #reasonAgainst(prefix: Prefix): string | null {
+    const own = this.#networks.find((network) => overlaps(network, prefix))
+    if (own !== undefined) return `it overlaps the addresses of the mesh, ${prefixText(own)}`
+    // The tunnel's own packets would go into the tunnel.
+    const outside = this.#outside.find(({ address }) => contains(prefix, address))
+    return outside === undefined ? null : `${outside.what} is in it`
+  }
+}

@@ -1,0 +1,19 @@
+//! A WireGuard device of this program: gotatun between a TUN interface and a UDP socket, with the
+//! addresses and routes that belong to it.
+//!
+//! One surface: [`Device::open`], [`Device::apply`] with a delta, [`Device::stats`]. A delta never
+//! restarts the interface and never replaces the list of peers. The interface lives as long as the
+//! device: the kernel takes it away with its addresses and routes when the program ends, however it
+//! ends, so nothing of ours stays and nothing of others is touched.
+#![forbid(unsafe_code)]
+
+mod delta;
+mod device;
+mod error;
+mod links;
+mod tun;
+
+pub use delta::{Delta, Options};
+pub use device::Device;
+pub use error::{Code, Error};
+pub use links::link_mtu_to;

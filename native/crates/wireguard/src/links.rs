@@ -1,0 +1,215 @@
+//! Interfaces, addresses and routes, by netlink.
+
+use crate::error::{Code, Error};
+use futures::StreamExt;
+use ipnetwork::IpNetwork;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tokio::task::JoinHandle;
+
+// Linux errno values that decide what is said.
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const EACCES: i32 = 13;
+const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
+const EADDRNOTAVAIL: i32 = 99;
+
+/// A netlink socket.
+pub struct Links {
+    handle: Handle,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Links {
+    /// Needs a tokio runtime around it.
+    pub fn connect() -> Result<Self, Error> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().map_err(|error| Error::system("netlink", &error))?;
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+        })
+    }
+
+    /// The index of an interface; none when there is no such one.
+    pub async fn index_of(&self, name: &str) -> Result<Option<u32>, Error> {
+        let found = self.handle.link().get().match_name(name).execute();
+        let link = first(found, &format!("the interface {name}")).await?;
+        Ok(link.map(|link| link.header.index))
+    }
+
+    /// Whether the interface is still there.
+    pub async fn has(&self, index: u32) -> Result<bool, Error> {
+        let found = self.handle.link().get().match_index(index).execute();
+        Ok(first(found, "the interface").await?.is_some())
+    }
+
+    pub async fn bring_up(&self, index: u32, mtu: u16) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(index)
+            .mtu(u32::from(mtu))
+            .up()
+            .build();
+        let done = self.handle.link().set(message).execute().await;
+        done.map_err(|error| fault("the interface", &error))
+    }
+
+    pub async fn add_address(&self, index: u32, address: IpNetwork) -> Result<(), Error> {
+        let request = self
+            .handle
+            .address()
+            .add(index, address.ip(), address.prefix());
+        accept(
+            request.execute().await,
+            EEXIST,
+            &format!("the address {address}"),
+        )
+    }
+
+    pub async fn remove_address(&self, index: u32, address: IpNetwork) -> Result<(), Error> {
+        let request = self.handle.address().del(address_message(index, address));
+        let gone = EADDRNOTAVAIL;
+        accept(
+            request.execute().await,
+            gone,
+            &format!("the address {address}"),
+        )
+    }
+
+    /// Refuses where there is one to the same network already: it is somebody else's.
+    pub async fn add_route(&self, index: u32, network: IpNetwork) -> Result<(), Error> {
+        let request = self.handle.route().add(route(index, network)?);
+        let done = request.execute().await;
+        done.map_err(|error| match errno(&error) {
+            Some(EEXIST) => Error::new(Code::RouteTaken, network.to_string()),
+            _ => fault(&format!("the route to {network}"), &error),
+        })
+    }
+
+    /// Names our interface, so that it can only hit ours.
+    pub async fn remove_route(&self, index: u32, network: IpNetwork) -> Result<(), Error> {
+        let request = self.handle.route().del(route(index, network)?);
+        accept(
+            request.execute().await,
+            ESRCH,
+            &format!("the route to {network}"),
+        )
+    }
+
+    /// The MTU of the interface through which the machine reaches an address.
+    async fn mtu_to(&self, address: IpAddr) -> Result<Option<u32>, Error> {
+        let network = IpNetwork::from(address);
+        let wanted = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(network.ip(), network.prefix())
+            .map_err(|error| Error::new(Code::NetworkInvalid, error.to_string()))?
+            .build();
+        let routes = self.handle.route().get(wanted).execute();
+        let Some(route) = first(routes, "the route").await? else {
+            return Ok(None);
+        };
+        let out = route
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            });
+        let Some(index) = out else { return Ok(None) };
+        let links = self.handle.link().get().match_index(index).execute();
+        Ok(first(links, "the interface").await?.and_then(mtu_of))
+    }
+}
+
+/// The MTU of the interface through which the machine reaches `address`; none without a route.
+pub fn link_mtu_to(address: &str) -> Result<Option<u32>, Error> {
+    let invalid = |_| Error::new(Code::NetworkInvalid, address);
+    let address: IpAddr = address.parse().map_err(invalid)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(|error| Error::system("a runtime", &error))?;
+    runtime.block_on(async {
+        match Links::connect()?.mtu_to(address).await {
+            Err(error) if error.code == Code::System => Ok(None), // unreachable from here
+            found => found,
+        }
+    })
+}
+
+fn mtu_of(link: LinkMessage) -> Option<u32> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        })
+}
+
+fn address_message(index: u32, address: IpNetwork) -> AddressMessage {
+    match address {
+        IpNetwork::V4(v4) => AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(index)
+            .address(v4.ip(), v4.prefix())
+            .build(),
+        IpNetwork::V6(v6) => AddressMessageBuilder::<Ipv6Addr>::new()
+            .index(index)
+            .address(v6.ip(), v6.prefix())
+            .build(),
+    }
+}
+
+fn route(index: u32, network: IpNetwork) -> Result<RouteMessage, Error> {
+    let wanted = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(network.ip(), network.prefix())
+        .map_err(|error| Error::new(Code::NetworkInvalid, error.to_string()))?;
+    Ok(wanted.output_interface(index).build())
+}
+
+/// The first answer; none when the kernel says that there is no such thing.
+async fn first<T>(
+    answers: impl futures::Stream<Item = Result<T, rtnetlink::Error>>,
+    what: &str,
+) -> Result<Option<T>, Error> {
+    let mut answers = Box::pin(answers);
+    match answers.next().await {
+        None => Ok(None),
+        Some(Ok(answer)) => Ok(Some(answer)),
+        Some(Err(error)) if matches!(errno(&error), Some(ENODEV | ENOENT)) => Ok(None),
+        Some(Err(error)) => Err(fault(what, &error)),
+    }
+}
+
+/// What is already as it should be is no fault.
+fn accept(done: Result<(), rtnetlink::Error>, fine: i32, what: &str) -> Result<(), Error> {
+    match done {
+        Err(error) if errno(&error) == Some(fine) => Ok(()),
+        other => other.map_err(|error| fault(what, &error)),
+    }
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),
+        _ => None,
+    }
+}
+
+fn fault(what: &str, error: &rtnetlink::Error) -> Error {
+    match errno(error) {
+        Some(EPERM | EACCES) => Error::new(Code::NotPermitted, what),
+        Some(ENODEV) => Error::new(Code::InterfaceGone, what),
+        Some(code) => Error::system(what, &io::Error::from_raw_os_error(code)),
+        None => Error::new(Code::System, format!("{what}: {error}")),
+    }
+}

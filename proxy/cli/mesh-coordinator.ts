@@ -1,0 +1,61 @@
+/** `edge mesh coordinator`: lets nodes in and tells each of the others. */
+import { MeshFault } from '../../mesh/fault.ts'
+import { startCoordinator } from '../../mesh/coordinator/coordinator.ts'
+import { openState } from '../../mesh/coordinator/state.ts'
+import { reasonOf } from '../../waf/reason-of.ts'
+import { UsageError } from '../config/faults.ts'
+import { socketAddress } from '../config/fields.ts'
+import { operationLog } from '../log.ts'
+import { listenToSignals } from '../signals.ts'
+import { exitCodes } from './exit-codes.ts'
+import { required } from './mesh-flags.ts'
+import { noPositionals, parseFlags } from './parse-flags.ts'
+import type { Terminal } from './terminal.ts'
+
+const options = { listen: { type: 'string' }, state: { type: 'string' } } as const
+
+/** Serves until SIGTERM or SIGINT. */
+export async function meshCoordinator(
+  args: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
+  const { values, positionals } = parseFlags('edge mesh coordinator', args, options)
+  noPositionals('edge mesh coordinator', positionals)
+  const listen = required('--listen', values.listen)
+  const address = socketAddress(listen)
+  if (address === null) throw new UsageError(`--listen: "${listen}" is not ADDRESS:PORT`)
+  const signals = listenToSignals()
+  const { log, flush } = operationLog('info')
+  const state = await openState(required('--state', values.state))
+  try {
+    const running = await started(state, { ...placeOf(address), log })
+    log.info({ address: running.address, networks: state.registry.networks }, 'it coordinates')
+    terminal.print(`ready coordinator=${running.address}`)
+    log.info({ signal: await signals.end }, 'the coordinator ends')
+    await running.close()
+    return exitCodes.fine
+  } finally {
+    state.registry.close()
+    flush()
+  }
+}
+
+async function started(
+  ...[state, place]: Parameters<typeof startCoordinator>
+): ReturnType<typeof startCoordinator> {
+  try {
+    return await startCoordinator(state, place)
+  } catch (error) {
+    throw new MeshFault('LISTEN_FAILED', {
+      where: '--listen',
+      message: reasonOf(error),
+      mend: 'choose an address of this machine and a port that nobody has',
+    })
+  }
+}
+
+function placeOf(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(':')
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+  return { host, port: Number(address.slice(colon + 1)) }
+}
