@@ -42,6 +42,7 @@ async function command(name, program, args, options = {}) {
 async function vitest() {
   const began = Date.now()
   const { code, output, results } = await runVitest([])
+  for (const [line] of output.matchAll(/NOT RUN: .*/g)) console.log(`     ${line}`)
   if (results === null) {
     report('tests', { passed: 0, failed: 1, output, began }) // its output says why it ended
     return

@@ -13,12 +13,21 @@ export interface Machines {
   remove(): void
 }
 
+/** What is missing for it here; empty: nothing. */
+export function missingForMachines(): string {
+  const hasIp = spawnSync('ip', ['-Version']).status === 0
+  const wanted: readonly (readonly [boolean, string])[] = [
+    [process.getuid?.() === 0, 'root'],
+    [existsSync('/dev/net/tun'), '/dev/net/tun'],
+    [hasIp, 'iproute2'],
+  ]
+  return wanted.flatMap(([isHere, name]) => (isHere ? [] : [name])).join(' and ')
+}
+
 /** Makes them; fails with one sentence where that cannot be had. */
 export function makeMachines(prefix: string, count: number): Machines {
-  const hasIp = spawnSync('ip', ['-Version']).status === 0
-  if (process.getuid?.() !== 0 || !existsSync('/dev/net/tun') || !hasIp) {
-    throw new Error('the mesh is tested as root, with /dev/net/tun and iproute2: none may lack')
-  }
+  const missing = missingForMachines()
+  if (missing !== '') throw new Error(`machines need ${missing}`)
   const bridge = `${prefix}-switch`
   const names = Array.from({ length: count }, (_, index) => `${prefix}-${index + 1}`)
   const machines: Machines = {
