@@ -3,8 +3,10 @@
  * test stands on.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -46,7 +48,8 @@ export async function startEdge(options: EdgeOptions): Promise<RunningEdge> {
   const directory = mkdtempSync(join(tmpdir(), 'edge-test-'))
   const wafLog = join(directory, 'waf.log')
   const statusPort = await freePort()
-  const flags = ['--http', '127.0.0.1:0', '--https', '127.0.0.1:0', '--waf-log', wafLog]
+  const https = `127.0.0.1:${await freePort()}` // TCP and UDP
+  const flags = ['--http', '127.0.0.1:0', '--https', https, '--waf-log', wafLog]
   flags.push('--status', `127.0.0.1:${statusPort}`, ...options.arguments)
   const limit = options.descriptors === undefined ? '' : `ulimit -n ${options.descriptors} && `
   const run = [`${limit}exec "$0" "$@"`, join(root, 'edge'), 'run', ...flags]
@@ -118,12 +121,42 @@ export function logFrom(path: string, offset: number): string {
   return existsSync(path) ? readFileSync(path).subarray(offset).toString('latin1') : ''
 }
 
-/** A TCP port that was free a moment ago. */
+// Below those that the kernel gives away by itself: between the look and the use nobody is given
+// it. Test files that run side by side have ranges of their own.
+const portsFirst = 10_000
+const portsOfEach = 5_000
+const ranges = 4
+const range = Number(process.env['VITEST_POOL_ID'] ?? 0) % ranges
+let portsTried = (process.pid * 2) % portsOfEach
+
+/** A port that is free, and the one after it, on TCP and UDP. */
 export async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net')
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address ? address.port : 0
+  for (let tries = 0; tries < portsOfEach; tries += 2) {
+    const port = portsFirst + range * portsOfEach + portsTried
+    portsTried = (portsTried + 2) % portsOfEach
+    // oxlint-disable-next-line no-await-in-loop -- the first that is free will do
+    if ((await isFree(port)) && (await isFree(port + 1))) return port
+  }
+  throw new Error('no port is free')
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  const socket = createSocket('udp4')
+  try {
+    const listening = once(server, 'listening')
+    server.listen(port)
+    await listening
+    const bound = once(socket, 'listening')
+    socket.bind(port)
+    await bound
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.close()
+    await new Promise((resolve) => {
+      server.close(resolve)
+    })
+  }
 }
