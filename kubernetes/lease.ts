@@ -72,7 +72,7 @@ export class Election {
   readonly #api: Api
   readonly #options: ElectionOptions
   readonly #path: string
-  #seen: (Sighting & { readonly version: string }) | null = null
+  #seen: (Sighting & { readonly version: string; readonly metadata: object }) | null = null
   #heldUntilMs = 0
   #wasLeader = false
 
@@ -117,7 +117,7 @@ export class Election {
       return
     }
     const version = this.#seen?.version
-    const written = this.#lease(spec, version)
+    const written = this.#lease(spec)
     const answer =
       version === undefined
         ? await this.#api.call('POST', this.#path, written)
@@ -142,7 +142,7 @@ export class Election {
   #note({ metadata, spec = {} }: Lease): void {
     const version = metadata.resourceVersion
     if (this.#seen?.version === version) return
-    this.#seen = { spec, version, sinceMs: performance.now() }
+    this.#seen = { spec, version, metadata, sinceMs: performance.now() }
   }
 
   #tell(): void {
@@ -153,10 +153,13 @@ export class Election {
     onChange()
   }
 
-  /** The whole object; `resourceVersion` is that of the one that it takes the place of. */
-  #lease(spec: LeaseSpec, resourceVersion?: string) {
+  /**
+   * The whole object, with the labels of the one that it takes the place of, and with its uid: a
+   * Lease that was deleted meanwhile must not come back by that.
+   */
+  #lease(spec: LeaseSpec) {
     const { name, namespace } = this.#options
-    const metadata = { name, namespace, resourceVersion }
+    const metadata = { ...this.#seen?.metadata, name, namespace }
     return { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec }
   }
 
@@ -165,10 +168,10 @@ export class Election {
     if (!this.isLeader || this.#seen === null) return
     this.#heldUntilMs = 0
     const { name, log } = this.#options
-    const { version, spec } = this.#seen
+    const { spec } = this.#seen
     const free = { ...spec, holderIdentity: '', leaseDurationSeconds: 1 }
     try {
-      await this.#api.call('PUT', `${this.#path}/${name}`, this.#lease(free, version))
+      await this.#api.call('PUT', `${this.#path}/${name}`, this.#lease(free))
     } catch (error) {
       log.warn({ lease: name, reason: reasonOf(error) }, 'the lease was not given back')
     }

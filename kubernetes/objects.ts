@@ -75,7 +75,12 @@ const leaseSpec = z.object({
 /** Who leads, and until when. */
 export type LeaseSpec = z.infer<typeof leaseSpec>
 
-const lease = z.object({ metadata, spec: leaseSpec.optional() })
+// It is written back whole: what others put on it stays.
+const leaseMetadata = metadata.extend({
+  uid: z.string().optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+})
+const lease = z.object({ metadata: leaseMetadata, spec: leaseSpec.optional() })
 
 /** A lease as it is stored. */
 export type Lease = z.infer<typeof lease>
