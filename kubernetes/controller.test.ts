@@ -208,6 +208,21 @@ test('a lease that another one took: it writes no more', async () => {
   expect(shown()).toBe('10.0.0.1 VIP,10.0.0.2 VIP')
 })
 
+test('what others put on the lease stays', async () => {
+  const labels = { 'app.kubernetes.io/managed-by': 'Helm' }
+  const annotations = { 'meta.helm.sh/release-name': 'mine' }
+  const metadata = { name: 'lease', uid: 'u1', labels, annotations }
+  server.put('leases', { metadata, spec: {} })
+  const { stop } = start()
+  await until('it leads', () => leaseHolder() !== undefined)
+  await stop()
+  expect(server.get('leases', 'lease')?.['metadata']).toMatchObject({
+    uid: 'u1',
+    labels,
+    annotations,
+  })
+})
+
 test('no API server for a time: afterwards all is as it should be', async () => {
   const { controller } = start()
   await shows(1, 2)
