@@ -72,7 +72,7 @@ export class Election {
   readonly #api: Api
   readonly #options: ElectionOptions
   readonly #path: string
-  #seen: (Sighting & { readonly version: string; readonly metadata: object }) | null = null
+  #seen: (Sighting & Pick<Lease, 'metadata'>) | null = null
   #heldUntilMs = 0
   #wasLeader = false
 
@@ -116,10 +116,9 @@ export class Election {
       this.#heldUntilMs = 0
       return
     }
-    const version = this.#seen?.version
     const written = this.#lease(spec)
     const answer =
-      version === undefined
+      this.#seen === null
         ? await this.#api.call('POST', this.#path, written)
         : await this.#api.call('PUT', `${this.#path}/${name}`, written)
     this.#note(read.lease(answer))
@@ -140,9 +139,8 @@ export class Election {
   }
 
   #note({ metadata, spec = {} }: Lease): void {
-    const version = metadata.resourceVersion
-    if (this.#seen?.version === version) return
-    this.#seen = { spec, version, metadata, sinceMs: performance.now() }
+    if (this.#seen?.metadata.resourceVersion === metadata.resourceVersion) return
+    this.#seen = { spec, metadata, sinceMs: performance.now() }
   }
 
   #tell(): void {
