@@ -1,14 +1,13 @@
 /** The program's entry: picks the command, makes exit codes of errors. `run.ts` composes. */
 import { readFileSync } from 'node:fs'
+import { type Commands, commandOf } from './cli/commands.ts'
 import { exitCodes } from './cli/exit-codes.ts'
 import type { Terminal } from './cli/terminal.ts'
-import { ConfigError, faultText, nearest, UsageError } from './config/faults.ts'
-
-type Command = (args: readonly string[], terminal: Terminal) => number | Promise<number>
+import { ConfigError, faultText, UsageError } from './config/faults.ts'
 
 // Each loaded when it is asked for: a probe that asks for health every few seconds needs nothing
 // of the others.
-const commands: Readonly<Record<string, () => Command | Promise<Command>>> = {
+const commands: Commands = {
   run: async () => (await import('./cli/run.ts')).runCommand,
   validate: async () => (await import('./cli/validate.ts')).validate,
   rules: async () => (await import('./cli/rules.ts')).rules,
@@ -40,12 +39,9 @@ function showVersion(_args: readonly string[], terminal: Terminal): number {
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args
   try {
-    const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-    if (command === undefined) throw new UsageError(unknownCommand(name))
+    const command = await commandOf(commands, name)
     if (rest.includes('--help') || rest.includes('-h')) return await showUsage([], terminal)
-    return await (
-      await command()
-    )(rest, terminal)
+    return await command(rest, terminal)
   } catch (error) {
     if (error instanceof UsageError) {
       terminal.error(`edge: ${error.message}\nSee: edge help`)
@@ -55,11 +51,6 @@ async function main(args: readonly string[], terminal: Terminal): Promise<number
     for (const fault of error.faults) terminal.error(faultText(fault))
     return exitCodes.configInvalid
   }
-}
-
-function unknownCommand(name: string): string {
-  const meant = nearest(name, Object.keys(commands))
-  return `there is no command "${name}"${meant === null ? '' : `; did you mean ${meant}?`}`
 }
 
 // `exitCode` and not `exit()`: what is still being written must reach the pipe.
