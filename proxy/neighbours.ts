@@ -4,7 +4,6 @@
  */
 import { createPrivateKey, hkdfSync } from 'node:crypto'
 import type { EdgeConfig } from './config/schema.ts'
-import { type HostPort, hostPortOf, hostPortText } from './host-port.ts'
 import type { Loaded } from './load.ts'
 import type { Logger } from './log.ts'
 import { type Lookup, Names } from './upstream/names.ts'
@@ -31,7 +30,7 @@ export class Neighbours {
   readonly #options: NeighboursOptions
   readonly #names: Names
   #key = ''
-  #meet: HostPort | null = null
+  #meet: readonly string[] = []
   #told = ''
 
   constructor(options: NeighboursOptions) {
@@ -55,10 +54,8 @@ export class Neighbours {
       this.#options.log.info({ caFile }, text)
     }
     this.#key = key
-    this.#meet = meet === null ? null : hostPortOf(meet)
-    const hosts = new Map(this.#meet === null ? [] : [[this.#meet.host, resolveIntervalMs]])
-    await this.#names.add(hosts)
-    this.#names.retain(hosts)
+    this.#meet = meet === null ? [] : [meet]
+    await this.#names.follow(this.#meet, resolveIntervalMs)
     this.#tell()
   }
 
@@ -67,12 +64,7 @@ export class Neighbours {
   }
 
   #tell(): void {
-    const meet = this.#meet
-    const found = meet === null ? [] : this.#names.get(meet.host).addresses
-    const acquaintance = {
-      key: this.#key,
-      meet: found.map((host) => hostPortText({ host, port: meet?.port ?? 0 })),
-    }
+    const acquaintance = { key: this.#key, meet: this.#names.placesOf(this.#meet) }
     const told = JSON.stringify(acquaintance)
     if (told === this.#told) return
     this.#told = told

@@ -4,6 +4,7 @@
  */
 import { Resolver, lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { hostPortOf, hostPortText } from '../host-port.ts'
 
 /** What a look-up gives; fails when the name has no address. */
 export interface Found {
@@ -71,6 +72,22 @@ export class Names {
       this.#names.delete(host)
       if (name.timer !== null) clearTimeout(name.timer)
     }
+  }
+
+  /** Looks up the names of these HOST:PORT from now on, and no others; ends as `add` does. */
+  async follow(places: readonly string[], intervalMs: number): Promise<void> {
+    const hosts = new Map(places.map((place) => [hostPortOf(place).host, intervalMs]))
+    await this.add(hosts)
+    this.retain(hosts)
+  }
+
+  /** What these HOST:PORT lead to, as ADDRESS:PORT, each once. */
+  placesOf(places: readonly string[]): readonly string[] {
+    const found = places.map(hostPortOf).flatMap(({ host, port }) => {
+      const { addresses } = this.get(host)
+      return addresses.map((address) => hostPortText({ host: address, port }))
+    })
+    return [...new Set(found)]
   }
 
   get(host: string): Resolution {

@@ -1,6 +1,5 @@
 /** Where the WAF service is: the addresses behind its names, told to the wire when they change. */
 import type { EdgeConfig } from '../config/schema.ts'
-import { hostPortOf, hostPortText } from '../host-port.ts'
 import type { Logger } from '../log.ts'
 import { type Lookup, Names } from '../upstream/names.ts'
 import type { ServiceConfig } from '../wire-config.ts'
@@ -38,9 +37,7 @@ export class ServiceAddresses {
   /** Takes a configuration over; ends when each of its names was looked up once. */
   async configure(config: EdgeConfig): Promise<void> {
     const { endpoints, resolveIntervalMs } = config.waf.service
-    const hosts = new Map(endpoints.map((one) => [hostPortOf(one).host, resolveIntervalMs]))
-    await this.#names.add(hosts)
-    this.#names.retain(hosts)
+    await this.#names.follow(endpoints, resolveIntervalMs)
     this.#config = config
     this.#secret = serviceSecret(config)
     this.#tell()
@@ -53,11 +50,8 @@ export class ServiceAddresses {
   #tell(): void {
     const config = this.#config
     if (config === null || config.waf.service.endpoints.length === 0) return
-    const found = config.waf.service.endpoints.map(hostPortOf).flatMap(({ host, port }) => {
-      const { addresses } = this.#names.get(host)
-      return addresses.map((address) => hostPortText({ host: address, port }))
-    })
-    const addresses = [...new Set(found)].slice(0, addressesMax)
+    const found = this.#names.placesOf(config.waf.service.endpoints)
+    const addresses = found.slice(0, addressesMax)
     const service = serviceConfigOf(config, addresses, this.#secret)
     const told = JSON.stringify(service)
     if (told === this.#told) return
