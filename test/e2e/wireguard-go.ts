@@ -2,12 +2,13 @@
  * `npm run e2e:wireguard-go`: another WireGuard in a mesh of ours. Debian's wireguard-go and wg
  * take the configuration that `edge mesh export` prints, and speak with our nodes both ways.
  */
-import { type ChildProcess, execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import type { ChildProcess } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { downloadPackage, unpackPackage } from '../harness/debian.ts'
 import { root } from '../harness/edge.ts'
 import { makeMachines } from '../harness/namespaces.ts'
 import { until } from '../harness/wait.ts'
@@ -17,13 +18,10 @@ function programs(): string {
   const folder = join(root, '.cache/wireguard-go')
   const bin = join(folder, 'usr/bin')
   if (existsSync(join(bin, 'wg')) && existsSync(join(bin, 'wireguard-go'))) return bin
-  mkdirSync(folder, { recursive: true })
-  const stdio = ['ignore', 'inherit', 'inherit'] as const
-  execFileSync('apt-get', ['-qq', 'update'], { stdio: [...stdio] })
-  const packages = ['wireguard-go', 'wireguard-tools']
-  execFileSync('apt-get', ['-qq', 'download', ...packages], { cwd: folder, stdio: [...stdio] })
-  for (const name of readdirSync(folder).filter((file) => file.endsWith('.deb'))) {
-    execFileSync('dpkg-deb', ['--extract', name, '.'], { cwd: folder })
+  for (const name of ['wireguard-go', 'wireguard-tools']) {
+    const parts = mkdtempSync(join(tmpdir(), 'package-'))
+    unpackPackage(downloadPackage(name, parts), folder)
+    rmSync(parts, { recursive: true })
   }
   return bin
 }

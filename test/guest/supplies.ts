@@ -1,5 +1,5 @@
 /** What a guest is made of: Debian's qemu, a kernel and busybox, got once into .cache/guest. */
-import { execFileSync, spawnSync, type SpawnSyncOptions } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -11,7 +11,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { downloadPackage, installPrograms, unpackPackage } from '../harness/debian.ts'
 import { root } from '../harness/edge.ts'
 import { loadOrder } from './initramfs.ts'
 
@@ -43,7 +44,8 @@ export function supplies(kernel: string): Supplies {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Error(`the guest is x86-64 Linux over the host's own tree; this is ${process.arch}`)
   }
-  installPrograms()
+  const missing = installPrograms(programs)
+  if (missing.length > 0) throw new Error(`Debian packages are missing: ${missing.join(' ')}`)
   const folder = unpacked(kernel)
   const at = join(folder, 'root')
   const [release = ''] = readdirSync(join(at, 'lib/modules'))
@@ -69,25 +71,6 @@ export function firstModulesOf({ modules }: Supplies): { name: string; content: 
   })
 }
 
-const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-const quiet: SpawnSyncOptions = { env: environment, stdio: ['ignore', 'ignore', 'inherit'] }
-
-function isThere(program: string): boolean {
-  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
-}
-
-function installPrograms(): void {
-  const missing = () => Object.keys(programs).filter((name) => !isThere(programs[name] ?? ''))
-  if (missing().length === 0) return
-  if (process.getuid?.() === 0) {
-    console.error(`guest: installing ${missing().join(' ')}`)
-    spawnSync('apt-get', ['-qq', 'update'], quiet)
-    spawnSync('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', ...missing()], quiet)
-  }
-  const left = missing()
-  if (left.length > 0) throw new Error(`Debian packages are missing: ${left.join(' ')}`)
-}
-
 /** The folder of a package: `root`, and `package` which says what it is. Fetched once. */
 function unpacked(name: string): string {
   const folder = join(cache, name)
@@ -95,45 +78,19 @@ function unpacked(name: string): string {
   mkdirSync(cache, { recursive: true })
   const building = mkdtempSync(join(cache, 'new-'))
   try {
-    const file = download(name, building)
-    console.error(`guest: unpacking ${file}`)
+    const file = downloadPackage(name, building)
+    const version = basename(file, '.deb').replaceAll('%3a', ':')
+    console.error(`guest: unpacking ${version}`)
     const at = join(building, 'root')
-    execFileSync('dpkg-deb', ['-x', join(building, file), at])
-    rmSync(join(building, file))
+    unpackPackage(file, at)
+    rmSync(file)
     if (name.startsWith('linux-image-')) listModules(at)
-    writeFileSync(join(building, 'package'), file.replace(/\.deb$/, '').replaceAll('%3a', ':'))
+    writeFileSync(join(building, 'package'), version)
     if (!existsSync(folder)) renameSync(building, folder) // else another run was faster
   } finally {
     rmSync(building, { recursive: true, force: true })
   }
   return folder
-}
-
-/** Downloads the package that `name` stands for; returns the file's name. */
-function download(name: string, directory: string): string {
-  const fetch = () => {
-    const real = realPackage(name)
-    // Else apt warns that its own user cannot write there.
-    const args = ['-qq', '-o', 'APT::Sandbox::User=root', 'download', real]
-    const options = { ...quiet, cwd: directory }
-    return real !== '' && spawnSync('apt-get', args, options).status === 0
-  }
-  if (!fetch()) {
-    // Lists that are old name versions that are gone. Only root may renew them.
-    spawnSync('apt-get', ['-qq', 'update'], quiet)
-    if (!fetch()) throw new Error(`apt-get cannot download Debian's package ${name}`)
-  }
-  const file = readdirSync(directory).find((entry) => entry.endsWith('.deb'))
-  if (file === undefined) throw new Error(`apt-get download ${name} left no package`)
-  return file
-}
-
-/** `linux-image-amd64` is empty and depends on the image of the day; empty when there is none. */
-function realPackage(name: string): string {
-  const args = ['show', '--no-all-versions', name]
-  const { status, stdout } = spawnSync('apt-cache', args, { encoding: 'utf8' })
-  if (status !== 0) return ''
-  return /^Depends:.*?\b(linux-image-\d[^\s,]*)/m.exec(stdout)?.[1] ?? name
 }
 
 /** Debian makes the lists of modules when a kernel is installed, which this one is not. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Helm, tool } from '../chart/tools.ts'
+import { installPrograms } from '../harness/debian.ts'
 import { root } from '../harness/edge.ts'
 
 const version = 'v1.36.3'
@@ -29,20 +30,8 @@ const packages: Readonly<Record<string, string>> = {
 /** Why the lab cannot run here; null when it can. Root installs what is missing. */
 export function obstacle(): string | null {
   if (process.getuid?.() !== 0) return 'namespaces and containers need root'
-  const missing = (): string[] =>
-    Object.entries(packages).flatMap(([name, program]) => (isThere(program) ? [] : [name]))
-  if (missing().length === 0) return null
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const options = { env, stdio: 'inherit' } as const
-  spawnSync('apt-get', ['-qq', 'update'], options)
-  const args = ['-qq', 'install', '-y', '--no-install-recommends', ...missing()]
-  spawnSync('apt-get', args, options)
-  const left = missing()
-  return left.length === 0 ? null : `Debian packages are missing: ${left.join(' ')}`
-}
-
-function isThere(program: string): boolean {
-  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
+  const missing = installPrograms(packages)
+  return missing.length === 0 ? null : `Debian packages are missing: ${missing.join(' ')}`
 }
 
 /** The Helm that installs: 3, or 4 when EDGE_LAB_HELM says so. */
