@@ -7,6 +7,7 @@ import type { Route } from './route.ts'
 import { Router } from './router.ts'
 import type { Edge } from './serve.ts'
 import { Turn } from './turn.ts'
+import { quiet } from './waf-service/answer.fixture.ts'
 
 interface Played {
   /** Kind and exchange of each plan of each answer. */
@@ -154,16 +155,8 @@ test('an exchange is concluded by the snapshot it began with, which is released 
 })
 
 test('where a service inspects, the time until its answer counts, and silence does not', () => {
-  const answer = {
-    verdict: { action: 'deny', status: 406, ruleId: 7, phase: 2 },
-    bodyBytesMax: null,
-    responseNeed: 'none',
-    hold: null,
-    told: null,
-    log: [],
-    audit: [],
-  }
-  const text = JSON.stringify(answer)
+  const verdict = { action: 'deny', status: 406, ruleId: 7, phase: 2 }
+  const text = JSON.stringify({ ...quiet, verdict })
   const played = play(
     [
       [headRecord({ id: 1 }), headRecord({ id: 2 })],

@@ -16,6 +16,7 @@ import {
   serveResponseBody,
   serveVerdict,
 } from '../serve.ts'
+import { quiet } from './answer.fixture.ts'
 import type { Heard } from './asking.ts'
 import { type Answer, asciiJson, readQuestion } from './protocol.ts'
 
@@ -35,16 +36,6 @@ function exchange(flags = 0): Exchange {
   const head = request({ flags, headers: [['content-type', 'text/plain']] })
   const start = { id: 1, requestId: 'r-é', clientAddress: '192.0.2.1', timeMs: 5 }
   return new Exchange({ ...start, request: head })
-}
-
-const quiet: Answer = {
-  verdict: { action: 'pass' },
-  bodyBytesMax: null,
-  responseNeed: 'none',
-  hold: null,
-  told: null,
-  log: [],
-  audit: [],
 }
 
 const says = (verdict: Verdict, more: Partial<Answer> = {}): Heard => ({
