@@ -1,7 +1,8 @@
 //! The worst that a body can do to the scan: `hostile PLAN.json`. For every pattern of the plan,
 //! 128 KiB of texts that nearly match it, as one argument of a form, inspected as any request.
 //! Prints the dearest, in CPU time; the goal is 50 ms, the limit 250 ms. `hostile PLAN.json rules`
-//! runs each rule alone over all these texts; the goal is 2 ms in 999 of 1,000.
+//! runs each rule alone over all these texts; the goal is 2 ms in 999 of 1,000. Any other second
+//! word is part of the rules' places, for those texts alone.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -76,9 +77,11 @@ fn main() {
     let plan = Plan::compile(&json).unwrap();
     let schema: serde_json::Value = serde_json::from_str(&json).unwrap();
     let leaves = schema["leaves"].as_array().unwrap();
-    let texts = texts(leaves);
-    if arguments.next().is_some_and(|more| more == "rules") {
-        return rules(&plan, leaves, &texts);
+    let mut texts = texts(leaves);
+    match arguments.next().as_deref() {
+        Some("rules") => return rules(&plan, leaves, &texts),
+        Some(place) => texts.retain(|text| text.rule.contains(place)),
+        None => {}
     }
     let cost_of = |text: &Text| {
         let (cost, outcome) = inspect(&plan, &text.bytes);

@@ -19,12 +19,12 @@ use super::byte_sets;
 use crate::budget::{Budget, OverBudget};
 
 /// Memory that the states of one pattern may take, in each thread that searches with it.
-const CACHE_BYTES_MAX: usize = 1 << 20;
+const CACHE_BYTES_MAX: usize = 2 << 20;
 /// Bytes of tries per byte of text, on average, before there is a sweep.
 const STEPS_PER_BYTE: usize = 16;
 /// Steps that may be saved up for long tries.
 const STEPS_SAVED_MAX: usize = 1024;
-const STEPS_SAVED_PER_BYTE: usize = 4;
+const STEPS_SAVED_PER_BYTE: usize = 16;
 /// Distance between two places at which tries are compared.
 const TRAIL_BYTES: usize = 64;
 /// Bytes between two looks whether a sweep may end, and between two counts of work.
