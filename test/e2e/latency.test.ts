@@ -34,6 +34,20 @@ test('a request counts where it was due, however long it took', () => {
   })
 })
 
+test('beside a flood elsewhere is what beside is held against', () => {
+  const others = [{ quietMs: 300, dialMs: 310, floodMs: 320, endMs: 400 }]
+  const requests = [
+    [50, 1],
+    [160, 30],
+    [330, 20],
+  ] as const
+  expect(weigh(ordinary(requests), spans, others)).toMatchObject({
+    alone: { requests: 1, p99Ms: 1 },
+    elsewhere: { requests: 1, p99Ms: 20 },
+    p99Ratio: 1.5,
+  })
+})
+
 test('what never happened has no ratio', () => {
   const benign = weigh(ordinary([]), spans)
   expect(benign).toMatchObject({ p50Ratio: 0, p99Ratio: 0, cut: 0, beside: { requests: 0 } })
@@ -77,4 +91,8 @@ test('twice the quiet p99 is harm, unless it is less than the slack', () => {
     'ping: p99 20 ms beside it, 10 ms alone',
   ])
   expect(floodDelay({ ...report, benign: benign(20) }, 15)).toEqual([])
+  const elsewhere = { requests: 1, p50Ms: 9, p99Ms: 9 }
+  expect(floodDelay({ ...report, benign: { ...benign(20), elsewhere } }, 5)).toEqual([
+    'ping: p99 20 ms beside it, 9 ms beside one elsewhere',
+  ])
 })

@@ -37,29 +37,42 @@ export interface Benign {
   /** While all attackers shake hands at once: the price of TLS, and no flood yet. */
   readonly dialing: Latency
   readonly beside: Latency
-  /** Beside by alone. */
+  /** Beside floods of another server on this machine: what its load does without a flood of ours. */
+  readonly elsewhere: Latency
+  /** Beside by elsewhere; by alone where nothing was flooded elsewhere. */
   readonly p50Ratio: number
   readonly p99Ratio: number
 }
 
-/** Sorts the requests by when they were due. The rest (programs start and end) counts nowhere. */
-export function weigh(ordinary: Ordinary, spans: readonly Span[]): Benign {
-  const during = (from: keyof Span, to: keyof Span) =>
+/**
+ * Sorts the requests by when they were due: in `spans` the server was flooded that they were sent
+ * to, in `others` another one. The rest (programs start and end) counts nowhere.
+ */
+export function weigh(
+  ordinary: Ordinary,
+  spans: readonly Span[],
+  others: readonly Span[] = [],
+): Benign {
+  const during = (among: readonly Span[], from: keyof Span, to: keyof Span) =>
     latency(
       ordinary.requests
-        .filter(([due]) => spans.some((span) => due >= span[from] && due < span[to]))
+        .filter(([due]) => among.some((span) => due >= span[from] && due < span[to]))
         .map(([, took]) => took),
     )
-  const [alone, beside] = [during('quietMs', 'dialMs'), during('floodMs', 'endMs')]
+  const alone = during([...spans, ...others], 'quietMs', 'dialMs')
+  const beside = during(spans, 'floodMs', 'endMs')
+  const elsewhere = during(others, 'floodMs', 'endMs')
+  const usual = others.length === 0 ? alone : elsewhere
   return {
     failed: ordinary.failed,
     cut: ordinary.connections - ordinaryConnections,
     refused: ordinary.refused,
     alone,
-    dialing: during('dialMs', 'floodMs'),
+    dialing: during(spans, 'dialMs', 'floodMs'),
     beside,
-    p50Ratio: ratio(beside.p50Ms, alone.p50Ms),
-    p99Ratio: ratio(beside.p99Ms, alone.p99Ms),
+    elsewhere,
+    p50Ratio: ratio(beside.p50Ms, usual.p50Ms),
+    p99Ratio: ratio(beside.p99Ms, usual.p99Ms),
   }
 }
 
@@ -69,6 +82,6 @@ function latency(took: readonly number[]): Latency {
   return { requests: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99) }
 }
 
-function ratio(beside: number, alone: number): number {
-  return alone === 0 ? 0 : Math.round((100 * beside) / alone) / 100
+function ratio(beside: number, usual: number): number {
+  return usual === 0 ? 0 : Math.round((100 * beside) / usual) / 100
 }
