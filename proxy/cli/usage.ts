@@ -20,7 +20,8 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   the same against a server: by its log, else by its statuses
   edge waf serve [--listen ADDR:PORT|unix:PATH] [--questions ADDR:PORT|off] [RULES]
                   the WAF as a service: POST /evaluate, GET /health (default 0.0.0.0:9000);
-                  --questions: where proxies ask (--waf-service), as waf.service.listen
+                  --questions: where proxies ask (--waf-service), as waf.service.listen;
+                  SIGHUP takes the rules anew: here first, then in the proxies
   edge explain REQUEST-ID [--admin ADDR:PORT|unix:PATH] [--file FILE] [--json]
                   [--as secrule|yaml|helm]
                   tells what stopped a request and why, and the narrowest exclusion; FILE is

@@ -1,10 +1,13 @@
 /** `edge waf serve`: the WAF as a service that other programs ask. */
 import { join } from 'node:path'
 import { type CompileOptions, compileRuleset } from '../../waf/compile/compile-on-thread.ts'
+import type { OfflineEngine } from '../../waf/offline/engine.ts'
+import type { Program } from '../../waf/program.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
+import { dropPlans } from '../../waf/scanner.ts'
 import { listenOn } from '../admin/server.ts'
 import { compileOptionsOf } from '../compile-options.ts'
-import { UsageError } from '../config/faults.ts'
+import { ConfigError, faultText, UsageError } from '../config/faults.ts'
 import { socketAddress } from '../config/fields.ts'
 import type { EdgeConfig } from '../config/schema.ts'
 import { cacheDirectory } from '../directories.ts'
@@ -13,7 +16,7 @@ import { spareMemory } from '../memory.ts'
 import { listenToSignals } from '../signals.ts'
 import { WafState } from '../waf-state.ts'
 import { wafServer } from '../waf-service/server.ts'
-import { serviceWireConfig, startService } from '../waf-service/service.ts'
+import { type Rules, serviceWireConfig, startService } from '../waf-service/service.ts'
 import { type Wire, createWire } from '../wire.ts'
 import { exitCodes } from './exit-codes.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
@@ -30,20 +33,24 @@ const options = {
 /** The port of the service that this one replaces. */
 const portDefault = '9000'
 
-/** Serves until SIGTERM or SIGINT; calls and questions under way are still answered. */
+/**
+ * Serves until SIGTERM or SIGINT; calls and questions under way are still answered. SIGHUP takes
+ * the rules anew; where it listens and how many workers it has stays as it was at the start.
+ */
 export async function wafServe(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parseFlags('edge waf serve', args, options)
   noPositionals('edge waf serve', positionals)
   const address = addressOf(values.listen, terminal.env['WAF_PORT'])
   const signals = listenToSignals()
-  const source = ruleSource(values, terminal.env)
+  const read = (): RuleSource => ruleSource(values, terminal.env)
+  const source = read()
   const { config } = source
   const stopSparing = spareMemory()
   const questions = questionsOf(values.questions, config)
   // First of all, because the main thread must hold the addon before any other thread loads it.
   const wire = createWire(serviceWireConfig(config, questions))
   try {
-    return await serve(source, { address, questions, wire, signals, terminal })
+    return await serve(source, { read, address, questions, wire, signals, terminal })
   } finally {
     wire.stop()
     stopSparing()
@@ -51,6 +58,7 @@ export async function wafServe(args: readonly string[], terminal: Terminal): Pro
 }
 
 interface Around {
+  readonly read: () => RuleSource
   /** Of `/evaluate`. */
   readonly address: string
   /** Of the questions of proxies; null: none are taken. */
@@ -65,19 +73,35 @@ async function serve(source: RuleSource, around: Around): Promise<number> {
   const { config } = source
   const { mode } = config.waf
   const { log, flush } = operationLog(config.log.level)
-  const compiledFrom = { ...compileOptionsOf(config), ...source.ruleset }
-  const program = await compiled(config, compiledFrom, terminal)
-  const engine = offlineEngine(source, program, { mode })
-  const server = wafServer(engine, log)
+  let served = await prepared(source, terminal)
+  const server = wafServer(() => served.engine, log)
   const state = new WafState(config.waf, log)
+  const onRetired = (program: Program): void => dropPlans(program)
   const service =
-    questions === null ? null : await startService({ config, compiledFrom, program, wire, log })
+    questions === null ? null : await startService({ ...served.rules, wire, log, onRetired })
+  const reload = async (): Promise<void> => {
+    try {
+      const last = served
+      served = await prepared(around.read(), terminal)
+      // Calls are answered at once: none is under way. Of questions the service knows.
+      if (service === null) last.engine.close()
+      else service.take(served.rules)
+      log.info('the rules were reloaded')
+    } catch (error) {
+      const faults = error instanceof ConfigError ? error.faults.map(faultText) : [reasonOf(error)]
+      log.error({ faults }, 'reload refused: the last good rules stay')
+    }
+  }
   try {
     const [asked] = questions === null ? [] : wire.listen()
     const bound = await listenOn(server, address)
-    const served = { address: bound, questions: asked ?? 'off', mode }
-    log.info({ ...served, rules: config.waf.rules }, 'the WAF service serves')
+    const places = { address: bound, questions: asked ?? 'off', mode }
+    log.info({ ...places, rules: config.waf.rules }, 'the WAF service serves')
     terminal.print(`ready waf=${bound}${asked === undefined ? '' : ` questions=${asked}`}`)
+    let reloading = Promise.resolve()
+    signals.onHangup(() => {
+      reloading = reloading.then(reload)
+    })
     const reason = await Promise.race([signals.end, ...(service === null ? [] : [service.stuck])])
     log.info({ reason }, 'the WAF service ends')
     await service?.drain()
@@ -89,9 +113,23 @@ async function serve(source: RuleSource, around: Around): Promise<number> {
   } finally {
     await service?.pool.stop()
     state.stop()
-    engine.close()
+    served.engine.close()
     flush()
   }
+}
+
+interface Prepared {
+  readonly rules: Rules
+  /** Of `/evaluate`. */
+  readonly engine: OfflineEngine
+}
+
+async function prepared(source: RuleSource, terminal: Terminal): Promise<Prepared> {
+  const { config } = source
+  const compiledFrom = { ...compileOptionsOf(config), ...source.ruleset }
+  const program = await compiled(config, compiledFrom, terminal)
+  const engine = offlineEngine(source, program, { mode: config.waf.mode })
+  return { rules: { config, compiledFrom, program }, engine }
 }
 
 /** One program for both ends of the service. */

@@ -13,21 +13,29 @@ import { Rounds } from '../rounds.ts'
 import type { WorkerPort } from '../wire.ts'
 import { type Answer, type Question, type Told, asciiJson, readQuestion } from './protocol.ts'
 
+/** Rules that questions are about. */
+export interface AnsweringRules {
+  readonly generation: number
+  readonly waf: Waf
+  /** Index of each tuning by the name that proxies call it. */
+  readonly variants: ReadonlyMap<string, number>
+  readonly hold: ResponseHold
+}
+
 /** What it works with; `clock` makes time an argument. */
 export interface AnsweringOptions {
   readonly port: Pick<WorkerPort, 'take' | 'answer'>
   readonly known: KnownHeaders
-  readonly waf: Waf
-  /** Where `waf` writes the lines of its logs, which go back to the proxy. */
+  readonly rules: AnsweringRules
+  /** Where each `waf` writes the lines of its logs, which go back to the proxy. */
   readonly lines: { readonly log: LineBox; readonly audit: LineBox | null }
-  /** Index of each tuning by the name that proxies call it. */
-  readonly variants: ReadonlyMap<string, number>
-  readonly hold: ResponseHold
   readonly events: EventsConfig
   readonly answerBytesMax: number
   /** Milliseconds that only grow. */
   readonly clock: () => number
   readonly onHead: (request: RequestHead) => void
+  /** No question is about the rules of that generation any more. */
+  readonly onReleased: (generation: number) => void
   readonly onFailure: (error: unknown, requestId: string) => void
 }
 
@@ -47,6 +55,7 @@ export class LineBox {
 }
 
 interface Known {
+  readonly rules: AnsweringRules
   readonly question: Question
   readonly transaction: Transaction
 }
@@ -60,9 +69,12 @@ export class Answering {
   readonly #rounds: Rounds
   readonly #quota: EvidenceQuota
   #question: string | null = null
+  /** The newest first; proxies that have not reloaded yet still ask about those before. */
+  #rules: readonly AnsweringRules[]
 
   constructor(options: AnsweringOptions) {
     this.#options = options
+    this.#rules = [options.rules]
     this.#rounds = new Rounds(options.port, options.known)
     this.#quota = new EvidenceQuota(options.events.evidencePerSecondMax, options.clock)
   }
@@ -70,6 +82,25 @@ export class Answering {
   /** Runs until the wire has nothing more. */
   run(): void {
     this.#rounds.run((received) => this.#receive(received))
+  }
+
+  /** From now on questions may be about these rules, too. */
+  take(rules: AnsweringRules): void {
+    this.#rules = [rules, ...this.#rules]
+  }
+
+  /** Takes no question about the rules of that generation any more. */
+  forget(generation: number): void {
+    const old = this.#rules.find((rules) => rules.generation === generation)
+    if (old === undefined) return
+    this.#rules = this.#rules.filter((rules) => rules !== old)
+    this.#release(old)
+  }
+
+  #release(old: AnsweringRules): void {
+    if (this.#rules.includes(old)) return
+    const isUsed = this.#exchanges.values().some(({ rules }) => rules === old)
+    if (!isUsed) this.#options.onReleased(old.generation)
   }
 
   #receive(received: Received): void {
@@ -80,8 +111,7 @@ export class Answering {
       case 'head':
         return this.#head(received.id, received.head)
       case 'outcome':
-        this.#exchanges.delete(received.id)
-        return this.#rounds.plans.write(received.id, donePlan)
+        return this.#outcome(received.id)
       case 'refusal':
       case 'verdict':
         return
@@ -95,8 +125,15 @@ export class Answering {
     }
   }
 
+  #outcome(id: number): void {
+    const known = this.#exchanges.get(id)
+    this.#exchanges.delete(id)
+    this.#rounds.plans.write(id, donePlan)
+    if (known !== undefined) this.#release(known.rules)
+  }
+
   #head(id: number, request: RequestHead): void {
-    const { onHead, variants, waf } = this.#options
+    const { onHead } = this.#options
     const text = this.#question
     this.#question = null
     // Of an orphan only the outcome is left, which tells nothing here.
@@ -107,11 +144,13 @@ export class Answering {
       const question = readQuestion(text)
       const { requestId, clientAddress, timeMs, route, hasBody, mode } = question
       asker = requestId
-      const tuning = variants.get(question.variant)
-      if (tuning === undefined) return this.#refuse(id, 'WAF_RULES_UNKNOWN')
+      const rules = this.#rules.find(({ variants }) => variants.has(question.variant))
+      const tuning = rules?.variants.get(question.variant)
+      if (rules === undefined || tuning === undefined) return this.#refuse(id, 'WAF_RULES_UNKNOWN')
+      const { waf } = rules
       const exchange = new Exchange({ id, request, requestId, clientAddress, timeMs })
       const transaction = waf.begin(factsOf(exchange, hasBody, route), { mode, tuning })
-      const known = { question, transaction }
+      const known = { rules, question, transaction }
       this.#exchanges.set(id, known)
       this.#answer(id, known, () => waf.requestHead(transaction))
     } catch (error) {
@@ -119,8 +158,7 @@ export class Answering {
     }
   }
 
-  #step({ transaction }: Known, received: Moment): Verdict | null {
-    const { waf } = this.#options
+  #step({ rules: { waf }, transaction }: Known, received: Moment): Verdict | null {
     switch (received.kind) {
       case 'body':
         return waf.requestBody(transaction)
@@ -142,11 +180,11 @@ export class Answering {
   }
 
   #answer(id: number, known: Known, decide: () => Verdict | null): void {
-    const { transaction, question } = known
+    const { rules, transaction, question } = known
     try {
       const verdict = decide()
-      const isLast = verdict === null || this.#isDecided(transaction, verdict)
-      if (verdict !== null && isLast) this.#conclude(transaction, verdict)
+      const isLast = verdict === null || this.#isDecided(known, verdict)
+      if (verdict !== null && isLast) conclude(rules.waf, transaction, verdict)
       const wantsBody = verdict?.action === 'needs-body' && transaction.response === null
       const answer = this.#written(known, verdict ?? { action: 'pass' }, isLast)
       this.#rounds.plans.write(id, { kind: 'verdict', isLast, wantsBody, answer })
@@ -156,25 +194,21 @@ export class Answering {
   }
 
   /** Whether nothing more is to come but the outcome, and nothing here depends on that. */
-  #isDecided(transaction: Transaction, { action }: Verdict): boolean {
-    const { waf, lines } = this.#options
+  #isDecided({ rules: { waf }, transaction }: Known, { action }: Verdict): boolean {
+    const { lines } = this.#options
     if (action === 'needs-body') return false
     if (action !== 'pass' || transaction.response !== null) return true
     if (waf.responseNeed(transaction) !== 'none') return false
     return lines.audit === null || transaction.auditEngine === 'off'
   }
 
-  /** Phase 5 at once: the status is known, or nobody asks for it. */
-  #conclude(transaction: Transaction, verdict: Verdict): void {
-    const status = 'status' in verdict ? verdict.status : (transaction.response?.status ?? 0)
-    this.#options.waf.logging(transaction, { status })
-  }
-
-  #written({ transaction }: Known, verdict: Verdict, isLast: boolean): string {
-    const { waf, hold, lines, answerBytesMax } = this.#options
+  #written(known: Known, verdict: Verdict, isLast: boolean): string {
+    const { lines, answerBytesMax } = this.#options
+    const { rules, transaction } = known
+    const { waf, hold } = rules
     const responseNeed = isLast ? 'none' : waf.responseNeed(transaction)
     const rejectsLonger = waf.rejectsLongResponse(transaction)
-    const told = this.#told(transaction, verdict, isLast)
+    const told = this.#told(known, verdict, isLast)
     const bodyBytesMax = waf.requestBodyBytesMax(transaction)
     const answer: Answer = {
       verdict,
@@ -191,8 +225,8 @@ export class Answering {
     return asciiJson({ ...answer, told: { ...told, evidence: null }, audit: [] })
   }
 
-  #told(transaction: Transaction, verdict: Verdict, isLast: boolean): Told | null {
-    const { waf, events } = this.#options
+  #told({ rules: { waf }, transaction }: Known, verdict: Verdict, isLast: boolean): Told | null {
+    const { events } = this.#options
     if (transaction.matched.length === 0) return null
     const isKept =
       events.keep === 'matched' ||
@@ -214,4 +248,10 @@ export class Answering {
   #refuse(id: number, code: ErrorCode): void {
     this.#rounds.plans.write(id, { kind: 'refuse', error: errorCodes.indexOf(code) } satisfies Plan)
   }
+}
+
+/** Phase 5 at once: the status is known, or nobody asks for it. */
+function conclude(waf: Waf, transaction: Transaction, verdict: Verdict): void {
+  const status = 'status' in verdict ? verdict.status : (transaction.response?.status ?? 0)
+  waf.logging(transaction, { status })
 }

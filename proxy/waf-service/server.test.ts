@@ -20,7 +20,7 @@ const stream = new Writable({
   },
 })
 const limits = { ...defaultServiceLimits, callBytesMax: 4_096 }
-const server = wafServer(engine, createLogger('info', stream), limits)
+const server = wafServer(() => engine, createLogger('info', stream), limits)
 afterAll(async () => {
   await server.close()
   engine.close()

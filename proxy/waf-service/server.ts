@@ -18,9 +18,9 @@ export const defaultServiceLimits: ServiceLimits = {
   callTimeoutMs: 10_000,
 }
 
-/** The server, not listening yet. */
+/** The server, not listening yet; each call is answered by the engine of that moment. */
 export function wafServer(
-  engine: OfflineEngine,
+  engine: () => OfflineEngine,
   log: Logger,
   limits: ServiceLimits = defaultServiceLimits,
 ): FastifyInstance {
@@ -39,7 +39,7 @@ export function wafServer(
   )
   server.get('/health', () => ({ status: 'healthy' }))
   server.post('/evaluate', (request, reply) => {
-    const { status, answer } = evaluate(request.body, engine)
+    const { status, answer } = evaluate(request.body, engine())
     if (status !== 200) {
       const { rule_id: rule, message } = answer
       log.info({ status, rule, message, client: clientOf(request.body) }, 'not allowed')
