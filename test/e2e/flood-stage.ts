@@ -191,10 +191,10 @@ export async function startFloodStage(): Promise<FloodStage> {
   const edge = await start()
   let other: RunningEdge | null = null
   const address = `127.0.0.1:${edge.httpsPort}`
-  const targetOf = ({ httpsPort, process }: RunningEdge) => [
-    ...['-https', `127.0.0.1:${httpsPort}`],
-    ...['-pid', String(process.pid)],
-  ]
+  const targetOf = ({ httpsPort, process }: RunningEdge) => {
+    const [https, pid] = [`127.0.0.1:${httpsPort}`, String(process.pid)]
+    return ['-https', https, '-pid', pid]
+  }
   const target = targetOf(edge)
   return {
     address,

@@ -37,7 +37,7 @@ export interface Benign {
   /** While all attackers shake hands at once: the price of TLS, and no flood yet. */
   readonly dialing: Latency
   readonly beside: Latency
-  /** Beside floods of another server on this machine: what its load does without a flood of ours. */
+  /** Beside floods of another server here: what their load does by itself. */
   readonly elsewhere: Latency
   /** Beside by elsewhere; by alone where nothing was flooded elsewhere. */
   readonly p50Ratio: number
