@@ -1,11 +1,13 @@
 /** The other end of the coordinator's API: a pool of connections, both ends known by their keys. */
 import { TLSSocket } from 'node:tls'
+import { gunzipSync } from 'node:zlib'
 import { Agent, buildConnector, request } from 'undici'
 import { z } from 'zod'
 import {
   delta,
   type JoinAnswer,
   joinAnswer,
+  type Report,
   type SignedRecord,
   snapshot,
   tokenAnswer,
@@ -19,9 +21,12 @@ import type { View } from './view.ts'
 
 /** Something that the coordinator tells. */
 export type StreamEvent =
-  | { readonly kind: 'hello' }
+  | { readonly kind: 'hello'; readonly spreadMs: number }
   | { readonly kind: 'snapshot'; readonly snapshot: z.infer<typeof snapshot> }
   | { readonly kind: 'delta'; readonly delta: z.infer<typeof delta> }
+
+/** What a stream begins with; older coordinators say nothing there. */
+const hello = z.object({ spreadMs: z.number().min(0).default(0) })
 
 const faultBody = z.object({
   code: z.string(),
@@ -59,8 +64,8 @@ export class CoordinatorClient {
     await this.#post('/v1/record', signed)
   }
 
-  async report(applied: number): Promise<void> {
-    await this.#post('/v1/report', { applied })
+  async report(report: Report): Promise<void> {
+    await this.#post('/v1/report', report)
   }
 
   /** What changes after a view, until the stream ends. */
@@ -74,10 +79,8 @@ export class CoordinatorClient {
       throw faultIn(await limitedText(answer.body), answer.statusCode)
     }
     for await (const { name, text } of events(answer.body)) {
-      const value: unknown = JSON.parse(text)
-      if (name === 'hello') yield { kind: 'hello' }
-      if (name === 'snapshot') yield { kind: 'snapshot', snapshot: snapshot.parse(value) }
-      if (name === 'delta') yield { kind: 'delta', delta: delta.parse(value) }
+      const event = eventOf(name, text)
+      if (event !== null) yield event
     }
   }
 
@@ -101,6 +104,19 @@ export class CoordinatorClient {
     if (answer.statusCode !== 200) throw faultIn(text, answer.statusCode)
     return JSON.parse(text)
   }
+}
+
+/** Null for events that are not known here: a newer coordinator's. */
+function eventOf(name: string, text: string): StreamEvent | null {
+  const value = (): unknown => JSON.parse(name.endsWith('-gzip') ? inflated(text) : text)
+  if (name === 'hello') return { kind: 'hello', ...hello.parse(value()) }
+  if (name.startsWith('snapshot')) return { kind: 'snapshot', snapshot: snapshot.parse(value()) }
+  return name === 'delta' ? { kind: 'delta', delta: delta.parse(value()) } : null
+}
+
+function inflated(text: string): string {
+  const maxOutputLength = meshLimits.eventBytesMax
+  return gunzipSync(Buffer.from(text, 'base64'), { maxOutputLength }).toString('utf8')
 }
 
 /** Hands out a connection once it is known to end at the coordinator of the token. */

@@ -80,6 +80,8 @@ export const snapshot = z.object({
   version: z.number().int().min(0),
   hash: z.string(),
   nodes: z.array(entry).max(meshLimits.nodesMax),
+  /** A delta follows without which it is not whole. */
+  isPart: z.boolean().optional(),
 })
 export type Snapshot = z.infer<typeof snapshot>
 
@@ -99,6 +101,26 @@ export const joinRequest = signedRecord.extend({ token: z.string().max(200) })
 /** What it gets. */
 export const joinAnswer = z.object({ id: z.string(), networks: meshNetworks })
 export type JoinAnswer = z.infer<typeof joinAnswer>
+
+/** What an agent tells of itself now and then. */
+export const report = z.object({
+  /** The version that its device follows. */
+  applied: z.number().int().min(0),
+  /** Peers that it has sessions with. */
+  peers: z
+    .array(
+      z.object({
+        key: z.string().refine(isKey),
+        path: z.enum(['direct', 'relay', 'none']),
+        lastHandshakeMs: z.number().min(0).nullable(),
+        receivedBytes: z.number().min(0),
+        sentBytes: z.number().min(0),
+      }),
+    )
+    .max(meshLimits.reportPeersMax)
+    .optional(),
+})
+export type Report = z.infer<typeof report>
 
 /** What an operator asks a token with. */
 export const tokenRequest = z.object({

@@ -22,10 +22,47 @@ export const meshLimits = {
   /** A new node waits this long for the others to know it: a first handshake that nobody answers is
    * repeated only five seconds later. */
   responderWaitMs: 300,
+  /** It waits for so many of them one by one; more will not be done in that time. */
+  respondersMax: 256,
+  /** Streams beyond which agents spread over time what a change or a restart makes them do. */
+  spreadStreamsMin: 256,
+  /** For each stream so long; and no agent waits longer for that. */
+  spreadMsPerStream: 1,
+  spreadMsMax: 20_000,
+  /** Changes are told together: for each stream so long after the last ones were told. */
+  tellMsPerStream: 0.1,
+  /** A snapshot that is kept may be so many changes old; they follow it. */
+  snapshotChangesMax: 256,
+  /** A snapshot longer than this is compressed. */
+  compressedBytesMin: 64 * 1024,
+  /** An agent reports so often when nothing happens, or once in so many of its spreads. */
+  reportIntervalMs: 15_000,
+  reportSpreads: 60,
+  /** Peers in one report: those with the newest handshakes. */
+  reportPeersMax: 64,
+  /** Joins that are looked at in a second, from all addresses. */
+  joinsPerSecondMax: 500,
+  /** Joins of one address (IPv6: of its /64) that may be refused in a minute. */
+  joinRefusalsPerMinuteMax: 30,
+  /** Addresses whose refusals are counted; beyond it, the oldest is forgotten. */
+  joinAddressesMax: 10_000,
+  /** Connections to a coordinator: a stream for each node and as many short ones. */
+  connectionsMax: 40_000,
+  /** Connections that wait to be accepted: a fleet comes back at once. */
+  backlogMax: 4_096,
+  /** A request's head, and a handshake before it. */
+  requestHeadBytesMax: 8 * 1024,
+  handshakeTimeoutMs: 10_000,
+  /** A connection that asks nothing goes. */
+  idleTimeoutMs: 5_000,
+  /** An agent writes its table at most so often for each node in it. */
+  viewWriteMsPerNode: 1,
   /** Waits of an agent between attempts to reach the coordinator. */
   retryMsMax: 30_000,
   /** Nodes that left and are still told of, one by one; before that, a snapshot. */
   departedMax: 20_000,
+  /** Identities that were taken out and are known to be; after that, the oldest is forgotten. */
+  revokedMax: 100_000,
   /** What a route was refused for may be gone: tried again this often. */
   repairIntervalMs: 10_000,
   /** What IPv6 needs of every link (RFC 8200 §5), and what gotatun's buffers hold. */

@@ -1,7 +1,10 @@
 /** What an agent keeps on disk, so that the mesh goes on without its coordinator. */
 import { z } from 'zod'
+import { reasonOf } from '../waf/reason-of.ts'
 import { entry, meshNetworks } from './entry.ts'
 import { readState, writeSecret } from './folder.ts'
+import { meshLimits } from './limits.ts'
+import type { Log } from './log.ts'
 import { emptyView, type View, viewOf } from './view.ts'
 
 const membershipFile = 'membership.json'
@@ -37,6 +40,48 @@ export function readView(folder: string): View {
   return kept === null ? emptyView : viewOf(kept)
 }
 
-export function writeView(folder: string, { version, hash, entries }: View): void {
-  writeSecret(folder, viewFile, JSON.stringify({ version, hash, nodes: [...entries.values()] }))
+/** The table on disk, not written more often than its size allows: an older one will do, too. */
+export class ViewFile {
+  readonly #folder: string
+  readonly #log: Log
+  #newest: View | null = null
+  #timer: NodeJS.Timeout | null = null
+  #writtenAtMs = Number.NEGATIVE_INFINITY
+
+  constructor(folder: string, log: Log) {
+    this.#folder = folder
+    this.#log = log
+  }
+
+  keep(view: View): void {
+    this.#newest = view
+    const gapMs = view.entries.size * meshLimits.viewWriteMsPerNode
+    const waitMs = this.#writtenAtMs + gapMs - performance.now()
+    if (waitMs <= 0) return this.#write()
+    this.#timer ??= setTimeout(() => this.#writeLater(), waitMs).unref()
+  }
+
+  close(): void {
+    this.#write()
+  }
+
+  /** Nobody waits for it: a full disk must not end an agent whose mesh works. */
+  #writeLater(): void {
+    try {
+      this.#write()
+    } catch (error) {
+      this.#log.warn({ reason: reasonOf(error) }, 'the table of nodes is not written')
+    }
+  }
+
+  #write(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    if (this.#newest === null) return
+    const { version, hash, entries } = this.#newest
+    this.#newest = null
+    const text = JSON.stringify({ version, hash, nodes: [...entries.values()] })
+    writeSecret(this.#folder, viewFile, text)
+    this.#writtenAtMs = performance.now()
+  }
 }

@@ -9,7 +9,8 @@ export interface View {
   readonly hash: string
 }
 
-const noHash = '0'.repeat(64)
+/** Of no entries. */
+export const noHash = '0'.repeat(64)
 
 /** Before anything is known. */
 export const emptyView: View = { version: 0, entries: new Map(), hash: noHash }

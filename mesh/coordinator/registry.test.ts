@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { MeshFault } from '../fault.ts'
-import { emptyView, viewOf, withDelta } from '../view.ts'
 import { type Candidate, Registry } from './registry.ts'
 import { openState } from './state.ts'
 
@@ -89,36 +88,29 @@ test('addresses differ, and are refused when there are none left', () => {
   expect(code(() => registry.join(candidate(7), many, nowMs))).toBe('ADDRESSES_EXHAUSTED')
 })
 
-test('deltas lead from any version to the newest, also after a restart', () => {
-  const many = token({ uses: 9 })
-  for (const number of [1, 2, 3]) registry.join(candidate(number), many, nowMs)
-  const early = viewOf(registry.snapshot())
-  registry.remove('node-2')
-  registry.update(registry.snapshot().nodes[0]?.id ?? '', candidate(1, { port: 9, serial: 2 }))
-  registry.close()
-  registry = open()
-  const newest = viewOf(registry.snapshot())
-  for (const view of [emptyView, early, newest]) {
-    const delta = registry.delta(view.version)
-    expect(delta).not.toBeNull()
-    expect(delta === null ? null : withDelta(view, delta)?.hash).toBe(newest.hash)
-  }
-  expect(newest.hash).toBe(registry.hash)
-  expect(registry.delta(newest.version + 1)).toBeNull()
-})
-
 test('an older record does not replace a newer one', () => {
   const { id } = registry.join(candidate(1, { serial: 5 }), token(), nowMs)
   expect(code(() => registry.update(id, candidate(1, { serial: 4 })))).toBe('RECORD_OLD')
   expect(code(() => registry.update('other', candidate(2)))).toBe('NODE_UNKNOWN')
 })
 
+test('who was removed is not let in again, whatever its token', () => {
+  const many = token({ uses: 9 })
+  const { id } = registry.join(candidate(1), many, nowMs)
+  registry.remove('node-1', nowMs)
+  expect(registry.isRevoked(id)).toBe(true)
+  expect(code(() => registry.join(candidate(1), many, nowMs))).toBe('NODE_REMOVED')
+  // Its name and its addresses are free for another identity.
+  const other = { ...candidate(2), record: { ...candidate(2).record, name: 'node-1' } }
+  expect(code(() => registry.join(other, many, nowMs))).toBe('fine')
+})
+
 test('a removal by another program is seen', () => {
   registry.join(candidate(1), token(), nowMs)
   expect(registry.refresh()).toBe(false)
   const other = open()
-  other.remove('node-1')
-  expect(code(() => other.remove('node-1'))).toBe('NODE_UNKNOWN')
+  other.remove('node-1', nowMs)
+  expect(code(() => other.remove('node-1', nowMs))).toBe('NODE_UNKNOWN')
   other.close()
   expect(registry.refresh()).toBe(true)
   expect(registry.snapshot().nodes).toEqual([])

@@ -1,12 +1,11 @@
 /**
  * The nodes and tokens of a mesh: SQLite is the truth, memory holds what is asked for often. Every
  * change gets the next version; the log keeps the newest change of each node, so what happened
- * since any version is one query, already without what came in between.
+ * since any version is one slice, already without what came in between, also after a restart.
  */
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { freeAddress } from '../address-plan.ts'
 import {
-  type Delta,
   entry,
   type Entry,
   type MeshNetworks,
@@ -18,25 +17,12 @@ import {
 import { MeshFault } from '../fault.ts'
 import { idOf } from '../identity.ts'
 import { meshLimits } from '../limits.ts'
-import { addressText, contains, overlaps, parseAddress, parsePrefix } from '../prefix.ts'
-import { hashOf, mixed } from '../view.ts'
+import { addressText, parseAddress, parsePrefix } from '../prefix.ts'
+import { mixed } from '../view.ts'
+import { ChangeLog } from './change-log.ts'
+import { openDatabase } from './database.ts'
+import { judgeRanges } from './ranges.ts'
 import { type TokenOrder, Tokens } from './tokens.ts'
-
-/** A `token` beside the running coordinator, or the coordinator beside it. */
-const busyMs = 2_000
-const schemaVersion = 1
-
-const tables = `
-  CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS tokens (
-    id TEXT PRIMARY KEY, hash BLOB NOT NULL, uses_left INTEGER NOT NULL,
-    expires_at_ms INTEGER NOT NULL, labels TEXT NOT NULL, cidrs TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS nodes (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE,
-    entry TEXT NOT NULL, labels TEXT NOT NULL, cidrs TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS changes (
-    version INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL UNIQUE) STRICT;
-  PRAGMA user_version = ${schemaVersion}`
 
 /** Who asks to be let in, checked: the record is signed by the identity. */
 export interface Candidate {
@@ -44,31 +30,33 @@ export interface Candidate {
   readonly signed: SignedRecord
   readonly record: NodeRecord
   readonly observed: string | null
+  /** What the device calls its kind; only seed 000's say that. */
+  readonly platform?: string
 }
+
+/** The label of tokens whose nodes hear only of nodes without it: edge devices in large numbers. */
+const leafLabel = { name: 'role', value: 'leaf' }
 
 export class Registry {
   readonly #database: DatabaseSync
   readonly #tokens: Tokens
   readonly #entries = new Map<string, Entry>()
+  readonly #leaves = new Set<string>()
+  readonly #addresses = new Set<string>()
   readonly networks: MeshNetworks
+  #all = new ChangeLog()
+  #core = new ChangeLog()
   #version = 0
-  #hash = ''
+  /** Versions below it are not known any more: nodes that left were forgotten. */
+  #forgottenAt = 0
   /** Moves when another connection writes the file. */
   #seenChanges = 0
+  readonly #dataVersionQuery: StatementSync
 
   /** `networks` counts for a new mesh only. */
   constructor(file: string, networks: MeshNetworks) {
-    this.#database = new DatabaseSync(file, { timeout: busyMs })
-    if (this.#number('PRAGMA user_version', 'user_version') > schemaVersion) {
-      this.#database.close()
-      throw new MeshFault('STATE_NEWER', {
-        where: file,
-        message: 'a newer version of this program wrote it',
-        mend: 'use that version, or restore an older file',
-      })
-    }
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
-    this.#database.exec(tables)
+    this.#database = openDatabase(file)
+    this.#dataVersionQuery = this.#database.prepare('PRAGMA data_version')
     this.#tokens = new Tokens(this.#database)
     this.networks = this.#keptNetworks(networks)
     this.#read()
@@ -76,23 +64,49 @@ export class Registry {
 
   /** Takes over what another program changed in the file; whether there was something. */
   refresh(): boolean {
-    const changes = this.#number('PRAGMA data_version', 'data_version')
+    const changes = this.#dataVersion()
     if (changes === this.#seenChanges) return false
-    this.#seenChanges = changes
     const before = this.#version
     this.#read()
     return this.#version !== before
   }
 
+  /** What the file has and memory has not. */
   #read(): void {
-    this.#entries.clear()
-    for (const row of this.#database.prepare('SELECT entry FROM nodes').all()) {
-      const node = entry.parse(JSON.parse(String(row['entry'])))
-      this.#entries.set(node.id, node)
+    this.#seenChanges = this.#dataVersion()
+    this.#forgottenAt = this.#number("SELECT value FROM settings WHERE name = 'forgotten'")
+    const rows = this.#database
+      .prepare(
+        `SELECT version, node, leaf, entry FROM changes LEFT JOIN nodes ON nodes.id = changes.node
+         WHERE version > ? ORDER BY version`,
+      )
+      .all(this.#version)
+    for (const row of rows) {
+      const text = row['entry']
+      const next = typeof text === 'string' ? entry.parse(JSON.parse(text)) : null
+      const id = String(row['node'])
+      this.#take({ id, next, isLeaf: row['leaf'] === 1, version: Number(row['version']) })
     }
-    this.#hash = hashOf(this.#entries.values())
-    this.#version = this.#number('SELECT MAX(version) AS value FROM changes')
-    this.#seenChanges = this.#number('PRAGMA data_version', 'data_version')
+  }
+
+  /** Memory follows the file. */
+  #take(change: { id: string; next: Entry | null; isLeaf: boolean; version: number }): void {
+    const { id, next, isLeaf, version } = change
+    const before = this.#entries.get(id)
+    const flipped = [before ?? [], next ?? []].flat()
+    for (const address of before?.addresses ?? []) this.#addresses.delete(address)
+    for (const address of next?.addresses ?? []) this.#addresses.add(address)
+    if (next === null) this.#entries.delete(id)
+    else this.#entries.set(id, next)
+    if (isLeaf && next !== null) this.#leaves.add(id)
+    else this.#leaves.delete(id)
+    this.#all.hash = mixed(this.#all.hash, flipped)
+    this.#all.put(id, version)
+    if (!isLeaf) {
+      this.#core.hash = mixed(this.#core.hash, flipped)
+      this.#core.put(id, version)
+    }
+    this.#version = version
   }
 
   get version(): number {
@@ -100,11 +114,42 @@ export class Registry {
   }
 
   get hash(): string {
-    return this.#hash
+    return this.#all.hash
+  }
+
+  get count(): number {
+    return this.#entries.size
+  }
+
+  get forgotten(): number {
+    return this.#forgottenAt
+  }
+
+  /** The changes of every node, and of those that are no leaves. */
+  get all(): ChangeLog {
+    return this.#all
+  }
+
+  get core(): ChangeLog {
+    return this.#core
   }
 
   has(id: string): boolean {
     return this.#entries.has(id)
+  }
+
+  isLeaf(id: string): boolean {
+    return this.#leaves.has(id)
+  }
+
+  entry(id: string): Entry | undefined {
+    return this.#entries.get(id)
+  }
+
+  /** Every node, or those that are no leaves. */
+  entries(which: 'all' | 'core'): Entry[] {
+    const all = [...this.#entries.values()]
+    return which === 'all' ? all : all.filter(({ id }) => !this.#leaves.has(id))
   }
 
   /** The text of a new token, for the coordinator with this pin. */
@@ -114,13 +159,14 @@ export class Registry {
 
   /** Lets a node in and spends a use of its token, or does neither. */
   join(candidate: Candidate, token: string, nowMs: number): Entry {
-    const { identity, record, signed, observed } = candidate
+    const { identity, record, signed, observed, platform = '' } = candidate
     const id = idOf(identity)
+    this.#refuseRevoked(id)
     const known = this.#entries.get(id)
     // The answer to its first request was lost: its token is spent, its identity is proof enough.
     if (known !== undefined) return this.update(id, candidate)
     return this.#transaction(() => {
-      const { labels, cidrs } = this.#tokens.spend(token, nowMs)
+      const { labels, cidrs, id: tokenId } = this.#tokens.spend(token, nowMs)
       this.#judge(id, record, cidrs)
       if (this.#entries.size >= meshLimits.nodesMax) {
         throw new MeshFault('MESH_FULL', {
@@ -140,10 +186,12 @@ export class Registry {
       }
       this.#database
         .prepare(
-          'INSERT INTO nodes (id, name, key, entry, labels, cidrs) VALUES (?, ?, ?, ?, ?, ?)',
+          `INSERT INTO nodes (id, name, key, entry, labels, cidrs, token, platform)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
         )
-        .run(id, record.name, record.key, JSON.stringify(joined), labels, cidrs)
-      this.#changed(id, joined)
+        .run(id, record.name, record.key, JSON.stringify(joined), labels, cidrs, tokenId, platform)
+      const { [leafLabel.name]: role } = JSON.parse(labels) as Record<string, string>
+      this.#changed(id, joined, role === leafLabel.value)
       return joined
     })
   }
@@ -168,7 +216,7 @@ export class Registry {
       this.#database
         .prepare('UPDATE nodes SET name = ?, key = ?, entry = ? WHERE id = ?')
         .run(record.name, record.key, JSON.stringify(next), id)
-      this.#changed(id, next)
+      this.#changed(id, next, this.isLeaf(id))
       return next
     })
   }
@@ -181,13 +229,13 @@ export class Registry {
       const next: Entry = { ...before, observed }
       const text = JSON.stringify(next)
       this.#database.prepare('UPDATE nodes SET entry = ? WHERE id = ?').run(text, id)
-      this.#changed(id, next)
+      this.#changed(id, next, this.isLeaf(id))
       return true
     })
   }
 
-  /** The node called so is out: nobody lets it in again without a token, and its name is free. */
-  remove(name: string): void {
+  /** The node called so is out: its identity stays so, whatever token it has; its name is free. */
+  remove(name: string, nowMs: number): void {
     const found = this.#database.prepare('SELECT id FROM nodes WHERE name = ?').get(name)
     if (found === undefined) {
       throw new MeshFault('NODE_UNKNOWN', {
@@ -199,27 +247,29 @@ export class Registry {
     const id = String(found['id'])
     this.#transaction(() => {
       this.#database.prepare('DELETE FROM nodes WHERE id = ?').run(id)
-      this.#changed(id, null)
+      this.#database
+        .prepare('INSERT OR REPLACE INTO revoked (id, name, at_ms) VALUES (?, ?, ?)')
+        .run(id, name, nowMs)
+      this.#database
+        .prepare('DELETE FROM revoked WHERE rowid <= (SELECT MAX(rowid) FROM revoked) - ?')
+        .run(meshLimits.revokedMax)
+      this.#changed(id, null, this.isLeaf(id))
       this.#forgetDeparted()
     })
   }
 
   snapshot(): Snapshot {
-    return { version: this.#version, hash: this.#hash, nodes: [...this.#entries.values()] }
+    return { version: this.#version, hash: this.#all.hash, nodes: this.entries('all') }
   }
 
-  /** What happened since a version; null when that is not known any more, or never was. */
-  delta(from: number): Delta | null {
-    if (from > this.#version || from < this.#forgotten()) return null
-    const rows = this.#database.prepare('SELECT node FROM changes WHERE version > ?').all(from)
-    const ids = rows.map((row) => String(row['node']))
-    return {
-      from,
-      to: this.#version,
-      hash: this.#hash,
-      upsert: ids.flatMap((id) => this.#entries.get(id) ?? []),
-      remove: ids.filter((id) => !this.#entries.has(id)),
-    }
+  /** Who was taken out is told so, and nothing else. */
+  isRevoked(id: string): boolean {
+    return this.#database.prepare('SELECT 1 FROM revoked WHERE id = ?').get(id) !== undefined
+  }
+
+  #refuseRevoked(id: string): void {
+    if (!this.isRevoked(id)) return
+    throw removedNode()
   }
 
   close(): void {
@@ -254,35 +304,15 @@ export class Registry {
         mend: 'a copied folder of state? name an empty one, and join with a new token',
       })
     }
-    const allowed = (JSON.parse(allowedText) as string[]).flatMap((text) => parsePrefix(text) ?? [])
-    const own = [this.networks.ipv4, this.networks.ipv6].flatMap((text) => parsePrefix(text) ?? [])
-    for (const text of advertise) {
-      const prefix = parsePrefix(text)
-      if (prefix === null) continue // its schema has judged it
-      if (allowed.length > 0 && !allowed.some((outer) => contains(outer, prefix))) {
-        throw new MeshFault('CIDR_NOT_ALLOWED', {
-          where: '--advertise',
-          message: `the token does not allow ${text}`,
-          mend: 'make a token with: edge mesh token --cidr …, or advertise what it allows',
-        })
-      }
-      if (own.some((network) => overlaps(network, prefix))) {
-        throw new MeshFault('CIDR_OVERLAPS', {
-          where: '--advertise',
-          message: `${text} overlaps the addresses of the mesh itself`,
-          mend: `advertise ranges outside ${this.networks.ipv4} and ${this.networks.ipv6}`,
-        })
-      }
-    }
+    judgeRanges(advertise, JSON.parse(allowedText) as string[], this.networks)
   }
 
   #address(family: keyof MeshNetworks, name: string): string {
     const network = parsePrefix(this.networks[family])
-    const taken = new Set([...this.#entries.values()].flatMap(({ addresses }) => addresses))
     const text = (value: bigint): string =>
       network === null ? '' : addressText({ family: network.family, value })
     const value =
-      network === null ? null : freeAddress(network, name, (one) => taken.has(text(one)))
+      network === null ? null : freeAddress(network, name, (one) => this.#addresses.has(text(one)))
     if (value === null || parseAddress(text(value)) === null) {
       throw new MeshFault('ADDRESSES_EXHAUSTED', {
         where: 'the coordinator',
@@ -298,18 +328,13 @@ export class Registry {
   }
 
   /** Within a transaction; memory follows when it is through. */
-  #changed(id: string, next: Entry | null): void {
+  #changed(id: string, next: Entry | null, isLeaf: boolean): void {
     this.#database.prepare('DELETE FROM changes WHERE node = ?').run(id)
     const { lastInsertRowid } = this.#database
-      .prepare('INSERT INTO changes (node) VALUES (?)')
-      .run(id)
-    this.#afterCommit = () => {
-      const before = this.#entries.get(id)
-      this.#hash = mixed(this.#hash, [before ?? [], next ?? []].flat())
-      if (next === null) this.#entries.delete(id)
-      else this.#entries.set(id, next)
-      this.#version = Number(lastInsertRowid)
-    }
+      .prepare('INSERT INTO changes (node, leaf) VALUES (?, ?)')
+      .run(id, isLeaf ? 1 : 0)
+    const version = Number(lastInsertRowid)
+    this.#afterCommit = () => this.#take({ id, next, isLeaf, version })
   }
 
   /** Nodes that left long ago are not told of one by one. */
@@ -322,16 +347,19 @@ export class Registry {
       .get(meshLimits.departedMax)
     if (old === undefined) return
     const version = Number(old['version'])
+    this.#forgottenAt = version
     this.#database
       .prepare('DELETE FROM changes WHERE version <= ? AND node NOT IN (SELECT id FROM nodes)')
       .run(version)
     this.#database
       .prepare("INSERT OR REPLACE INTO settings (name, value) VALUES ('forgotten', ?)")
       .run(String(version))
-  }
-
-  #forgotten(): number {
-    return this.#number("SELECT value FROM settings WHERE name = 'forgotten'")
+    for (const { id, version: at } of this.#all.since(0)) {
+      if (at > version) break
+      if (this.#entries.has(id)) continue
+      this.#all.drop(id)
+      this.#core.drop(id)
+    }
   }
 
   #afterCommit: () => void = () => undefined
@@ -352,8 +380,12 @@ export class Registry {
     return result
   }
 
-  #number(query: string, column = 'value'): number {
-    return Number(this.#database.prepare(query).get()?.[column] ?? 0)
+  #number(query: string): number {
+    return Number(this.#database.prepare(query).get()?.['value'] ?? 0)
+  }
+
+  #dataVersion(): number {
+    return Number(this.#dataVersionQuery.get()?.['data_version'] ?? 0)
   }
 }
 
@@ -363,5 +395,14 @@ export function unknownNode(): MeshFault {
     where: '--state',
     message: 'the coordinator does not know this node (any more)',
     mend: 'empty the folder of state and join again with a new token',
+  })
+}
+
+/** The identity was taken out of the mesh. */
+export function removedNode(): MeshFault {
+  return new MeshFault('NODE_REMOVED', {
+    where: '--state',
+    message: 'this node was removed from the mesh',
+    mend: 'to be in it again: empty the folder of state and join with a new token',
   })
 }

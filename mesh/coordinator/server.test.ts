@@ -2,11 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Agent as Dispatcher, request } from 'undici'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { CoordinatorClient, type StreamEvent } from '../client.ts'
 import { MeshFault } from '../fault.ts'
 import { type Identity, identityOf, signRecord } from '../identity.ts'
 import { makeFolder } from '../folder.ts'
+import { meshLimits } from '../limits.ts'
 import { parseAdminKey, parseToken } from '../token.ts'
 import { emptyView, type View, viewOf, withDelta } from '../view.ts'
 import { type RunningCoordinator, startCoordinator } from './coordinator.ts'
@@ -81,6 +83,10 @@ async function next(events: AsyncGenerator<StreamEvent>): Promise<StreamEvent> {
 function taken(view: View, event: StreamEvent): View {
   const found = event.kind === 'delta' ? withDelta(view, event.delta) : null
   if (found !== null) return found
+  return viewAfter(event)
+}
+
+function viewAfter(event: StreamEvent): View {
   if (event.kind === 'snapshot') return viewOf(event.snapshot)
   throw new Error('no delta that fits')
 }
@@ -93,7 +99,7 @@ test('a node joins, hears of others, and resumes after a restart without a snaps
   const events = a.client.watch(emptyView, ending.signal)
   let view = taken(emptyView, await next(events))
   expect(view.entries.size).toBe(1)
-  await a.client.report(view.version)
+  await a.client.report({ applied: view.version })
   await joined('b', b, many)
   const event = await next(events)
   expect(event).toMatchObject({ kind: 'delta', delta: { from: 1, to: 2, remove: [] } })
@@ -103,7 +109,7 @@ test('a node joins, hears of others, and resumes after a restart without a snaps
   state.registry.close()
   await expect(next(events)).rejects.toThrow()
   await start(Number(port))
-  state.registry.remove('b')
+  state.registry.remove('b', Date.now())
   const resumed = a.client.watch(view, ending.signal)
   const [id] = [...view.entries.keys()].filter((one) => one !== a.identity.id)
   expect(await next(resumed)).toMatchObject({ kind: 'delta', delta: { from: 2, remove: [id] } })
@@ -117,7 +123,9 @@ test('a view that is not what the coordinator has gets a snapshot', async () => 
   const ending = new AbortController()
   const wrong = { ...emptyView, version: state.registry.version }
   const events = a.client.watch(wrong, ending.signal)
-  expect((await next(events)).kind).toBe('snapshot')
+  const first = await next(events)
+  expect(first).toMatchObject({ kind: 'snapshot', snapshot: { isPart: true } })
+  expect(taken(viewAfter(first), await next(events)).hash).toBe(state.registry.hash)
   ending.abort()
   await expect(next(events)).rejects.toThrow()
 })
@@ -126,7 +134,7 @@ test('who is not in the mesh hears nothing and changes nothing', async () => {
   const stranger = await node('stranger')
   const { signal } = new AbortController()
   expect(await codeOf(next(stranger.client.watch(emptyView, signal)))).toBe('NODE_UNKNOWN')
-  expect(await codeOf(stranger.client.report(1))).toBe('NODE_UNKNOWN')
+  expect(await codeOf(stranger.client.report({ applied: 1 }))).toBe('NODE_UNKNOWN')
   expect(await codeOf(joined('a', stranger, 'edge1.x'))).toBe('TOKEN_MALFORMED')
 })
 
@@ -157,6 +165,61 @@ test('a token is made from afar with the key of the coordinator, and with no oth
   expect(await codeOf(joined('b', { ...(await node('b')), client: afar }, made))).toBe(
     'IDENTITY_MISSING',
   )
+})
+
+test('a node that is removed loses its stream at once, and its identity for good', async () => {
+  const many = token(9)
+  const [a, b] = [await node('a'), await node('b')]
+  await joined('a', a, many)
+  await joined('b', b, many)
+  const { signal } = new AbortController()
+  const events = b.client.watch(emptyView, signal)
+  const { version } = taken(emptyView, await next(events))
+  state.registry.remove('b', Date.now())
+  // As by `edge mesh remove` beside it: another connection to the same file.
+  const other = await openState(join(folder, 'coordinator'))
+  other.registry.remove('a', Date.now())
+  other.registry.close()
+  expect(await next(events)).toMatchObject({ delta: { remove: [b.identity.id, a.identity.id] } })
+  await expect(next(events)).rejects.toThrow('the stream ended')
+  for (const { client } of [a, b]) {
+    expect(await codeOf(next(client.watch({ ...emptyView, version }, signal)))).toBe('NODE_REMOVED')
+    expect(await codeOf(client.report({ applied: 1 }))).toBe('NODE_REMOVED')
+  }
+  expect(await codeOf(joined('b', b, many))).toBe('NODE_REMOVED')
+})
+
+test('an address whose joins are refused often is not listened to for a while', async () => {
+  const a = await node('a')
+  const codes = new Set<string>()
+  for (let time = 0; time <= meshLimits.joinRefusalsPerMinuteMax; time += 1) {
+    codes.add(await codeOf(joined('a', a, 'edge1.wrong')))
+  }
+  expect([...codes]).toEqual(['TOKEN_MALFORMED', 'JOIN_REFUSED_TOO_OFTEN'])
+  expect(await codeOf(joined('a', a, token()))).toBe('JOIN_REFUSED_TOO_OFTEN')
+})
+
+test('metrics are for who has the admin key, health is for all', async () => {
+  const key = readFileSync(join(folder, 'coordinator/admin-key'), 'utf8')
+  const dispatcher = new Dispatcher({ connect: { rejectUnauthorized: false } })
+  const ask = (path: string, headers: Record<string, string> = {}) =>
+    request(`${running.address}${path}`, { dispatcher, headers })
+  try {
+    expect(await (await ask('/healthz')).body.json()).toMatchObject({ status: 'ok' })
+    const refused = await ask('/metrics')
+    expect(refused.statusCode).toBe(401)
+    expect(refused.headers['www-authenticate']).toMatch(/^Basic /)
+    await joined('a', await node('a'), token())
+    const basic = Buffer.from(`admin:${key}`).toString('base64')
+    for (const authorization of [`Bearer ${key}`, `Basic ${basic}`]) {
+      const answer = await ask('/metrics', { authorization })
+      const text = await answer.body.text()
+      expect(text).toContain('\nedge_mesh_nodes 1\n')
+      expect(text).toContain('\nedge_mesh_joins_total{result="joined"} 1\n')
+    }
+  } finally {
+    await dispatcher.close()
+  }
 })
 
 test('a request beyond its bytes is refused', async () => {

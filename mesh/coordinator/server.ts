@@ -3,26 +3,29 @@
  * proves; what it may ask depends on whether that key is in the mesh.
  */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
-import { TLSSocket } from 'node:tls'
 import { z } from 'zod'
-import { type JoinAnswer, joinRequest, signedRecord, tokenRequest } from '../entry.ts'
+import { type JoinAnswer, joinRequest, report, signedRecord } from '../entry.ts'
 import { MeshFault } from '../fault.ts'
-import { idOf, identityIn, verifiedRecord } from '../identity.ts'
 import { meshLimits } from '../limits.ts'
 import type { Log } from '../log.ts'
-import { isSecret } from '../token.ts'
-import { type Candidate, unknownNode, type Registry } from './registry.ts'
+import { adminRoutes } from './admin.ts'
+import { candidate, checked, member, observedOf } from './asking.ts'
+import type { JoinLimiter } from './limiter.ts'
+import type { JoinCounts } from './metrics.ts'
+import type { Reports } from './reports.ts'
 import type { CoordinatorState } from './state.ts'
 import type { Streams } from './streams.ts'
 
 /** What the API stands on. */
 export interface CoordinatorParts extends CoordinatorState {
   readonly streams: Streams
+  readonly reports: Reports
+  readonly limiter: JoinLimiter
+  readonly joins: JoinCounts
   readonly log: Log
 }
 
 const resume = z.object({ from: z.coerce.number().int().min(0), hash: z.string().max(64) })
-const report = z.object({ applied: z.number().int().min(0) })
 
 /** Statuses of faults that are not simply refusals. */
 const statuses: Readonly<Record<string, number>> = {
@@ -30,22 +33,48 @@ const statuses: Readonly<Record<string, number>> = {
   IDENTITY_MISSING: 401,
   NODE_UNKNOWN: 401,
   ADMIN_KEY_WRONG: 401,
+  JOIN_REFUSED_TOO_OFTEN: 429,
+  JOINS_TOO_MANY: 429,
 }
 
 export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
-  const { registry, streams, log, key, certificate } = parts
+  const { key, certificate, ticketKeys, log } = parts
+  const { requestTimeoutMs, handshakeTimeoutMs, idleTimeoutMs, requestHeadBytesMax } = meshLimits
   const server = fastify({
     // Any certificate: its key is looked up, and no authority would make it more true.
-    https: { key, cert: certificate, requestCert: true, rejectUnauthorized: false },
+    https: {
+      key,
+      cert: certificate,
+      requestCert: true,
+      rejectUnauthorized: false,
+      ticketKeys,
+      handshakeTimeout: handshakeTimeoutMs,
+      maxHeaderSize: requestHeadBytesMax,
+    },
     bodyLimit: meshLimits.requestBytesMax,
-    requestTimeout: meshLimits.requestTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: idleTimeoutMs,
     forceCloseConnections: true,
   })
+  server.server.headersTimeout = requestTimeoutMs
+  server.server.maxConnections = meshLimits.connectionsMax
   server.setErrorHandler((error, request, reply) => answerFault(error, { request, reply, log }))
-  server.get('/healthz', () => ({ status: 'ok', nodes: streams.count }))
+  // Many agents with a second connection each would be twice as many connections.
+  server.addHook('onSend', async (_request, reply) => {
+    if (parts.streams.count > meshLimits.spreadStreamsMin) reply.header('connection', 'close')
+  })
+  agentRoutes(server, parts)
+  adminRoutes(server, parts)
+  return server
+}
+
+function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
+  const { registry, streams, reports, log } = parts
   server.post('/v1/join', async (request): Promise<JoinAnswer> => {
     const { token, ...signed } = checked(joinRequest, request.body)
-    const entry = registry.join(candidate(request, signed), token, Date.now())
+    const entry = admitted(request, parts, () =>
+      registry.join(candidate(request, signed), token, Date.now()),
+    )
     streams.changed()
     log.info({ node: entry.id, addresses: entry.addresses }, 'a node is in the mesh')
     await streams.known(registry.version, entry.id)
@@ -58,17 +87,11 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
     return {}
   })
   server.post('/v1/report', (request) => {
-    const { applied } = checked(report, request.body)
-    streams.applied(member(request, registry), applied)
+    const told = checked(report, request.body)
+    const id = member(request, registry)
+    streams.applied(id, told.applied)
+    reports.take(id, told, Date.now())
     return {}
-  })
-  server.post('/v1/tokens', (request) => {
-    requireAdmin(request, parts.adminHash)
-    const { lifeMs, ...order } = checked(tokenRequest, request.body)
-    const nowMs = Date.now()
-    log.info({ uses: order.uses, address: request.ip }, 'a token is made from afar')
-    const expiresAtMs = nowMs + lifeMs
-    return { token: registry.createToken({ ...order, pin: parts.pin, nowMs, expiresAtMs }) }
   })
   server.get('/v1/watch', (request, reply) => {
     const from = checked(resume, request.query)
@@ -78,7 +101,26 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
     reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     streams.open(id, reply.raw, from)
   })
-  return server
+}
+
+/** Lets in as often as the limits say. */
+export function admitted<T>(
+  { ip }: FastifyRequest,
+  { limiter, joins }: Pick<CoordinatorParts, 'limiter' | 'joins'>,
+  join: () => T,
+): T {
+  const nowMs = performance.now()
+  try {
+    limiter.admit(ip, nowMs)
+    const joined = join()
+    joins.add('joined')
+    return joined
+  } catch (error) {
+    const code = error instanceof MeshFault ? error.code : 'INTERNAL'
+    if (code !== 'JOINS_TOO_MANY') limiter.refused(ip, nowMs)
+    joins.add(code)
+    throw error
+  }
 }
 
 function answerFault(
@@ -87,72 +129,20 @@ function answerFault(
 ): FastifyReply {
   if (error instanceof MeshFault) {
     const { code, where, message, mend } = error
-    log.warn({ code, where, address: request.ip, path: request.url }, message)
-    return reply.code(statuses[code] ?? 403).send({ code, where, message, mend })
+    log.warn({ code, where, address: request.ip, path: request.routeOptions.url }, message)
+    const status = statuses[code] ?? 403
+    if (status === 429) reply.header('retry-after', code === 'JOINS_TOO_MANY' ? '1' : '60')
+    // A browser asks for it; agents do not look there.
+    if (code === 'ADMIN_KEY_WRONG') reply.header('www-authenticate', 'Basic realm="mesh"')
+    return reply.code(status).send({ code, where, message, mend })
   }
   const status = statusOf(error)
   if (status < 500) return reply.code(status).send({ code: 'REQUEST_MALFORMED' })
-  log.error({ err: error, path: request.url }, 'a request failed')
+  log.error({ err: error, path: request.routeOptions.url }, 'a request failed')
   return reply.code(500).send({ code: 'INTERNAL' })
 }
 
 function statusOf(error: unknown): number {
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500
   return status >= 400 ? status : 500
-}
-
-function checked<T>(schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const [issue] = result.error.issues
-  throw malformed(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not understood'}`)
-}
-
-function malformed(message: string): MeshFault {
-  const mend = 'the agent and the coordinator should be of the same version'
-  return new MeshFault('REQUEST_MALFORMED', { where: 'the request', message, mend })
-}
-
-/** The identity behind a connection. */
-function identityOf(request: FastifyRequest): string {
-  const { socket } = request
-  const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
-  const identity = shown === undefined ? null : identityIn(shown)
-  if (identity !== null) return identity
-  throw new MeshFault('IDENTITY_MISSING', {
-    where: 'the connection',
-    message: 'it shows no Ed25519 certificate',
-    mend: 'agents show theirs by themselves; a proxy between them must not end TLS',
-  })
-}
-
-function requireAdmin({ headers }: FastifyRequest, hash: Buffer): void {
-  const [, text = ''] = /^Bearer ([\w-]{1,100})$/.exec(headers.authorization ?? '') ?? []
-  if (isSecret(Buffer.from(text, 'base64url'), hash)) return
-  throw new MeshFault('ADMIN_KEY_WRONG', {
-    where: '--admin-key',
-    message: 'it is not the key of this coordinator',
-    mend: "take the file admin-key of the coordinator's folder of state",
-  })
-}
-
-/** The id of a node that is in the mesh. */
-function member(request: FastifyRequest, registry: Registry): string {
-  const id = idOf(identityOf(request))
-  if (!registry.has(id)) throw unknownNode()
-  return id
-}
-
-function candidate(request: FastifyRequest, signed: z.infer<typeof signedRecord>): Candidate {
-  const identity = identityOf(request)
-  const record = verifiedRecord({ ...signed, identity })
-  if (record === null) throw malformed('the record is not signed by this node, or not understood')
-  return { identity, signed, record, observed: observedOf(request) }
-}
-
-/** Null for an address that says nothing to other machines. */
-function observedOf({ socket }: FastifyRequest): string | null {
-  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '')
-  const isHere = address === '' || address === '::1' || address.startsWith('127.')
-  return isHere || /^fe80:/i.test(address) ? null : address
 }

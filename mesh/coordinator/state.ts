@@ -13,6 +13,9 @@ import { Registry } from './registry.ts'
 const pairFile = 'certificate.json'
 /** For `edge mesh token --coordinator`, elsewhere. */
 const adminFile = 'admin-key'
+/** Node wants so many bytes: a name and two keys for tickets (RFC 5077 §4). */
+const ticketFile = 'ticket-keys'
+const ticketBytes = 48
 const databaseFile = 'coordinator.sqlite'
 const pair = z.object({ key: z.string(), certificate: z.string() })
 
@@ -23,6 +26,8 @@ export interface CoordinatorState {
   readonly certificate: string
   /** What agents know the coordinator by. */
   readonly pin: string
+  /** With them a fleet resumes its sessions of TLS also after a restart. */
+  readonly ticketKeys: Buffer
   /** The hash of the key that makes tokens from afar. */
   readonly adminHash: Buffer
 }
@@ -40,7 +45,9 @@ export async function openState(folder: string): Promise<CoordinatorState> {
   closeSync(openSync(database, 'a', 0o600)) // SQLite's other files take these permissions over
   const registry = new Registry(database, newNetworks())
   const pin = pinOf(new X509Certificate(found.certificate))
-  return { registry, ...found, pin, adminHash: adminHashOf(folder, pin) }
+  const made = writeOnceOr(folder, ticketFile, () => randomBytes(ticketBytes).toString('base64'))
+  const ticketKeys = Buffer.from(made, 'base64')
+  return { registry, ...found, pin, ticketKeys, adminHash: adminHashOf(folder, pin) }
 }
 
 /** IPv4 from the shared range (RFC 6598), IPv6 from a random unique local one (RFC 4193). */
@@ -49,8 +56,12 @@ function newNetworks(): MeshNetworks {
   return { ipv4: '100.96.0.0/16', ipv6: `${addressText({ family: 6, value })}/64` }
 }
 
+function writeOnceOr(folder: string, name: string, make: () => string): string {
+  return readSecret(folder, name) ?? writeOnce(folder, name, make())
+}
+
 function adminHashOf(folder: string, pin: string): Buffer {
-  const text = readSecret(folder, adminFile) ?? writeOnce(folder, adminFile, newAdminKey(pin))
+  const text = writeOnceOr(folder, adminFile, () => newAdminKey(pin))
   const key = parseAdminKey(text)
   if (key !== null) return hashOfSecret(key.secret)
   throw new MeshFault('STATE_INVALID', {

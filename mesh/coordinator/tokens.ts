@@ -18,6 +18,8 @@ export interface TokenOrder {
 
 /** What goes from a token to the node that used it; JSON, as it is stored. */
 interface Grant {
+  /** The token's. */
+  readonly id: string
   readonly labels: string
   readonly cidrs: string
 }
@@ -79,6 +81,6 @@ export class Tokens {
     }
     if (Number(row['uses_left']) < 1) throw refused('TOKEN_SPENT', 'it was used already')
     this.#database.prepare('UPDATE tokens SET uses_left = uses_left - 1 WHERE id = ?').run(token.id)
-    return { labels: String(row['labels']), cidrs: String(row['cidrs']) }
+    return { id: token.id, labels: String(row['labels']), cidrs: String(row['cidrs']) }
   }
 }
