@@ -1,5 +1,5 @@
 /** The other end of the coordinator's API: a pool of connections, both ends known by their keys. */
-import { TLSSocket } from 'node:tls'
+import { createSecureContext, TLSSocket } from 'node:tls'
 import { gunzipSync } from 'node:zlib'
 import { Agent, buildConnector, request } from 'undici'
 import { z } from 'zod'
@@ -121,22 +121,39 @@ function inflated(text: string): string {
 
 /** Hands out a connection once it is known to end at the coordinator of the token. */
 function pinned(pin: string, identity: Identity | null): buildConnector.connector {
-  const connect = buildConnector({
-    ...(identity === null ? {} : { key: identity.key, cert: identity.certificate }),
-    // Known by its key and by nothing else: names and dates of its certificate say nothing.
-    rejectUnauthorized: false,
-    // A resumed session would show no certificate.
-    maxCachedSessions: 0,
-    timeout: meshLimits.requestTimeoutMs,
-  })
-  return (options, callback) =>
+  // Of the newest connection that was known: whoever can resume it is who that was (RFC 8446 §2.2),
+  // and shows no certificate. A fleet comes back in half the time.
+  let session: Buffer | null = null
+  // Once, and not for each connection: to read keys costs as much as a handshake.
+  const own = identity === null ? {} : { key: identity.key, cert: identity.certificate }
+  const secureContext = createSecureContext({ ...own, ecdhCurve: meshLimits.curves })
+  return (options, callback) => {
+    const offered = session
+    const connect = buildConnector({
+      secureContext,
+      // Known by its key and by nothing else: names and dates of its certificate say nothing.
+      rejectUnauthorized: false,
+      maxCachedSessions: 0,
+      ...(offered === null ? {} : { session: offered }),
+      allowH2: false,
+      timeout: meshLimits.requestTimeoutMs,
+    })
     connect(options, (error, socket) => {
       if (error !== null) return callback(error, null)
-      const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
-      if (shown !== undefined && pinOf(shown) === pin) return callback(null, socket)
+      if (socket instanceof TLSSocket && isKnown(socket, pin, offered !== null)) {
+        socket.on('session', (fresh: Buffer) => (session = fresh))
+        return callback(null, socket)
+      }
       socket.destroy()
       return callback(otherCoordinator(String(options.host ?? options.hostname)), null)
     })
+  }
+}
+
+function isKnown(socket: TLSSocket, pin: string, isOffered: boolean): boolean {
+  if (isOffered && socket.isSessionReused()) return true
+  const shown = socket.getPeerX509Certificate()
+  return shown !== undefined && pinOf(shown) === pin
 }
 
 function otherCoordinator(host: string): MeshFault {

@@ -21,6 +21,8 @@ export interface FollowerParts {
   readonly view: View
   /** Makes the device what a view says. */
   readonly apply: (view: View) => Promise<void>
+  /** `withDelta`; many agents of one program may keep equal tables once. */
+  readonly advance?: typeof withDelta
   /** What it has to say to the coordinator after that. */
   readonly announce: () => Promise<void>
   /** More for a report: what the device counts. */
@@ -98,18 +100,24 @@ export class Follower {
 
   #changed(event: Exclude<StreamEvent, { kind: 'hello' }>): View {
     if (event.kind === 'snapshot') return viewOf(event.snapshot)
+    const { advance = withDelta } = this.#parts
     const { id, name } = this.#parts.self
     if (event.delta.remove.includes(id)) throw removed(name)
-    const next = withDelta(this.#base, event.delta)
+    const next = advance(this.#base, event.delta)
     if (next !== null) return next
     this.#base = emptyView // the next attempt begins anew; the device stays as it is until then
     throw new Error('the changes do not fit what is known here')
   }
 
-  /** At once in a small mesh, where a new node waits for it; else once within the spread. */
+  /** At once in a small mesh, where a new node waits for it; in a large one now and then. */
   async #report(): Promise<void> {
-    if (this.#spreadMs > 0) return this.#reportWithin(Math.random() * this.#spreadMs)
+    if (this.#spreadMs > 0) return this.#reportWithin(Math.random() * this.#periodMs)
     await this.#send()
+  }
+
+  get #periodMs(): number {
+    const { reportIntervalMs, reportSpreads } = meshLimits
+    return Math.max(reportIntervalMs, this.#spreadMs * reportSpreads)
   }
 
   #reportWithin(ms: number): void {
@@ -127,9 +135,7 @@ export class Follower {
   async #send(): Promise<void> {
     const { client, observe } = this.#parts
     this.#forgetReport()
-    const { reportIntervalMs, reportSpreads } = meshLimits
-    const period = Math.max(reportIntervalMs, this.#spreadMs * reportSpreads)
-    if (!this.#signal.aborted) this.#reportWithin(period * (0.5 + Math.random() / 2))
+    if (!this.#signal.aborted) this.#reportWithin(this.#periodMs * (0.5 + Math.random() / 2))
     const counts = this.#isConnected ? await observe?.() : undefined
     await client.report({ applied: this.#view.version, ...counts })
   }

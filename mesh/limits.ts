@@ -27,7 +27,7 @@ export const meshLimits = {
   /** Streams beyond which agents spread over time what a change or a restart makes them do. */
   spreadStreamsMin: 256,
   /** For each stream so long; and no agent waits longer for that. */
-  spreadMsPerStream: 1,
+  spreadMsPerStream: 2,
   spreadMsMax: 20_000,
   /** Changes are told together: for each stream so long after the last ones were told. */
   tellMsPerStream: 0.1,
@@ -37,7 +37,7 @@ export const meshLimits = {
   compressedBytesMin: 64 * 1024,
   /** An agent reports so often when nothing happens, or once in so many of its spreads. */
   reportIntervalMs: 15_000,
-  reportSpreads: 60,
+  reportSpreads: 100,
   /** Peers in one report: those with the newest handshakes. */
   reportPeersMax: 64,
   /** Joins that are looked at in a second, from all addresses. */
@@ -53,6 +53,10 @@ export const meshLimits = {
   /** A request's head, and a handshake before it. */
   requestHeadBytesMax: 8 * 1024,
   handshakeTimeoutMs: 10_000,
+  /** A session of TLS may be resumed for so long: the most that RFC 8446 §4.6.1 allows. */
+  sessionLifeS: 7 * 86_400,
+  /** Agents that come back together pay for every kilobyte and curve of a handshake. */
+  curves: 'X25519:P-256',
   /** A connection that asks nothing goes. */
   idleTimeoutMs: 5_000,
   /** An agent writes its table at most so often for each node in it. */

@@ -48,6 +48,8 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
       requestCert: true,
       rejectUnauthorized: false,
       ticketKeys,
+      ecdhCurve: meshLimits.curves,
+      sessionTimeout: meshLimits.sessionLifeS,
       handshakeTimeout: handshakeTimeoutMs,
       maxHeaderSize: requestHeadBytesMax,
     },
@@ -59,10 +61,6 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
   server.server.headersTimeout = requestTimeoutMs
   server.server.maxConnections = meshLimits.connectionsMax
   server.setErrorHandler((error, request, reply) => answerFault(error, { request, reply, log }))
-  // Many agents with a second connection each would be twice as many connections.
-  server.addHook('onSend', async (_request, reply) => {
-    if (parts.streams.count > meshLimits.spreadStreamsMin) reply.header('connection', 'close')
-  })
   agentRoutes(server, parts)
   adminRoutes(server, parts)
   return server
@@ -80,18 +78,22 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
     await streams.known(registry.version, entry.id)
     return { id: entry.id, networks: registry.networks }
   })
-  server.post('/v1/record', (request) => {
+  // A second connection of each of many agents would be twice as many connections.
+  const done = (reply: FastifyReply, id: string): FastifyReply =>
+    (streams.isMany(id) ? reply.header('connection', 'close') : reply).send({})
+  server.post('/v1/record', (request, reply) => {
     const signed = checked(signedRecord, request.body)
-    registry.update(member(request, registry), candidate(request, signed))
+    const id = member(request, registry)
+    registry.update(id, candidate(request, signed))
     streams.changed()
-    return {}
+    return done(reply, id)
   })
-  server.post('/v1/report', (request) => {
+  server.post('/v1/report', (request, reply) => {
     const told = checked(report, request.body)
     const id = member(request, registry)
     streams.applied(id, told.applied)
     reports.take(id, told, Date.now())
-    return {}
+    return done(reply, id)
   })
   server.get('/v1/watch', (request, reply) => {
     const from = checked(resume, request.query)

@@ -96,6 +96,11 @@ export class Streams {
     return count <= spreadStreamsMin ? 0 : Math.round(count * spreadMsPerStream)
   }
 
+  /** Whether there are so many of this node's kind that they must spare the coordinator. */
+  isMany(id: string): boolean {
+    return this.#spreadMs(this.#registry.isLeaf(id)) > 0
+  }
+
   /** Something changed: everybody whom it concerns hears of it, soon. */
   changed(): void {
     if (this.#telling !== null) return
