@@ -10,7 +10,7 @@ import type { Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
-import { join, type JoinOptions, knownMembership, pinFor, recordOf } from './joining.ts'
+import { join, type JoinOptions, knownMembership, recordOf, tokenFor } from './joining.ts'
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
@@ -98,14 +98,15 @@ export class Agent {
     try {
       const identity = await identityOf(options.folder)
       const known = knownMembership(options)
-      const pin = known?.pin ?? pinFor(options.token)
+      const { pin, token } =
+        known === null ? await tokenFor(options, signal) : { ...known, token: '' }
       // Before a token is spent: what this machine refuses costs nothing.
       const path = await pathTo(options.coordinator, options)
       const { interface: name, port } = options
       const { privateKey } = identity.wireguard
       device = await openDevice({ interface: name, privateKey, port, mtu: path.mtu })
       client = new CoordinatorClient(options.coordinator, pin, identity)
-      const membership = known ?? (await join(options, { identity, client, pin }, signal))
+      const membership = known ?? (await join(options, { identity, client, pin, token }, signal))
       agent = new Agent(options, { identity, membership, client, path, device, status })
       return agent
     } catch (error) {
@@ -258,7 +259,17 @@ function peerStatus(node: MeshNode, stats: PeerStats | undefined): PeerStatus {
     lastHandshakeMs,
     receivedBytes,
     sentBytes,
+    whyNotDirect: whyNotDirect(stats?.endpoint ?? node.endpoint, lastHandshakeMs),
   }
+}
+
+function whyNotDirect(endpoint: string | null, lastHandshakeMs: number | null): string | null {
+  if (pathOf({ lastHandshakeMs }) === 'direct') return null
+  if (endpoint === null) return 'nobody knows where it is: it has to speak first'
+  const since = Math.round(sessionMs / 1000)
+  return lastHandshakeMs === null
+    ? `${endpoint} has not answered yet: is nothing to be sent, or is UDP closed on the way?`
+    : `no handshake for more than ${since} s: nothing was sent, or ${endpoint} is out of reach`
 }
 
 function pathOf({ lastHandshakeMs }: Pick<PeerStats, 'lastHandshakeMs'>): PeerStatus['path'] {

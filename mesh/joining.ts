@@ -1,12 +1,15 @@
 /** How a node comes into a mesh: what it says of itself, and what it remembers of the answer. */
+import { randomBytes } from 'node:crypto'
 import { reasonOf } from '../waf/reason-of.ts'
 import { CoordinatorClient } from './client.ts'
 import type { NodeRecord } from './entry.ts'
 import { MeshFault } from './fault.ts'
-import { type Identity, signRecord } from './identity.ts'
+import { makeFolder } from './folder.ts'
+import { type Identity, identityOf, signRecord } from './identity.ts'
 import type { Log } from './log.ts'
 import { type Membership, readMembership, writeMembership } from './memory.ts'
 import { pause, retryMs } from './retry.ts'
+import { isSharedKey, tokenProvedBy } from './shared-key.ts'
 import { parseToken } from './token.ts'
 
 /** What a node says of itself, and with what it asks to be let in. */
@@ -39,10 +42,15 @@ export function knownMembership(options: {
   })
 }
 
-/** By what the coordinator of a token is known. */
-export function pinFor(token: string | null): string {
-  const parsed = token === null ? null : parseToken(token)
-  if (parsed !== null) return parsed.pin
+/** The token to ask with, and by what its coordinator is known. */
+export async function tokenFor(
+  { coordinator, token }: Pick<JoinOptions, 'coordinator' | 'token'>,
+  signal: AbortSignal,
+): Promise<{ readonly token: string; readonly pin: string }> {
+  const text =
+    token !== null && isSharedKey(token) ? await proved(coordinator, token, signal) : token
+  const parsed = text === null ? null : parseToken(text)
+  if (text !== null && parsed !== null) return { token: text, pin: parsed.pin }
   throw new MeshFault(token === null ? 'TOKEN_MISSING' : 'TOKEN_MALFORMED', {
     where: '--token',
     message: token === null ? 'the first start needs one' : 'it is not a token',
@@ -50,17 +58,35 @@ export function pinFor(token: string | null): string {
   })
 }
 
+/** Seed 000's pre-shared key: asks until the coordinator proves to have it, or does not know it. */
+async function proved(url: string, key: string, signal: AbortSignal): Promise<string> {
+  for (let failures = 1; ; failures += 1) {
+    try {
+      return await tokenProvedBy(url, key, randomBytes(32).toString('hex'))
+    } catch (error) {
+      if (error instanceof MeshFault || signal.aborted) throw error
+    }
+    await pause(retryMs(failures), signal)
+    signal.throwIfAborted()
+  }
+}
+
 /** Asks until there is an answer; a refusal is one, unless it says that later will do. */
 export async function join(
   options: JoinOptions,
-  { identity, client, pin }: { identity: Identity; client: CoordinatorClient; pin: string },
+  {
+    identity,
+    client,
+    pin,
+    token,
+  }: { identity: Identity; client: CoordinatorClient; pin: string; token: string },
   signal: AbortSignal,
 ): Promise<Membership> {
-  const { coordinator: url, name, token, folder, log } = options
+  const { coordinator: url, name, folder, log } = options
   const signed = signRecord(identity, recordOf(options, identity, Date.now()))
   for (let failures = 1; ; failures += 1) {
     try {
-      const { id, networks } = await client.join(signed, token ?? '')
+      const { id, networks } = await client.join(signed, token)
       const membership = { url, pin, id, name, networks }
       writeMembership(folder, membership)
       return membership
@@ -71,6 +97,25 @@ export async function join(
     }
     await pause(retryMs(failures), signal)
     signal.throwIfAborted()
+  }
+}
+
+/** Joins and remembers, without a device; a node that is in already stays as it is. */
+export async function joinOnly(options: JoinOptions, signal: AbortSignal): Promise<Membership> {
+  makeFolder(options.folder)
+  const known = knownMembership(options)
+  if (known !== null) return known
+  const identity = await identityOf(options.folder)
+  const { pin, token } = await tokenFor(options, signal)
+  const client = new CoordinatorClient(options.coordinator, pin, identity)
+  try {
+    const membership = await join(options, { identity, client, pin, token }, signal)
+    const { port, advertise, endpoint } = options
+    const said = { port, advertise: [...advertise], endpoint }
+    writeMembership(options.folder, { ...membership, said })
+    return membership
+  } finally {
+    await client.close()
   }
 }
 

@@ -14,8 +14,8 @@ export const meshLimits = {
   /** A request to the coordinator, and one event of its stream (a snapshot of all nodes). */
   requestBytesMax: 64 * 1024,
   eventBytesMax: 64 * 1024 * 1024,
-  /** A request, and its connection. */
-  requestTimeoutMs: 5_000,
+  /** A request, and its connection: when a fleet comes back, a coordinator is slow for a while. */
+  requestTimeoutMs: 8_000,
   /** The coordinator says something this often; silence of the other length is a lost stream. */
   pingIntervalMs: 15_000,
   streamSilenceMs: 40_000,
@@ -74,6 +74,8 @@ export const meshLimits = {
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */
   tunnelOverheadBytes: 80,
+  /** A clock that is further off is worth a word. */
+  clockOffSMax: 60,
   /** A path of a Unix socket (unix(7)). */
   socketPathBytesMax: 107,
 } as const

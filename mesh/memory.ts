@@ -16,6 +16,14 @@ const membership = z.object({
   id: z.string(),
   name: z.string(),
   networks: meshNetworks,
+  /** What `edge mesh join` was told, for an `edge mesh up` that is told nothing. */
+  said: z
+    .object({
+      port: z.number(),
+      advertise: z.array(z.string()),
+      endpoint: z.string().nullable(),
+    })
+    .optional(),
 })
 /** Which mesh a node is in, since it joined. */
 export type Membership = z.infer<typeof membership>

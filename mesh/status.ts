@@ -24,6 +24,8 @@ const peerStatus = z.object({
   lastHandshakeMs: z.number().nullable(),
   receivedBytes: z.number(),
   sentBytes: z.number(),
+  /** Null where the path is direct. */
+  whyNotDirect: z.string().nullable(),
 })
 export type PeerStatus = z.infer<typeof peerStatus>
 

@@ -15,6 +15,7 @@ const commands: Commands = {
   explain: async () => (await import('./cli/explain.ts')).explain,
   replay: async () => (await import('./cli/replay.ts')).replay,
   mesh: async () => (await import('./cli/mesh.ts')).mesh,
+  'edgelink-lite': async () => (await import('./cli/edgelink-lite.ts')).edgelinkLite,
   controller: async () => (await import('./cli/controller.ts')).controller,
   health: async () => (await import('./cli/health.ts')).health,
   help: () => showUsage,

@@ -97,7 +97,9 @@ test('an older record does not replace a newer one', () => {
 test('who was removed is not let in again, whatever its token', () => {
   const many = token({ uses: 9 })
   const { id } = registry.join(candidate(1), many, nowMs)
-  registry.remove('node-1', nowMs)
+  registry.remove('node-1')
+  expect(code(() => registry.join(candidate(1), many, nowMs))).toBe('fine')
+  registry.revoke('node-1', nowMs)
   expect(registry.isRevoked(id)).toBe(true)
   expect(code(() => registry.join(candidate(1), many, nowMs))).toBe('NODE_REMOVED')
   // Its name and its addresses are free for another identity.
@@ -109,8 +111,8 @@ test('a removal by another program is seen', () => {
   registry.join(candidate(1), token(), nowMs)
   expect(registry.refresh()).toBe(false)
   const other = open()
-  other.remove('node-1', nowMs)
-  expect(code(() => other.remove('node-1', nowMs))).toBe('NODE_UNKNOWN')
+  other.revoke('node-1', nowMs)
+  expect(code(() => other.revoke('node-1', nowMs))).toBe('NODE_UNKNOWN')
   other.close()
   expect(registry.refresh()).toBe(true)
   expect(registry.snapshot().nodes).toEqual([])

@@ -157,6 +157,16 @@ export class Registry {
     return this.#tokens.create(order)
   }
 
+  /** Lets in whoever has this pre-shared key, and nobody who has an earlier one. */
+  share(key: string): void {
+    this.#tokens.share(key)
+  }
+
+  /** See `tokens.ts`. */
+  proof(...[question, pin]: Parameters<Tokens['proof']>): string {
+    return this.#tokens.proof(question, pin)
+  }
+
   /** Lets a node in and spends a use of its token, or does neither. */
   join(candidate: Candidate, token: string, nowMs: number): Entry {
     const { identity, record, signed, observed, platform = '' } = candidate
@@ -234,8 +244,24 @@ export class Registry {
     })
   }
 
-  /** The node called so is out: its identity stays so, whatever token it has; its name is free. */
-  remove(name: string, nowMs: number): void {
+  /** The node called so is out for good: its identity comes in with no token; its name is free. */
+  revoke(name: string, nowMs: number): void {
+    this.#remove(name, (id) => {
+      this.#database
+        .prepare('INSERT OR REPLACE INTO revoked (id, name, at_ms) VALUES (?, ?, ?)')
+        .run(id, name, nowMs)
+      this.#database
+        .prepare('DELETE FROM revoked WHERE rowid <= (SELECT MAX(rowid) FROM revoked) - ?')
+        .run(meshLimits.revokedMax)
+    })
+  }
+
+  /** The node called so is out until it joins again. */
+  remove(name: string): void {
+    this.#remove(name, () => undefined)
+  }
+
+  #remove(name: string, more: (id: string) => void): void {
     const found = this.#database.prepare('SELECT id FROM nodes WHERE name = ?').get(name)
     if (found === undefined) {
       throw new MeshFault('NODE_UNKNOWN', {
@@ -247,12 +273,7 @@ export class Registry {
     const id = String(found['id'])
     this.#transaction(() => {
       this.#database.prepare('DELETE FROM nodes WHERE id = ?').run(id)
-      this.#database
-        .prepare('INSERT OR REPLACE INTO revoked (id, name, at_ms) VALUES (?, ?, ?)')
-        .run(id, name, nowMs)
-      this.#database
-        .prepare('DELETE FROM revoked WHERE rowid <= (SELECT MAX(rowid) FROM revoked) - ?')
-        .run(meshLimits.revokedMax)
+      more(id)
       this.#changed(id, null, this.isLeaf(id))
       this.#forgetDeparted()
     })

@@ -8,6 +8,7 @@ import { type JoinAnswer, joinRequest, report, signedRecord } from '../entry.ts'
 import { MeshFault } from '../fault.ts'
 import { meshLimits } from '../limits.ts'
 import type { Log } from '../log.ts'
+import { proofRequest } from '../shared-key.ts'
 import { adminRoutes } from './admin.ts'
 import { candidate, checked, member, observedOf } from './asking.ts'
 import type { JoinLimiter } from './limiter.ts'
@@ -77,6 +78,10 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
     log.info({ node: entry.id, addresses: entry.addresses }, 'a node is in the mesh')
     await streams.known(registry.version, entry.id)
     return { id: entry.id, networks: registry.networks }
+  })
+  server.post('/v1/proof', (request) => {
+    const question = checked(proofRequest, request.body)
+    return { proof: admitted(request, parts, () => registry.proof(question, parts.pin)) }
   })
   // A second connection of each of many agents would be twice as many connections.
   const done = (reply: FastifyReply, id: string): FastifyReply =>

@@ -42,7 +42,7 @@ class TestMesh {
   }
 
   remove(number: number): void {
-    if (this.ids.delete(number)) this.registry.remove(`node-${number}`, nowMs)
+    if (this.ids.delete(number)) this.registry.revoke(`node-${number}`, nowMs)
   }
 
   restart(): void {

@@ -2,6 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { MeshFault } from '../fault.ts'
 import { meshLimits } from '../limits.ts'
+import { proofOf, tokenOfSharedKey } from '../shared-key.ts'
 import { hashOfSecret, isSecret, newToken, parseToken, tokenText } from '../token.ts'
 
 /** What a token is to allow. */
@@ -23,6 +24,9 @@ interface Grant {
   readonly labels: string
   readonly cidrs: string
 }
+
+/** Uses left of a token that is never spent. */
+const withoutEnd = -1
 
 const refused = (code: string, message: string): MeshFault =>
   new MeshFault(code, {
@@ -66,6 +70,28 @@ export class Tokens {
     return tokenText(token)
   }
 
+  /** A pre-shared key in place of earlier ones: as a token, without end. */
+  share(key: string): void {
+    const { id, secret } = tokenOfSharedKey(key)
+    this.#database.prepare('DELETE FROM tokens WHERE uses_left = ? AND id <> ?').run(withoutEnd, id)
+    this.#database
+      .prepare(
+        `INSERT OR IGNORE INTO tokens (id, hash, uses_left, expires_at_ms, labels, cidrs)
+         VALUES (?, ?, ?, ?, '{}', '[]')`,
+      )
+      .run(id, hashOfSecret(secret), withoutEnd, Number.MAX_SAFE_INTEGER)
+  }
+
+  /** What proves to whoever has a pre-shared key that we have it; a refusal where we do not. */
+  proof({ id, nonce }: { readonly id: string; readonly nonce: string }, pin: string): string {
+    const row = this.#database
+      .prepare('SELECT hash FROM tokens WHERE id = ? AND uses_left = ?')
+      .get(id, withoutEnd)
+    const hash = row?.['hash']
+    if (hash instanceof Uint8Array) return proofOf(hash, nonce, pin)
+    throw refused('TOKEN_UNKNOWN', 'the coordinator does not know this pre-shared key')
+  }
+
   /** Takes one use of it; within a transaction. */
   spend(text: string, nowMs: number): Grant {
     const token = parseToken(text)
@@ -79,8 +105,11 @@ export class Tokens {
       const at = new Date(Number(row['expires_at_ms'])).toISOString()
       throw refused('TOKEN_EXPIRED', `it expired at ${at}`)
     }
-    if (Number(row['uses_left']) < 1) throw refused('TOKEN_SPENT', 'it was used already')
-    this.#database.prepare('UPDATE tokens SET uses_left = uses_left - 1 WHERE id = ?').run(token.id)
+    const left = Number(row['uses_left'])
+    if (left === 0) throw refused('TOKEN_SPENT', 'it was used already')
+    this.#database
+      .prepare('UPDATE tokens SET uses_left = ? WHERE id = ?')
+      .run(left === withoutEnd ? left : left - 1, token.id)
     return { id: token.id, labels: String(row['labels']), cidrs: String(row['cidrs']) }
   }
 }

@@ -1,7 +1,9 @@
 /** `edge mesh coordinator`: lets nodes in and tells each of the others. */
 import { MeshFault } from '../../mesh/fault.ts'
 import { startCoordinator } from '../../mesh/coordinator/coordinator.ts'
-import { openState } from '../../mesh/coordinator/state.ts'
+import { type CoordinatorState, openState } from '../../mesh/coordinator/state.ts'
+import type { Log } from '../../mesh/log.ts'
+import { isSharedKey } from '../../mesh/shared-key.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
 import { UsageError } from '../config/faults.ts'
 import { socketAddress } from '../config/fields.ts'
@@ -28,6 +30,7 @@ export async function meshCoordinator(
   const { log, flush } = operationLog('info')
   const state = await openState(required('--state', values.state))
   try {
+    shareKey(terminal, state, log)
     const running = await started(state, { ...placeOf(address), log })
     log.info({ address: running.address, networks: state.registry.networks }, 'it coordinates')
     terminal.print(`ready coordinator=${running.address}`)
@@ -58,4 +61,14 @@ function placeOf(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(':')
   const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
   return { host, port: Number(address.slice(colon + 1)) }
+}
+
+/** Seed 000's pre-shared key, where its environment has one. */
+function shareKey({ env }: Terminal, { registry }: CoordinatorState, log: Log): void {
+  const { EDGELINK_PSK: key = '' } = env
+  if (key === '') return
+  if (!isSharedKey(key)) throw new UsageError('EDGELINK_PSK: it is not 64 hex characters')
+  registry.share(key)
+  const what = 'whoever has the pre-shared key comes in, any number of times: tokens are better'
+  log.warn({}, what)
 }

@@ -1,13 +1,25 @@
 /** Flags that several commands of the mesh have. */
+import { existsSync } from 'node:fs'
 import { nodeNamePattern } from '../../mesh/entry.ts'
 import { parsePrefix } from '../../mesh/prefix.ts'
 import { UsageError } from '../config/faults.ts'
+import type { Terminal } from './terminal.ts'
 
 /** The value of a flag that must be there. */
 export function required(flag: string, value: string | undefined): string {
   if (value !== undefined && value !== '') return value
   throw new UsageError(`${flag} is missing`)
 }
+
+/** `--state` of an agent; in images it is the folder that seed 000's programs have. */
+export function stateFolder(value: string | undefined, { env }: Pick<Terminal, 'env'>): string {
+  const folder = value ?? env['EDGE_MESH_STATE'] ?? null
+  if (folder !== null && folder !== '') return folder
+  if (existsSync(seedFolder)) return seedFolder
+  throw new UsageError('--state is missing, and EDGE_MESH_STATE, too')
+}
+
+const seedFolder = '/etc/edgelink'
 
 /** `--name`, in lower case. */
 export function nodeName(value: string | undefined): string {

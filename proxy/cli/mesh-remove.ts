@@ -14,7 +14,7 @@ export async function meshRemove(args: readonly string[], terminal: Terminal): P
   if (name === undefined || more.length > 0) throw new UsageError('edge mesh remove NAME')
   const { registry } = await openState(required('--state', values.state))
   try {
-    registry.remove(name, Date.now())
+    registry.revoke(name, Date.now())
     terminal.print(`removed ${name}`)
     return exitCodes.fine
   } finally {

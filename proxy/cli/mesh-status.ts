@@ -1,7 +1,7 @@
 /** `edge mesh status`: what the agent of a folder says of itself and its peers. */
 import { askStatus, type MeshStatus, type PeerStatus } from '../../mesh/status.ts'
 import { exitCodes } from './exit-codes.ts'
-import { required } from './mesh-flags.ts'
+import { stateFolder } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -11,7 +11,7 @@ const options = { state: { type: 'string' }, json: { type: 'boolean' } } as cons
 export async function meshStatus(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parseFlags('edge mesh status', args, options)
   noPositionals('edge mesh status', positionals)
-  const folder = required('--state', values.state)
+  const folder = stateFolder(values.state, terminal)
   const status = await askStatus(folder)
   if (status === null || status === 'nobody') {
     const reason = status === null ? 'the agent has not joined yet' : 'no agent runs'
@@ -44,6 +44,7 @@ function peerLine(peer: PeerStatus): string {
     peer.endpoint ?? 'endpoint not known yet',
     ago === null ? 'no handshake yet' : `handshake ${ago} s ago`,
     `${receivedBytes} bytes in, ${sentBytes} out`,
+    ...(peer.whyNotDirect === null ? [] : [`(${peer.whyNotDirect})`]),
   ]
   return `  ${words.join('  ')}`
 }

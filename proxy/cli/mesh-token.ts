@@ -4,6 +4,7 @@ import { openState } from '../../mesh/coordinator/state.ts'
 import type { TokenRequest } from '../../mesh/entry.ts'
 import { MeshFault } from '../../mesh/fault.ts'
 import { meshLimits } from '../../mesh/limits.ts'
+import { isSharedKey } from '../../mesh/shared-key.ts'
 import { type AdminKey, parseAdminKey } from '../../mesh/token.ts'
 import { reasonOf } from '../../waf/reason-of.ts'
 import { UsageError } from '../config/faults.ts'
@@ -16,6 +17,7 @@ const options = {
   state: { type: 'string' },
   coordinator: { type: 'string' },
   'admin-key': { type: 'string' },
+  'psk-file': { type: 'string' },
   uses: { type: 'string', default: '1' },
   expires: { type: 'string', default: '1h' },
   label: { type: 'string', multiple: true },
@@ -25,6 +27,12 @@ const options = {
 export async function meshToken(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parseFlags('edge mesh token', args, options)
   noPositionals('edge mesh token', positionals)
+  const { 'psk-file': file } = values
+  if (file !== undefined) {
+    await share(required('--state', values.state), readGiven('--psk-file', file))
+    terminal.error('warning: whoever has this key comes in, any number of times and without end')
+    return exitCodes.fine
+  }
   const order = {
     uses: usesOf(values.uses),
     lifeMs: lifeOf(values.expires),
@@ -44,6 +52,17 @@ export async function meshToken(args: readonly string[], terminal: Terminal): Pr
       : await fromAfar(coordinatorUrl(coordinator), adminKeyOf(values, terminal), order),
   )
   return exitCodes.fine
+}
+
+/** Seed 000's pre-shared key in place of an earlier one. */
+async function share(folder: string, key: string): Promise<void> {
+  if (!isSharedKey(key)) throw new UsageError('--psk-file: it does not hold 64 hex characters')
+  const { registry } = await openState(folder)
+  try {
+    registry.share(key)
+  } finally {
+    registry.close()
+  }
 }
 
 /** Beside the coordinator: its file is open to both. */
@@ -77,7 +96,7 @@ async function fromAfar(url: string, key: AdminKey, order: TokenRequest): Promis
 
 function adminKeyOf(values: { 'admin-key'?: string | undefined }, { env }: Terminal): AdminKey {
   const file = values['admin-key']
-  const text = file === undefined ? env['EDGE_MESH_ADMIN_KEY'] : readGiven(file)
+  const text = file === undefined ? env['EDGE_MESH_ADMIN_KEY'] : readGiven('--admin-key', file)
   const key = text === undefined ? null : parseAdminKey(text)
   if (key !== null) return key
   const where = file === undefined ? 'EDGE_MESH_ADMIN_KEY' : '--admin-key'
@@ -87,11 +106,11 @@ function adminKeyOf(values: { 'admin-key'?: string | undefined }, { env }: Termi
   )
 }
 
-function readGiven(file: string): string {
+function readGiven(flag: string, file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new UsageError(`--admin-key: ${reasonOf(error)}`)
+    throw new UsageError(`${flag}: ${reasonOf(error)}`)
   }
 }
 

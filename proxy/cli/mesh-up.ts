@@ -1,15 +1,18 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
 import { Agent, type AgentOptions } from '../../mesh/agent.ts'
 import { parseEndpoint } from '../../mesh/entry.ts'
+import type { JoinOptions } from '../../mesh/joining.ts'
 import { meshLimits } from '../../mesh/limits.ts'
+import { readMembership } from '../../mesh/memory.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
-import { cidrs, coordinatorUrl, nodeName, required } from './mesh-flags.ts'
+import { cidrs, coordinatorUrl, nodeName, required, stateFolder } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
+/** Flags of `up`; `join` has those that say what the node is. */
 const options = {
   coordinator: { type: 'string' },
   token: { type: 'string' },
@@ -17,7 +20,7 @@ const options = {
   state: { type: 'string' },
   interface: { type: 'string', default: 'edge0' },
   mode: { type: 'string', default: 'auto' },
-  port: { type: 'string', default: '51820' },
+  port: { type: 'string' },
   mtu: { type: 'string' },
   advertise: { type: 'string', multiple: true },
   endpoint: { type: 'string' },
@@ -29,7 +32,7 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   noPositionals('edge mesh up', positionals)
   const given = agentOptions(values, terminal)
   const signals = listenToSignals()
-  const { log, flush } = operationLog('info')
+  const { log, flush } = operationLog(levelOf(terminal))
   const ending = new AbortController()
   void signals.end.then(() => ending.abort())
   let agent: Agent | null = null
@@ -59,40 +62,71 @@ interface Values {
   readonly state?: string | undefined
   readonly interface: string
   readonly mode: string
-  readonly port: string
+  readonly port?: string | undefined
   readonly mtu?: string | undefined
   readonly advertise?: string[] | undefined
   readonly endpoint?: string | undefined
 }
 
-function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'log'> {
-  const { endpoint = null, token = env['EDGE_MESH_TOKEN'] ?? null } = values
+function agentOptions(values: Values, terminal: Terminal): Omit<AgentOptions, 'log'> {
   if (!['auto', 'tun'].includes(values.mode)) {
     throw new UsageError(`--mode: "${values.mode}" is neither auto nor tun`)
   }
-  if (endpoint !== null && parseEndpoint(endpoint) === null) {
-    throw new UsageError(`--endpoint: "${endpoint}" is not ADDRESS:PORT`)
-  }
-  const name = nodeName(values.name)
-  const advertise = cidrs('--advertise', values.advertise)
-  if (advertise.length > meshLimits.cidrsMax) {
-    throw new UsageError(`--advertise: a node has at most ${meshLimits.cidrsMax}`)
-  }
   const { mtuMin, mtuMax } = meshLimits
   return {
-    coordinator: coordinatorUrl(required('--coordinator', values.coordinator)),
-    token,
-    name,
-    folder: required('--state', values.state),
+    ...joinOptions(values, terminal),
     interface: values.interface,
-    port: numberOf('--port', values.port, { least: 1, most: 65_535 }),
     mtu:
       values.mtu === undefined
         ? null
         : numberOf('--mtu', values.mtu, { least: mtuMin, most: mtuMax }),
+  }
+}
+
+/** What the node is: from flags, seed 000's environment, and what the folder remembers. */
+export function joinOptions(
+  values: Pick<
+    Values,
+    'coordinator' | 'token' | 'name' | 'state' | 'port' | 'advertise' | 'endpoint'
+  >,
+  terminal: Terminal,
+): Omit<JoinOptions, 'log'> {
+  const { env } = terminal
+  const folder = stateFolder(values.state, terminal)
+  const known = readMembership(folder)
+  const { said } = known ?? {}
+  const coordinator = values.coordinator ?? env['EDGELINK_SERVER'] ?? known?.url
+  const endpoint = values.endpoint ?? said?.endpoint ?? null
+  if (endpoint !== null && parseEndpoint(endpoint) === null) {
+    throw new UsageError(`--endpoint: "${endpoint}" is not ADDRESS:PORT`)
+  }
+  const advertise = cidrs('--advertise', values.advertise ?? said?.advertise)
+  if (advertise.length > meshLimits.cidrsMax) {
+    throw new UsageError(`--advertise: a node has at most ${meshLimits.cidrsMax}`)
+  }
+  return {
+    coordinator: coordinatorUrl(required('--coordinator', coordinator)),
+    token: values.token ?? env['EDGE_MESH_TOKEN'] ?? env['EDGELINK_PSK'] ?? null,
+    name: nodeName(values.name ?? env['EDGELINK_DEVICE_NAME'] ?? known?.name),
+    folder,
+    port: portOf(values.port, said?.port),
     advertise,
     endpoint,
   }
+}
+
+/** `--port`, or what the node was told when it joined. */
+export function portOf(text: string | undefined, said: number | undefined): number {
+  return numberOf('--port', text ?? String(said ?? portDefault), { least: 1, most: 65_535 })
+}
+
+const portDefault = 51_820
+
+/** Seed 000's variable. */
+export function levelOf({ env }: Terminal): string {
+  const level = (env['EDGELINK_LOG_LEVEL'] ?? 'info').toLowerCase()
+  if (['debug', 'info', 'warn', 'error'].includes(level)) return level
+  throw new UsageError(`EDGELINK_LOG_LEVEL: "${level}" is none of debug, info, warn, error`)
 }
 
 function numberOf(

@@ -1,9 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { parseToken } from '../../mesh/token.ts'
 import { UsageError } from '../config/faults.ts'
+import { startCoordinator } from '../../mesh/coordinator/coordinator.ts'
+import { openState } from '../../mesh/coordinator/state.ts'
+import type { Command } from './commands.ts'
+import { edgelinkLite } from './edgelink-lite.ts'
 import { mesh } from './mesh.ts'
 
 let folder = ''
@@ -13,9 +17,13 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }))
 
 async function run(...args: readonly string[]) {
+  return runWith({}, mesh, args)
+}
+
+async function runWith(env: Record<string, string>, command: Command, args: readonly string[]) {
   const output: string[] = []
   const add = (line: string): void => void output.push(line)
-  const code = await mesh(args, { env: {}, print: add, error: add })
+  const code = await command(args, { env, print: add, error: add })
   return { code, output: output.join('\n') }
 }
 
@@ -36,7 +44,8 @@ const wrong = [
   [['token', '--state', 's', '--cidr', '10.0.0.1/8'], '--cidr: "10.0.0.1/8" is no CIDR'],
   [['coordinator', '--listen', 'here', '--state', 's'], '--listen: "here" is not ADDRESS:PORT'],
   [['export', '--state', 's'], '--name is missing'],
-  [['export', '--name', 'p', '--format', 'qr'], '--format: "qr" is neither wg-quick nor json'],
+  [['export', '--name', 'p', '--format', 'svg'], '--format: "svg" is none of wg-quick, qr, json'],
+  [['token', '--state', 's', '--psk-file', '/dev/null'], '--psk-file: it does not hold 64 hex'],
   [['remove', '--state', 's'], 'edge mesh remove NAME'],
   [[...up, '--coordinator', 'http://h:1'], '--coordinator: "http://h:1" is not https://HOST:PORT'],
   [[...up, '--name', 'a b'], '--name: "a b" is no name'],
@@ -81,5 +90,89 @@ test('a node that is not there is not removed', async () => {
 
 test('without an agent the status is that nothing is connected', async () => {
   const { code, output } = await run('status', '--state', folder)
+  expect([code, output]).toEqual([3, expect.stringContaining('not connected: no agent runs')])
+})
+
+test('a phone gets a QR code; one that has no room in it lets nobody in', async () => {
+  const { code, output } = await run(
+    'export',
+    '--name',
+    'phone',
+    '--state',
+    folder,
+    '--format',
+    'qr',
+  )
+  expect(code).toBe(0)
+  expect(output.split('\n').every((line) => line.startsWith('\u001B[97;40m'))).toBe(true)
+  for (let number = 0; number < 16; number += 1) {
+    await run('export', '--name', `router-${number}`, '--state', folder)
+  }
+  const full = await run('export', '--name', 'tablet', '--state', folder, '--format', 'qr')
+  expect([full.code, full.output]).toEqual([1, expect.stringContaining('2953 bytes')])
+  expect((await run('remove', 'tablet', '--state', folder)).output).toContain('no node with this')
+}, 60_000)
+
+const key = 'a1'.repeat(32)
+const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
+
+async function withCoordinator(work: (url: string) => Promise<void>): Promise<void> {
+  const state = await openState(join(folder, 'coordinator'))
+  const running = await startCoordinator(state, { host: '127.0.0.1', port: 0, log: quiet })
+  try {
+    await work(running.address)
+  } finally {
+    await running.close()
+    state.registry.close()
+  }
+}
+
+test('a node joins by command, and by the environment and pre-shared key of seed 000', async () => {
+  const state = ['--state', join(folder, 'coordinator')]
+  await withCoordinator(async (url) => {
+    const node = ['join', '--state', join(folder, 'a')]
+    const made = (await run('token', ...state)).output
+    const joined = await run(...node, '--coordinator', url, '--token', made, '--name', 'a')
+    expect(joined).toEqual({ code: 0, output: expect.stringMatching(/^joined name=a id=\w{32}$/) })
+    expect(await run(...node)).toEqual(joined)
+    const other = await run(...node, '--name', 'b')
+    expect([other.code, other.output]).toEqual([1, expect.stringContaining('the node a')])
+
+    const env = { EDGELINK_SERVER: url, EDGELINK_PSK: key, EDGELINK_DEVICE_NAME: 'seed' }
+    const seed = ['join', '--state', join(folder, 'seed')]
+    const unknown = await runWith(env, mesh, seed)
+    expect([unknown.code, unknown.output]).toEqual([1, expect.stringContaining('pre-shared key')])
+    writeFileSync(join(folder, 'psk'), `${key}\n`)
+    const shared = await run('token', ...state, '--psk-file', join(folder, 'psk'))
+    expect(shared).toEqual({ code: 0, output: expect.stringContaining('warning: ') })
+    for (const name of ['one', 'two']) {
+      const args = ['--register', '--name', name, '--state', join(folder, name)]
+      const { output } = await runWith(env, edgelinkLite, args)
+      expect(output).toContain(`joined name=${name} `)
+    }
+    // Another key takes its place.
+    writeFileSync(join(folder, 'psk'), 'b2'.repeat(32))
+    await run('token', ...state, '--psk-file', join(folder, 'psk'))
+    expect((await runWith(env, mesh, seed)).code).toBe(1)
+  })
+}, 60_000)
+
+test('the doctor says what stands in the way, also for programs', async () => {
+  await withCoordinator(async (url) => {
+    const found = await run('doctor', '--state', folder, '--coordinator', url, '--json')
+    const { checks } = JSON.parse(found.output) as { checks: { what: string; result: string }[] }
+    const results = new Map(checks.map(({ what, result }) => [what, result]))
+    expect([results.get('coordinator'), results.get('clock')]).toEqual(['ok', 'ok'])
+    const isBad = checks.some(({ result }) => result === 'fail')
+    expect(found.code).toBe(isBad ? 3 : 0)
+  })
+  const gone = await run('doctor', '--state', folder, '--coordinator', 'https://127.0.0.1:1')
+  expect(gone.code).toBe(3)
+  expect(gone.output).toMatch(/^fail {2}coordinator .*127\.0\.0\.1:1 does not answer[^]*mend: /m)
+}, 60_000)
+
+test('edgelink-lite --status is edge mesh status', async () => {
+  const args = ['--status', '--state', folder]
+  const { code, output } = await runWith({}, edgelinkLite, args)
   expect([code, output]).toEqual([3, expect.stringContaining('not connected: no agent runs')])
 })

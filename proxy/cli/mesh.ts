@@ -8,8 +8,10 @@ import type { Terminal } from './terminal.ts'
 const commands: Commands = {
   coordinator: async () => (await import('./mesh-coordinator.ts')).meshCoordinator,
   token: async () => (await import('./mesh-token.ts')).meshToken,
+  join: async () => (await import('./mesh-join.ts')).meshJoin,
   up: async () => (await import('./mesh-up.ts')).meshUp,
   status: async () => (await import('./mesh-status.ts')).meshStatus,
+  doctor: async () => (await import('./mesh-doctor.ts')).meshDoctor,
   export: async () => (await import('./mesh-export.ts')).meshExport,
   remove: async () => (await import('./mesh-remove.ts')).meshRemove,
 }

@@ -40,18 +40,28 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
                   advertise. Also beside the running coordinator; from afar with the file admin-key
-                  of its folder (or EDGE_MESH_ADMIN_KEY)
-  edge mesh export --name NAME --state DIR [--format wg-quick|json]
+                  of its folder (or EDGE_MESH_ADMIN_KEY); --label role=leaf: its nodes hear of, and
+                  are heard by, nodes without that label only. Or --psk-file FILE: 64 hex
+                  characters, seed 000's pre-shared key, as a token without end
+  edge mesh export --name NAME --state DIR [--format wg-quick|qr|json]
                   lets a device in that is no agent; prints its configuration, this once
   edge mesh remove NAME --state DIR
-                  takes a node out of the mesh, at the coordinator
+                  takes a node out of the mesh for good, at the coordinator
+  edge mesh join --coordinator URL --token TOKEN --name NAME --state DIR [--port N]
+                 [--advertise CIDR]… [--endpoint ADDR:PORT]
+                  makes this node one of the mesh and ends; then: edge mesh up --state DIR
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
                [--mode auto|tun] [--port 51820] [--mtu N] [--advertise CIDR]…
                [--endpoint ADDR:PORT]
                   this node's agent; needs NET_ADMIN and /dev/net/tun; the token (EDGE_MESH_TOKEN)
-                  only the first time; --advertise: ranges that others reach through this node
+                  only the first time; --advertise: ranges that others reach through this node.
+                  Seed 000's EDGELINK_SERVER, EDGELINK_PSK, EDGELINK_DEVICE_NAME and
+                  EDGELINK_LOG_LEVEL are read, too; edgelink-lite --status is edge mesh status
   edge mesh status --state DIR [--json]
                   this node and its peers; exit code 3 when it is in no mesh
+  edge mesh doctor [--state DIR] [--coordinator URL] [--port N] [--interface NAME] [--json]
+                  what stands in the way of an agent here, and how to mend it; exit code 3 when
+                  something fails
   edge replay FILE [--json] [--top N] [RULES]
                   what the rules would block of an access log, a HAR or an audit log
   edge help       this text

@@ -1,7 +1,15 @@
 /** The image: what `npm run image` puts where, and archives that are the same each time. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -54,6 +62,7 @@ test(
     }
 
     const launcher = readFileSync(join(image, 'usr/local/bin/edge'), 'utf8')
+    expect(readlinkSync(join(image, 'usr/local/bin/edgelink-lite'))).toBe('edge')
     expect(launcher).toMatch(/^#!\/usr\/local\/bin\/node /)
     expect(statSync(join(image, 'usr/local/bin/edge')).mode & 0o111).toBe(0o111)
     expect(readFileSync(join(image, 'etc/passwd'), 'utf8')).toContain(':65532:65532:')

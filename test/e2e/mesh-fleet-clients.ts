@@ -184,7 +184,7 @@ async function follow(): Promise<void> {
   })
 }
 
-async function until(isTrue: () => boolean, timeoutMs = 120_000): Promise<void> {
+async function until(isTrue: () => boolean, timeoutMs = 600_000): Promise<void> {
   const end = clockMs() + timeoutMs
   // oxlint-disable-next-line no-await-in-loop -- looks one after the other are the purpose
   while (!isTrue() && clockMs() < end) await sleep(10)
