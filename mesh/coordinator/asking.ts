@@ -2,7 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import { TLSSocket } from 'node:tls'
 import type { z } from 'zod'
-import type { SignedRecord } from '../entry.ts'
+import { nodeRecord, type SignedRecord } from '../entry.ts'
 import { MeshFault } from '../fault.ts'
 import { idOf, identityIn, verifiedRecord } from '../identity.ts'
 import { isSecret } from '../token.ts'
@@ -64,8 +64,19 @@ export function member(request: FastifyRequest, registry: Registry): string {
 export function candidate(request: FastifyRequest, signed: SignedRecord): Candidate {
   const identity = identityOf(request)
   const record = verifiedRecord({ ...signed, identity })
-  if (record === null) throw malformed('the record is not signed by this node, or not understood')
+  if (record === null) {
+    checked(nodeRecord, jsonOf(signed.record))
+    throw malformed('the record is not signed by this node')
+  }
   return { identity, signed, record, observed: observedOf(request) }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw malformed('the record is no JSON')
+  }
 }
 
 /** Null for an address that says nothing to other machines. */

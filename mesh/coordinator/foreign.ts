@@ -5,6 +5,7 @@
 import { passingIdentity, signRecord } from '../identity.ts'
 import { nodeOf } from '../node.ts'
 import { topology } from '../topology.ts'
+import type { Registry } from './registry.ts'
 import type { CoordinatorState } from './state.ts'
 
 /** What the device needs to know. */
@@ -13,7 +14,9 @@ export interface ForeignPeer {
   readonly privateKey: string
   readonly addresses: readonly string[]
   readonly peers: readonly {
+    readonly id: string
     readonly name: string
+    readonly addresses: readonly string[]
     readonly publicKey: string
     readonly allowedIps: readonly string[]
     readonly endpoint: string | null
@@ -38,16 +41,24 @@ export async function joinForeign(
   const expiresAtMs = nowMs + tokenLifeMs
   const token = registry.createToken({ pin, uses: 1, labels: {}, cidrs: [], nowMs, expiresAtMs })
   registry.join({ identity: own.identity, signed, record, observed: null }, token, nowMs)
-  const nodes = registry.snapshot().nodes.flatMap((entry) => nodeOf(entry) ?? [])
-  const { networks } = registry
-  const place = { self: own.id, networks, outside: [], isBehindNat: true }
+  return { name, privateKey, ...configOf(registry, own.id) }
+}
+
+/** What a device that is no agent needs to know of the others: it is as if behind a NAT. */
+export function configOf(
+  registry: Registry,
+  self: string,
+): Pick<ForeignPeer, 'addresses' | 'peers'> {
+  const nodes = registry.entries('all').flatMap((entry) => nodeOf(entry) ?? [])
+  const place = { self, networks: registry.networks, outside: [], isBehindNat: true }
   const { addresses, peers } = topology(nodes, place)
-  const names = new Map(nodes.map((node) => [node.key, node.name]))
+  const byKey = new Map(nodes.map((node) => [node.key, node]))
   return {
-    name,
-    privateKey,
     addresses,
-    peers: [...peers.values()].map((peer) => ({ name: names.get(peer.publicKey) ?? '', ...peer })),
+    peers: [...peers.values()].map((peer) => {
+      const { id = '', name = '', addresses: own = [] } = byKey.get(peer.publicKey) ?? {}
+      return { id, name, addresses: own, ...peer }
+    }),
   }
 }
 

@@ -37,6 +37,9 @@ export function metricsText(
   const families: readonly Family[] = [
     gauge('edge_mesh_nodes', 'Nodes in the mesh.', registry.count),
     gauge('edge_mesh_streams', 'Agents that are connected.', streams.count),
+    // As seed 000's control plane calls them.
+    gauge('edgelink_devices_total', 'Devices in the mesh.', registry.count),
+    gauge('edgelink_devices_online', 'Devices that are connected.', streams.count),
     gauge('edge_mesh_version', 'The newest version of the table of nodes.', registry.version),
     gauge('edge_mesh_lag', 'Changes that the last agent has not reported.', streams.lag),
     {

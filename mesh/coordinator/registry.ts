@@ -167,6 +167,18 @@ export class Registry {
     return this.#tokens.proof(question, pin)
   }
 
+  /** See `tokens.ts`. */
+  shared(key: string): string | null {
+    return this.#tokens.shared(key)
+  }
+
+  /** With which token a node came in, and what it calls its kind. */
+  origin(id: string): { readonly token: string; readonly platform: string } | null {
+    const row = this.#database.prepare('SELECT token, platform FROM nodes WHERE id = ?').get(id)
+    if (row === undefined) return null
+    return { token: String(row['token']), platform: String(row['platform']) }
+  }
+
   /** Lets a node in and spends a use of its token, or does neither. */
   join(candidate: Candidate, token: string, nowMs: number): Entry {
     const { identity, record, signed, observed, platform = '' } = candidate

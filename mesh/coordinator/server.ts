@@ -11,6 +11,7 @@ import type { Log } from '../log.ts'
 import { proofRequest } from '../shared-key.ts'
 import { adminRoutes } from './admin.ts'
 import { candidate, checked, member, observedOf } from './asking.ts'
+import { edgelinkRoutes } from './edgelink.ts'
 import type { JoinLimiter } from './limiter.ts'
 import type { JoinCounts } from './metrics.ts'
 import type { Reports } from './reports.ts'
@@ -64,6 +65,7 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
   server.setErrorHandler((error, request, reply) => answerFault(error, { request, reply, log }))
   agentRoutes(server, parts)
   adminRoutes(server, parts)
+  edgelinkRoutes(server, parts)
   return server
 }
 

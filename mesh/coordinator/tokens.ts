@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { MeshFault } from '../fault.ts'
 import { meshLimits } from '../limits.ts'
-import { proofOf, tokenOfSharedKey } from '../shared-key.ts'
+import { isSharedKey, proofOf, tokenOfSharedKey } from '../shared-key.ts'
 import { hashOfSecret, isSecret, newToken, parseToken, tokenText } from '../token.ts'
 
 /** What a token is to allow. */
@@ -90,6 +90,17 @@ export class Tokens {
     const hash = row?.['hash']
     if (hash instanceof Uint8Array) return proofOf(hash, nonce, pin)
     throw refused('TOKEN_UNKNOWN', 'the coordinator does not know this pre-shared key')
+  }
+
+  /** The id of a pre-shared key that lets in; null for any other. */
+  shared(key: string): string | null {
+    if (!isSharedKey(key)) return null
+    const { id, secret } = tokenOfSharedKey(key)
+    const row = this.#database
+      .prepare('SELECT hash FROM tokens WHERE id = ? AND uses_left = ?')
+      .get(id, withoutEnd)
+    const hash = row?.['hash']
+    return hash instanceof Uint8Array && isSecret(secret, hash) ? id : null
   }
 
   /** Takes one use of it; within a transaction. */

@@ -1,7 +1,6 @@
 /** `edge mesh join`: makes this node one of the mesh, and ends; `edge mesh up` goes on. */
 import { joinOnly } from '../../mesh/joining.ts'
 import { operationLog } from '../log.ts'
-import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
 import { joinOptions, levelOf } from './mesh-up.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
@@ -21,12 +20,10 @@ export async function meshJoin(args: readonly string[], terminal: Terminal): Pro
   const { values, positionals } = parseFlags('edge mesh join', args, options)
   noPositionals('edge mesh join', positionals)
   const given = joinOptions(values, terminal)
-  const signals = listenToSignals()
   const { log, flush } = operationLog(levelOf(terminal))
-  const ending = new AbortController()
-  void signals.end.then(() => ending.abort())
   try {
-    const { name, id } = await joinOnly({ ...given, log }, ending.signal)
+    // A signal ends it as any program: the next attempt goes on with what it left.
+    const { name, id } = await joinOnly({ ...given, log }, new AbortController().signal)
     terminal.print(`joined name=${name} id=${id}`)
     return exitCodes.fine
   } finally {

@@ -78,9 +78,7 @@ test('a device that is no agent gets a configuration with every node, once', asy
   const { peers, addresses } = JSON.parse(router.output) as { peers: object[]; addresses: string[] }
   expect(addresses).toHaveLength(2)
   const allowedIps = [expect.stringMatching(/^100\..*\/32$/), expect.stringMatching(/^fd.*\/128$/)]
-  expect(peers).toEqual([
-    { name: 'phone', publicKey: expect.any(String), allowedIps, endpoint: null, keepaliveS: 25 },
-  ])
+  expect(peers).toMatchObject([{ name: 'phone', allowedIps, endpoint: null, keepaliveS: 25 }])
 })
 
 test('a node that is not there is not removed', async () => {
