@@ -4,20 +4,23 @@
  * → difference → device → disk → report.
  */
 import type { Server } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import { CoordinatorClient } from './client.ts'
 import { type Device, openDevice, type PeerStats } from './device.ts'
-import type { Report } from './entry.ts'
+import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
+import { KeyRing } from './key-ring.ts'
 import { join, type JoinOptions, knownMembership, recordOf, tokenFor } from './joining.ts'
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
 import { NodeTable } from './node-table.ts'
 import { isOwnAddress, type Path, pathTo } from './path.ts'
-import { afterApplying, type Applied, nothingApplied, reconcile } from './reconcile.ts'
+import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
 import { pause } from './retry.ts'
+import { Rotation } from './rotation.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
 import { type Conflict, type Desired, type MeshNode, topology } from './topology.ts'
 import { wake } from './wake.ts'
@@ -36,6 +39,7 @@ const sessionMs = 180_000
 /** What an agent stands on once it is in a mesh. */
 interface Parts {
   readonly identity: Identity
+  readonly keys: KeyRing
   readonly membership: Membership
   readonly client: CoordinatorClient
   readonly path: Path
@@ -46,6 +50,7 @@ interface Parts {
 export class Agent {
   readonly #options: AgentOptions
   readonly #identity: Identity
+  readonly #keys: KeyRing
   readonly #membership: Membership
   readonly #client: CoordinatorClient
   readonly #device: Device
@@ -65,6 +70,7 @@ export class Agent {
   private constructor(options: AgentOptions, parts: Parts) {
     this.#options = options
     this.#identity = parts.identity
+    this.#keys = parts.keys
     this.#membership = parts.membership
     this.#client = parts.client
     this.#device = parts.device
@@ -103,11 +109,12 @@ export class Agent {
       // Before a token is spent: what this machine refuses costs nothing.
       const path = await pathTo(options.coordinator, options)
       const { interface: name, port } = options
-      const { privateKey } = identity.wireguard
-      device = await openDevice({ interface: name, privateKey, port, mtu: path.mtu })
+      const keys = KeyRing.of(options.folder, identity, Date.now())
+      device = await openDevice({ interface: name, ...keys.device, port, mtu: path.mtu })
       client = new CoordinatorClient(options.coordinator, pin, identity)
-      const membership = known ?? (await join(options, { identity, client, pin, token }, signal))
-      agent = new Agent(options, { identity, membership, client, path, device, status })
+      const membership =
+        known ?? (await join(options, { identity, keys, client, pin, token }, signal))
+      agent = new Agent(options, { identity, keys, membership, client, path, device, status })
       return agent
     } catch (error) {
       status.close()
@@ -131,7 +138,7 @@ export class Agent {
         await this.#bringAbout(this.#view)
         await wake(this.#others().flatMap(({ addresses }) => addresses[0] ?? []))
       }
-      await Promise.all([this.#follower.run(both), this.#repair(both)])
+      await Promise.all([this.#follower.run(both), this.#repair(both), this.#rotate(both)])
     } finally {
       ending.abort()
     }
@@ -172,14 +179,42 @@ export class Agent {
     return this.#follower.view
   }
 
-  /** Tells the coordinator when flags of this start differ from what it has. */
+  /** Tells the coordinator what differs from what it has. */
   async #announce(): Promise<void> {
-    const own = this.#view.entries.get(this.#identity.id)
-    const before = own === undefined ? null : verifiedRecord(own)
+    const before = this.#ownRecord()
     if (before === null) return
-    const record = recordOf(this.#options, this.#identity, before.serial + 1)
-    if (JSON.stringify({ ...record, serial: before.serial }) === JSON.stringify(before)) return
+    const record = recordOf(this.#options, this.#keys.announced, before.serial + 1)
+    if (isDeepStrictEqual({ ...record, serial: before.serial }, before)) return
     await this.#client.update(signRecord(this.#identity, record))
+  }
+
+  /** Tells it in any case; whether all who are there know it then. */
+  async #announceKeys(): Promise<boolean> {
+    const before = this.#ownRecord()
+    if (before === null) throw new Error('this node is in no table yet')
+    const record = recordOf(this.#options, this.#keys.announced, before.serial + 1)
+    return this.#client.update(signRecord(this.#identity, record))
+  }
+
+  #ownRecord(): NodeRecord | null {
+    const own = this.#view.entries.get(this.#identity.id)
+    return own === undefined ? null : verifiedRecord(own)
+  }
+
+  async #rotate(signal: AbortSignal): Promise<void> {
+    const { folder, log } = this.#options
+    const rotation = new Rotation({
+      folder,
+      log,
+      keys: this.#keys,
+      announce: () => this.#announceKeys(),
+      apply: async (keys) => {
+        await this.#device.apply({ ...noSteps, ...keys })
+      },
+      isPreviousUsed: async () =>
+        (await this.#device.stats()).some(({ isOnPreviousKey }) => isOnPreviousKey === true),
+    })
+    await rotation.run(signal)
   }
 
   /** Makes the device what the view says. */

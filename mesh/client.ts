@@ -7,6 +7,7 @@ import {
   delta,
   type JoinAnswer,
   joinAnswer,
+  recordAnswer,
   type Report,
   type SignedRecord,
   snapshot,
@@ -60,8 +61,9 @@ export class CoordinatorClient {
     return tokenAnswer.parse(await this.#post('/v1/tokens', order, { authorization })).token
   }
 
-  async update(signed: SignedRecord): Promise<void> {
-    await this.#post('/v1/record', signed)
+  /** Whether every connected node has said that it knows. */
+  async update(signed: SignedRecord): Promise<boolean> {
+    return recordAnswer.parse(await this.#post('/v1/record', signed)).isKnown
   }
 
   async report(report: Report): Promise<void> {

@@ -11,6 +11,8 @@ export interface DeviceOptions {
   readonly interface: string
   /** 32 bytes in base64. */
   readonly privateKey: string
+  /** The key before it, which is still answered: peers may not know the new one yet. */
+  readonly previousPrivateKey?: string
   readonly port: number
   readonly mtu: number
 }
@@ -27,6 +29,8 @@ const peerStats = z.object({
   lastHandshakeMs: z.number().nullable(),
   receivedBytes: z.number(),
   sentBytes: z.number(),
+  /** While keys change: packets still take a session of a key that was replaced. */
+  isOnPreviousKey: z.boolean().optional(),
 })
 /** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
 export type PeerStats = z.infer<typeof peerStats>

@@ -35,6 +35,8 @@ export const nodeRecord = z.object({
   name: z.string().regex(nodeNamePattern, 'not a node name'),
   /** WireGuard's public key. */
   key: z.string().refine(isKey, 'not a WireGuard public key: 32 bytes in base64'),
+  /** The one before it, while a node changes from one to the other. */
+  previousKey: z.string().refine(isKey).optional(),
   port,
   /** Where others reach it; null: where the coordinator sees it, if that is of use. */
   endpoint: z
@@ -97,6 +99,9 @@ export type Delta = z.infer<typeof delta>
 
 /** What an agent asks to be let in with. */
 export const joinRequest = signedRecord.extend({ token: z.string().max(200) })
+
+/** What a node gets for a new record: whether every connected node has said that it knows it. */
+export const recordAnswer = z.object({ isKnown: z.boolean().default(false) })
 
 /** What it gets. */
 export const joinAnswer = z.object({ id: z.string(), networks: meshNetworks })

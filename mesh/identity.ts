@@ -63,14 +63,18 @@ function identityFrom({ key, certificate, wireguardKey }: z.infer<typeof stored>
 
 async function newIdentity(): Promise<z.infer<typeof stored>> {
   const { selfSigned } = await import('./certificate.ts') // the library takes its time
+  return { ...(await selfSigned('Ed25519', 'edge mesh node')), wireguardKey: newWireguardKey() }
+}
+
+/** A private key. */
+export function newWireguardKey(): string {
   const { privateKey } = generateKeyPairSync('x25519')
   const { d = '' } = privateKey.export({ format: 'jwk' })
-  const wireguardKey = Buffer.from(d, 'base64url').toString('base64')
-  return { ...(await selfSigned('Ed25519', 'edge mesh node')), wireguardKey }
+  return Buffer.from(d, 'base64url').toString('base64')
 }
 
 /** WireGuard's public key of a private one (RFC 7748). */
-function publicKeyOf(privateKey: string): string {
+export function publicKeyOf(privateKey: string): string {
   // RFC 8410 §7: what stands before the 32 bytes of an X25519 key.
   const head = Buffer.from('302e020100300506032b656e04220420', 'hex')
   const der = Buffer.concat([head, Buffer.from(privateKey, 'base64')])

@@ -6,6 +6,7 @@ import type { NodeRecord } from './entry.ts'
 import { MeshFault } from './fault.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, signRecord } from './identity.ts'
+import { KeyRing } from './key-ring.ts'
 import type { Log } from './log.ts'
 import { type Membership, readMembership, writeMembership } from './memory.ts'
 import { pause, retryMs } from './retry.ts'
@@ -71,19 +72,23 @@ async function proved(url: string, key: string, signal: AbortSignal): Promise<st
   }
 }
 
+/** What a join stands on. */
+interface JoinParts {
+  readonly identity: Identity
+  readonly keys: KeyRing
+  readonly client: CoordinatorClient
+  readonly pin: string
+  readonly token: string
+}
+
 /** Asks until there is an answer; a refusal is one, unless it says that later will do. */
 export async function join(
   options: JoinOptions,
-  {
-    identity,
-    client,
-    pin,
-    token,
-  }: { identity: Identity; client: CoordinatorClient; pin: string; token: string },
+  { identity, client, pin, token, keys }: JoinParts,
   signal: AbortSignal,
 ): Promise<Membership> {
   const { coordinator: url, name, folder, log } = options
-  const signed = signRecord(identity, recordOf(options, identity, Date.now()))
+  const signed = signRecord(identity, recordOf(options, keys.announced, Date.now()))
   for (let failures = 1; ; failures += 1) {
     try {
       const { id, networks } = await client.join(signed, token)
@@ -106,10 +111,11 @@ export async function joinOnly(options: JoinOptions, signal: AbortSignal): Promi
   const known = knownMembership(options)
   if (known !== null) return known
   const identity = await identityOf(options.folder)
+  const keys = KeyRing.of(options.folder, identity, Date.now())
   const { pin, token } = await tokenFor(options, signal)
   const client = new CoordinatorClient(options.coordinator, pin, identity)
   try {
-    const membership = await join(options, { identity, client, pin, token }, signal)
+    const membership = await join(options, { identity, keys, client, pin, token }, signal)
     const { port, advertise, endpoint } = options
     const said = { port, advertise: [...advertise], endpoint }
     writeMembership(options.folder, { ...membership, said })
@@ -122,10 +128,9 @@ export async function joinOnly(options: JoinOptions, signal: AbortSignal): Promi
 /** What a node with these options says of itself. */
 export function recordOf(
   options: Pick<JoinOptions, 'name' | 'port' | 'endpoint' | 'advertise'>,
-  identity: Identity,
+  keys: Pick<NodeRecord, 'key' | 'previousKey'>,
   serial: number,
 ): NodeRecord {
   const { name, port, endpoint, advertise } = options
-  const key = identity.wireguard.publicKey
-  return { name, key, port, endpoint, advertise: [...advertise], serial }
+  return { name, ...keys, port, endpoint, advertise: [...advertise], serial }
 }

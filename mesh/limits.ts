@@ -74,6 +74,13 @@ export const meshLimits = {
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */
   tunnelOverheadBytes: 80,
+  /** A node changes its key so often, and looks so often whether there is something to do. */
+  rotationIntervalMs: 30 * 86_400_000,
+  rotationLookMs: 1_000,
+  /** It speaks with the next key when the others know it, or after so long. */
+  rotationSwitchMs: 10_000,
+  /** It answers the key before for at least so long: others may not hear of the new one sooner. */
+  rotationDropMs: 3_600_000,
   /** A clock that is further off is worth a word. */
   clockOffSMax: 60,
   /** A path of a Unix socket (unix(7)). */

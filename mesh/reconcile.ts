@@ -11,10 +11,16 @@ export interface PeerChange {
   /** Not there while the wanted one stays the same: what packets taught the device is no drift. */
   readonly endpoint?: string
   readonly keepaliveS?: number
+  /** The key that this peer had before. Its sessions carry packets until the new key has one; it is
+   * heard until it is removed. Of no effect when the new key is there already. */
+  readonly previousKey?: string
 }
 
 /** Steps for a device; it adds before it removes. */
 export interface DeviceDelta {
+  /** The keys of this node from now on: it speaks with the first, and answers on both. */
+  readonly privateKey?: string
+  readonly previousPrivateKey?: string
   readonly addAddresses: readonly string[]
   readonly peers: readonly PeerChange[]
   readonly removePeers: readonly string[]
@@ -26,6 +32,16 @@ export interface DeviceDelta {
 /** Nothing yet. */
 export const nothingApplied: Applied = { addresses: [], routes: [], peers: new Map() }
 
+/** A delta that changes nothing. */
+export const noSteps: DeviceDelta = {
+  addAddresses: [],
+  peers: [],
+  removePeers: [],
+  removeRoutes: [],
+  addRoutes: [],
+  removeAddresses: [],
+}
+
 /** Null when there is nothing to do: then nothing is written. */
 export function reconcile(applied: Applied, desired: Applied): DeviceDelta | null {
   const delta: DeviceDelta = {
@@ -34,7 +50,7 @@ export function reconcile(applied: Applied, desired: Applied): DeviceDelta | nul
       const change = changeOf(applied.peers.get(peer.publicKey), peer)
       return change === null ? [] : [change]
     }),
-    removePeers: without([...applied.peers.keys()], desired.peers),
+    removePeers: without([...heard(applied)], [...heard(desired)]),
     removeRoutes: without(applied.routes, desired.routes),
     addRoutes: without(desired.routes, applied.routes),
     removeAddresses: without(applied.addresses, desired.addresses),
@@ -51,10 +67,21 @@ export function afterApplying(desired: Applied, refused: ReadonlySet<string>): A
   }
 }
 
+/** Every key that a device listens for. */
+function heard({ peers }: Applied): ReadonlySet<string> {
+  const keys = [...peers.values()].flatMap(({ publicKey, previousKey }) => [
+    publicKey,
+    ...(previousKey === undefined ? [] : [previousKey]),
+  ])
+  return new Set(keys)
+}
+
 function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChange | null {
-  const { publicKey, allowedIps, endpoint, keepaliveS } = peer
+  const { publicKey, previousKey, allowedIps, endpoint, keepaliveS } = peer
   if (before === undefined) {
-    return { publicKey, allowedIps, keepaliveS, ...(endpoint === null ? {} : { endpoint }) }
+    const former = previousKey === undefined ? {} : { previousKey }
+    const place = endpoint === null ? {} : { endpoint }
+    return { publicKey, ...former, allowedIps, keepaliveS, ...place }
   }
   const change = {
     ...(sameTexts(before.allowedIps, allowedIps) ? {} : { allowedIps }),
@@ -64,11 +91,8 @@ function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChang
   return Object.keys(change).length === 0 ? null : { publicKey, ...change }
 }
 
-function without(
-  all: readonly string[],
-  these: readonly string[] | ReadonlyMap<string, unknown>,
-): string[] {
-  const known = 'has' in these ? these : new Set(these)
+function without(all: readonly string[], these: readonly string[]): string[] {
+  const known = new Set(these)
   return all.filter((one) => !known.has(one))
 }
 

@@ -19,6 +19,8 @@ export interface MeshNode {
   readonly id: string
   readonly name: string
   readonly key: string
+  /** The key before it, while it changes. */
+  readonly previousKey?: string
   readonly addresses: readonly string[]
   readonly advertise: readonly string[]
   readonly endpoint: string | null
@@ -28,6 +30,8 @@ export interface MeshNode {
 /** One peer of the device; the same words as WireGuard's. */
 export interface DesiredPeer {
   readonly publicKey: string
+  /** Heard as well, until it is named no more. */
+  readonly previousKey?: string
   readonly allowedIps: readonly string[]
   readonly endpoint: string | null
   /** Zero: none. */
@@ -74,6 +78,7 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
   const others = ordered.filter(({ id }) => id !== place.self)
   const advertised = others.flatMap(({ id }) => accepted.get(id)?.advertised ?? [])
   const networks = [place.networks.ipv4, place.networks.ipv6]
+  const keys = new Set(ordered.map(({ key }) => key))
   const peers = others.flatMap((node): DesiredPeer[] => {
     const { own = [], advertised = [] } = accepted.get(node.id) ?? {}
     // Without an address of its own it is nobody: another one claimed all it has.
@@ -81,6 +86,7 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
     return [
       {
         publicKey: node.key,
+        ...previousKeyOf(node, keys),
         allowedIps: [...own, ...advertised],
         endpoint: node.endpoint,
         keepaliveS: place.isBehindNat ? keepaliveS : 0,
@@ -93,6 +99,16 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
     peers: new Map(peers.map((peer) => [peer.publicKey, peer])),
     conflicts: claims.conflicts,
   }
+}
+
+/** A key that a node has now is nobody's former one, and a former one is one node's. */
+function previousKeyOf(
+  { previousKey }: MeshNode,
+  keys: Set<string>,
+): Pick<DesiredPeer, 'previousKey'> {
+  if (previousKey === undefined || keys.has(previousKey)) return {}
+  keys.add(previousKey)
+  return { previousKey }
 }
 
 /** Who holds which range: the first who claimed it. A range within another one is none of its. */

@@ -230,6 +230,7 @@ export class Registry {
         mend: 'start the agent again; its records count up from the time',
       })
     }
+    refuseForeignKey(record, old)
     return this.#transaction(() => {
       const row = this.#database.prepare('SELECT cidrs FROM nodes WHERE id = ?').get(id)
       this.#judge(id, record, String(row?.['cidrs'] ?? '[]'))
@@ -318,7 +319,8 @@ export class Registry {
   }
 
   /** Refuses what would take something from others, before anything is written. */
-  #judge(id: string, { name, key, advertise }: NodeRecord, allowedText: string): void {
+  #judge(id: string, record: NodeRecord, allowedText: string): void {
+    const { name, key, previousKey, advertise } = record
     const taken = (column: 'name' | 'key', value: string): boolean =>
       this.#database
         .prepare(`SELECT 1 FROM nodes WHERE ${column} = ? AND id <> ?`)
@@ -330,7 +332,7 @@ export class Registry {
         mend: 'choose another name, or remove that node at the coordinator: edge mesh remove',
       })
     }
-    if (taken('key', key)) {
+    if (taken('key', key) || (previousKey !== undefined && taken('key', previousKey))) {
       throw new MeshFault('KEY_TAKEN', {
         where: '--state',
         message: 'another node has the same WireGuard key',
@@ -437,5 +439,15 @@ export function removedNode(): MeshFault {
     where: '--state',
     message: 'this node was removed from the mesh',
     mend: 'to be in it again: empty the folder of state and join with a new token',
+  })
+}
+
+/** A key before the new one must have been this node's: else it would take packets of another. */
+function refuseForeignKey({ name, previousKey }: NodeRecord, old: NodeRecord): void {
+  if (previousKey === undefined || [old.key, old.previousKey].includes(previousKey)) return
+  throw new MeshFault('KEY_FOREIGN', {
+    where: name,
+    message: 'the key before the new one is not the key that this node had',
+    mend: "restore the agent's folder of state, or join with an empty one and a new token",
   })
 }

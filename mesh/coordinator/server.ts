@@ -86,21 +86,22 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
     return { proof: admitted(request, parts, () => registry.proof(question, parts.pin)) }
   })
   // A second connection of each of many agents would be twice as many connections.
-  const done = (reply: FastifyReply, id: string): FastifyReply =>
-    (streams.isMany(id) ? reply.header('connection', 'close') : reply).send({})
-  server.post('/v1/record', (request, reply) => {
+  const done = (reply: FastifyReply, id: string, answer: object): FastifyReply =>
+    (streams.isMany(id) ? reply.header('connection', 'close') : reply).send(answer)
+  server.post('/v1/record', async (request, reply) => {
     const signed = checked(signedRecord, request.body)
     const id = member(request, registry)
     registry.update(id, candidate(request, signed))
     streams.changed()
-    return done(reply, id)
+    const isKnown = await streams.known(registry.version, id)
+    return done(reply, id, { isKnown })
   })
   server.post('/v1/report', (request, reply) => {
     const told = checked(report, request.body)
     const id = member(request, registry)
     streams.applied(id, told.applied)
     reports.take(id, told, Date.now())
-    return done(reply, id)
+    return done(reply, id, {})
   })
   server.get('/v1/watch', (request, reply) => {
     const from = checked(resume, request.query)

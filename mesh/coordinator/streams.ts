@@ -136,8 +136,8 @@ export class Streams {
     }
   }
 
-  /** Until every connected node that hears of this one has applied a version, or time is up. */
-  async known(version: number, joined: string): Promise<void> {
+  /** Whether, in time, every connected node that hears of this one has applied a version. */
+  async known(version: number, joined: string): Promise<boolean> {
     const { responderWaitMs, respondersMax } = meshLimits
     const isLeaf = this.#registry.isLeaf(joined)
     const pending = new Set<string>()
@@ -146,7 +146,7 @@ export class Streams {
       if ((this.#applied.get(stream.id) ?? -1) < version) pending.add(stream.id)
       if (pending.size > respondersMax) break // they will not all be done in that time
     }
-    if (pending.size === 0) return
+    if (pending.size === 0) return true
     const { promise, resolve } = Promise.withResolvers<void>()
     const waiter: Waiter = { version, pending, wake: resolve }
     if (pending.size <= respondersMax) this.#waiters.add(waiter)
@@ -154,6 +154,7 @@ export class Streams {
     await promise
     clearTimeout(timer)
     this.#waiters.delete(waiter)
+    return pending.size === 0
   }
 
   get count(): number {

@@ -12,6 +12,7 @@ const commands: Commands = {
   up: async () => (await import('./mesh-up.ts')).meshUp,
   status: async () => (await import('./mesh-status.ts')).meshStatus,
   doctor: async () => (await import('./mesh-doctor.ts')).meshDoctor,
+  rotate: async () => (await import('./mesh-rotate.ts')).meshRotate,
   export: async () => (await import('./mesh-export.ts')).meshExport,
   remove: async () => (await import('./mesh-remove.ts')).meshRemove,
 }

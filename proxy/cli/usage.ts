@@ -59,6 +59,8 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   EDGELINK_LOG_LEVEL are read, too; edgelink-lite --status is edge mesh status
   edge mesh status --state DIR [--json]
                   this node and its peers; exit code 3 when it is in no mesh
+  edge mesh rotate [--state DIR]
+                  the agent there changes its WireGuard key; each does by itself every 30 days
   edge mesh doctor [--state DIR] [--coordinator URL] [--port N] [--interface NAME] [--json]
                   what stands in the way of an agent here, and how to mend it; exit code 3 when
                   something fails

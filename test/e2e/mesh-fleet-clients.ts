@@ -90,7 +90,8 @@ class FleetAgent {
 
   #record(at: number) {
     const options = { name: this.name, port: at, endpoint: null, advertise: [] }
-    return recordOf(options, this.identity, Date.now())
+    const { publicKey: key } = this.identity.wireguard
+    return recordOf(options, { key }, Date.now())
   }
 }
 
