@@ -74,6 +74,8 @@ export const meshLimits = {
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */
   tunnelOverheadBytes: 80,
+  /** Nodes that the live page draws. */
+  pictureNodesMax: 300,
   /** A node changes its key so often, and looks so often whether there is something to do. */
   rotationIntervalMs: 30 * 86_400_000,
   rotationLookMs: 1_000,

@@ -155,7 +155,7 @@ test('a key changes in steps that others know of before they are taken', async (
   expect([keys.stage, keys.announced.previousKey]).toEqual(['announced', second])
 }, 60_000)
 
-test('a restart goes on from any step, and nobody switches to a key that was not announced', async () => {
+test('a restart goes on from any step; what was not announced is not used', async () => {
   const place = join(folder, 'node')
   makeFolder(place)
   const identity = await identityOf(place)

@@ -1,4 +1,5 @@
 /** The API over real connections: who may ask, and what a stream tells. */
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -217,6 +218,48 @@ test('metrics are for who has the admin key, health is for all', async () => {
       expect(text).toContain('\nedge_mesh_nodes 1\n')
       expect(text).toContain('\nedge_mesh_joins_total{result="joined"} 1\n')
     }
+  } finally {
+    await dispatcher.close()
+  }
+})
+
+test('the live page is for who has the admin key, and shows what agents tell', async () => {
+  const many = token(2)
+  const [a, b] = [await node('a'), await node('b')]
+  await joined('a', a, many)
+  await joined('b', b, many)
+  const { publicKey: key } = b.identity.wireguard
+  const peer = { key, lastHandshakeMs: 1_000, receivedBytes: 5, sentBytes: 7 }
+  await a.client.report({ applied: 2, peers: [{ ...peer, path: 'direct' }] })
+  const dispatcher = new Dispatcher({ connect: { rejectUnauthorized: false } })
+  const admin = readFileSync(join(folder, 'coordinator/admin-key'), 'utf8')
+  const headers = { authorization: `Bearer ${admin}` }
+  try {
+    for (const path of ['/', '/v1/mesh']) {
+      expect((await request(`${running.address}${path}`, { dispatcher })).statusCode).toBe(401)
+    }
+    const page = await request(running.address, { dispatcher, headers })
+    const policy = String(page.headers['content-security-policy'])
+    expect(policy).toMatch(/^default-src 'none'; script-src 'sha256-[^;]*'; style-src 'sha256-/)
+    const text = await page.body.text()
+    expect(text).not.toMatch(/https?:\/\/(?!www\.w3\.org\/2000\/svg)/)
+    for (const [name, directive] of [
+      ['script', 'script-src'],
+      ['style', 'style-src'],
+    ] as const) {
+      const inline = new RegExp(`<${name}>([^]*?)</${name}>`).exec(text)?.[1] ?? ''
+      const hash = createHash('sha256').update(inline).digest('base64')
+      expect(policy).toContain(`${directive} 'sha256-${hash}'`)
+    }
+    const answer = await request(`${running.address}/v1/mesh`, { dispatcher, headers })
+    expect(await answer.body.json()).toMatchObject({
+      nodes: [
+        { name: 'a', reportedMs: expect.any(Number) },
+        { name: 'b', reportedMs: null },
+      ],
+      links: [{ from: 0, to: 1, path: 'direct', bytes: 12 }],
+      more: 0,
+    })
   } finally {
     await dispatcher.close()
   }
