@@ -45,7 +45,7 @@ export function pictureOf(
   const shown = [...new Set(entries)].slice(0, meshLimits.pictureNodesMax)
   const known = shown.map((entry) => ({ entry, ...facts.parse(JSON.parse(entry.record)) }))
   const places = new Map(known.map(({ key }, at) => [key, at]))
-  const links = new Map<string, PictureLink & { readonly atMs: number }>()
+  const links = new Map<string, { readonly link: PictureLink; readonly atMs: number }>()
   for (const [from, { entry }] of known.entries()) {
     const report = reports.of(entry.id)
     for (const { key, path, lastHandshakeMs, receivedBytes, sentBytes } of report?.peers ?? []) {
@@ -55,7 +55,8 @@ export function pictureOf(
       const pair = [from, to].toSorted((one, other) => one - other).join(' ')
       if ((links.get(pair)?.atMs ?? -1) >= atMs) continue
       const handshakeMs = lastHandshakeMs === null ? null : lastHandshakeMs + nowMs - atMs
-      links.set(pair, { from, to, path, handshakeMs, bytes: receivedBytes + sentBytes, atMs })
+      const link = { from, to, path, handshakeMs, bytes: receivedBytes + sentBytes }
+      links.set(pair, { link, atMs })
     }
   }
   return {
@@ -71,7 +72,7 @@ export function pictureOf(
         reportedMs,
       }
     }),
-    links: [...links.values()].map(({ atMs: _, ...link }) => link),
+    links: [...links.values()].map(({ link }) => link),
     more: registry.count - shown.length,
   }
 }
