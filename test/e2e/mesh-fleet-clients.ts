@@ -11,28 +11,7 @@ import { type Identity, passingIdentity, signRecord } from '../../mesh/identity.
 import { recordOf } from '../../mesh/joining.ts'
 import { parseToken } from '../../mesh/token.ts'
 import { emptyView, type View, withDelta } from '../../mesh/view.ts'
-
-/** What the stage asks of these agents, by the numbers that they have among them. */
-export type FleetOrder =
-  | { do: 'keys'; count: number; prefix: string }
-  | { do: 'join'; url: string; token: string; from: number; to: number; isFollowing: boolean }
-  | { do: 'follow' }
-  | { do: 'await'; id: string; port: number; timeoutMs: number }
-  | { do: 'change'; number: number; port: number }
-  | { do: 'reconnect'; number: number }
-  | { do: 'resumed'; sinceMs: number; timeoutMs: number }
-  | { do: 'counts' }
-
-/** What happened to these agents since they began. */
-export interface FleetCounts {
-  readonly connected: number
-  readonly tables: number
-  readonly deltas: number
-  readonly failures: number
-}
-
-/** The clock that all processes of a machine share. */
-export const clockMs = (): number => performance.timeOrigin + performance.now()
+import { clockMs, type FleetOrder } from './mesh-fleet-orders.ts'
 
 const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
 /** A path for the record of an agent that has none: nothing is written. */
@@ -248,7 +227,8 @@ async function obey(order: FleetOrder): Promise<unknown> {
 process.on('message', (message: { readonly number: number; readonly order: FleetOrder }) => {
   obey(message.order).then(
     (answer) => process.send?.({ number: message.number, answer: answer ?? null }),
-    (error: unknown) => process.send?.({ number: message.number, error: String(error) }),
+    (error: unknown) =>
+      process.send?.({ number: message.number, error: `${message.order.do}: ${String(error)}` }),
   )
 })
 process.on('disconnect', () => process.exit(0))

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
 import { root } from '../harness/edge.ts'
 import { until } from '../harness/wait.ts'
-import { clockMs, type FleetCounts, type FleetOrder } from './mesh-fleet-clients.ts'
+import { clockMs, type FleetCounts, type FleetOrder } from './mesh-fleet-orders.ts'
 
 /** How large, and of what shape. */
 export interface FleetOptions {

@@ -110,6 +110,7 @@ test('a name, a key or an address that another node has is not given twice', asy
   // A folder that was copied to another machine, with another identity in it.
   const mixed = { ...identityIn('other'), wireguardKey: identityIn('a').wireguardKey }
   writeFileSync(join(at('other'), 'identity.json'), JSON.stringify(mixed))
+  cpSync(join(at('a'), 'wireguard-keys.json'), join(at('other'), 'wireguard-keys.json'))
   await expectRefused(() => command('join', ...again, '--name', 'b'), 'the same WireGuard key')
   const { nodes } = state.registry.snapshot()
   const [first] = nodes.flatMap((entry) => nodeOf(entry) ?? [])
