@@ -31,6 +31,8 @@ export interface AgentOptions {
   readonly coordinator: string
   /** Null: it joined before. */
   readonly token: string | null
+  /** Instead of a token: what others keep up to date for this node, as Kubernetes does. */
+  readonly credential?: Credential | undefined
   readonly name: string
   readonly folder: string
   readonly interface: string
@@ -40,6 +42,12 @@ export interface AgentOptions {
   readonly advertise: readonly string[]
   readonly endpoint: string | null
   readonly log: Log
+}
+
+/** Read anew at each use. It lets the node in again where the coordinator lost its memory. */
+export interface Credential {
+  readonly pin: () => string
+  readonly token: () => string
 }
 
 /** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */
@@ -98,7 +106,7 @@ export class Agent {
     try {
       const identity = await identityOf(options.folder)
       const known = knownMembership(options)
-      const pin = known?.pin ?? pinFor(options)
+      const pin = options.credential?.pin ?? known?.pin ?? pinFor(options)
       // Before a token is spent: what this machine refuses costs nothing.
       const path = await pathTo(options)
       const { interface: name, port } = options
@@ -177,11 +185,24 @@ export class Agent {
         }
       } catch (error) {
         if (error instanceof MeshFault && isFinal(error)) throw error
+        if (error instanceof MeshFault && error.code === 'NODE_UNKNOWN') await this.#joinAgain()
         if (!signal.aborted) this.#tellAway(error)
       }
       this.#isConnected = false
       failures += 1
       await pause(retryMs(failures), signal)
+    }
+  }
+
+  async #joinAgain(): Promise<void> {
+    const { credential, log } = this.#options
+    if (credential === undefined) return
+    const signed = signRecord(this.#identity, recordOf(this.#options, this.#identity, Date.now()))
+    try {
+      await this.#client.join(signed, credential.token())
+      log.info({ coordinator: this.#membership.url }, 'joined again')
+    } catch (error) {
+      this.#tellAway(error)
     }
   }
 
@@ -328,15 +349,20 @@ function pinFor({ token }: AgentOptions): string {
 /** Asks until there is an answer; a refusal is one. */
 async function join(
   options: AgentOptions,
-  { identity, client, pin }: { identity: Identity; client: CoordinatorClient; pin: string },
+  {
+    identity,
+    client,
+    pin,
+  }: { identity: Identity; client: CoordinatorClient; pin: string | (() => string) },
   signal: AbortSignal,
 ): Promise<Membership> {
-  const { coordinator: url, name, token, folder, log } = options
+  const { coordinator: url, name, token, credential, folder, log } = options
   const signed = signRecord(identity, recordOf(options, identity, Date.now()))
   for (let failures = 1; ; failures += 1) {
     try {
-      const { id, networks } = await client.join(signed, token ?? '')
-      const membership = { url, pin, id, name, networks }
+      const { id, networks } = await client.join(signed, credential?.token() ?? token ?? '')
+      const known = typeof pin === 'string' ? pin : pin()
+      const membership = { url, pin: known, id, name, networks }
       writeMembership(folder, membership)
       return membership
     } catch (error) {

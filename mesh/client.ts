@@ -36,7 +36,7 @@ export class CoordinatorClient {
   readonly #agent: Agent
 
   /** Without an identity it can only ask for tokens. */
-  constructor(url: string, pin: string, identity: Identity | null) {
+  constructor(url: string, pin: string | (() => string), identity: Identity | null) {
     this.#url = url
     this.#agent = new Agent({
       connect: pinned(pin, identity),
@@ -104,7 +104,7 @@ export class CoordinatorClient {
 }
 
 /** Hands out a connection once it is known to end at the coordinator of the token. */
-function pinned(pin: string, identity: Identity | null): buildConnector.connector {
+function pinned(pin: string | (() => string), identity: Identity | null): buildConnector.connector {
   const connect = buildConnector({
     ...(identity === null ? {} : { key: identity.key, cert: identity.certificate }),
     // Known by its key and by nothing else: names and dates of its certificate say nothing.
@@ -117,7 +117,8 @@ function pinned(pin: string, identity: Identity | null): buildConnector.connecto
     connect(options, (error, socket) => {
       if (error !== null) return callback(error, null)
       const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
-      if (shown !== undefined && pinOf(shown) === pin) return callback(null, socket)
+      const wanted = typeof pin === 'string' ? pin : pin()
+      if (shown !== undefined && pinOf(shown) === wanted) return callback(null, socket)
       socket.destroy()
       return callback(otherCoordinator(String(options.host ?? options.hostname)), null)
     })

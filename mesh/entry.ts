@@ -68,6 +68,8 @@ export const entry = signedRecord.extend({
   observed: address.nullable(),
   /** Which joined first: it keeps what two of them claim. */
   since: z.number().int().min(0),
+  /** Ranges that are the node's without its word: those that Kubernetes gave it. */
+  granted: z.array(prefix).max(meshLimits.cidrsMax).optional(),
 })
 export type Entry = z.infer<typeof entry>
 
@@ -94,7 +96,9 @@ export const delta = z.object({
 export type Delta = z.infer<typeof delta>
 
 /** What an agent asks to be let in with. */
-export const joinRequest = signedRecord.extend({ token: z.string().max(200) })
+export const joinRequest = signedRecord.extend({
+  token: z.string().max(meshLimits.tokenCharactersMax),
+})
 
 /** What it gets. */
 export const joinAnswer = z.object({ id: z.string(), networks: meshNetworks })

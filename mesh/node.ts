@@ -9,6 +9,7 @@ export function nodeOf(entry: Entry): MeshNode | null {
   if (record === null) return null
   const { id, addresses, since, observed } = entry
   const seen = observed === null ? null : endpointText(observed, record.port)
-  const { name, key, advertise, endpoint } = record
+  const { name, key, endpoint } = record
+  const advertise = [...new Set([...record.advertise, ...(entry.granted ?? [])])]
   return { id, name, key, addresses, advertise, endpoint: endpoint ?? seen, since }
 }

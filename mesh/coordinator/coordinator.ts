@@ -1,6 +1,6 @@
 /** The program that serves from a coordinator's folder of state. */
 import type { Log } from '../log.ts'
-import { coordinatorServer } from './server.ts'
+import { type Admit, coordinatorServer } from './server.ts'
 import type { CoordinatorState } from './state.ts'
 import { Streams } from './streams.ts'
 
@@ -16,11 +16,11 @@ export interface RunningCoordinator {
 /** Listens on `host` and `port`. */
 export async function startCoordinator(
   state: CoordinatorState,
-  { host, port, log }: { host: string; port: number; log: Log },
+  { host, port, log, admit }: { host: string; port: number; log: Log; admit?: Admit | undefined },
 ): Promise<RunningCoordinator> {
   const { registry } = state
   const streams = new Streams(registry)
-  const server = coordinatorServer({ ...state, streams, log })
+  const server = coordinatorServer({ ...state, streams, log, admit })
   const address = await server.listen({ host, port })
   const looking = setInterval(() => {
     registry.refresh()

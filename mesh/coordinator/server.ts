@@ -19,7 +19,14 @@ import type { Streams } from './streams.ts'
 export interface CoordinatorParts extends CoordinatorState {
   readonly streams: Streams
   readonly log: Log
+  readonly admit?: Admit | undefined
 }
+
+/**
+ * Somebody else who vouches for nodes: a token of ours in exchange for one of theirs, or null when
+ * it is none of theirs. A refusal is a `MeshFault`.
+ */
+export type Admit = (token: string, candidate: Candidate) => Promise<string | null>
 
 const resume = z.object({ from: z.coerce.number().int().min(0), hash: z.string().max(64) })
 const report = z.object({ applied: z.number().int().min(0) })
@@ -45,7 +52,9 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
   server.get('/healthz', () => ({ status: 'ok', nodes: streams.count }))
   server.post('/v1/join', async (request): Promise<JoinAnswer> => {
     const { token, ...signed } = checked(joinRequest, request.body)
-    const entry = registry.join(candidate(request, signed), token, Date.now())
+    const asks = candidate(request, signed)
+    const own = (await parts.admit?.(token, asks)) ?? token
+    const entry = registry.join(asks, own, Date.now())
     streams.changed()
     log.info({ node: entry.id, addresses: entry.addresses }, 'a node is in the mesh')
     await streams.known(registry.version, entry.id)

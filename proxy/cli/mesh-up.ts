@@ -1,7 +1,12 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
-import { Agent, type AgentOptions } from '../../mesh/agent.ts'
-import { parseEndpoint } from '../../mesh/entry.ts'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Agent, type AgentOptions, type Credential } from '../../mesh/agent.ts'
+import { endpointText, parseEndpoint } from '../../mesh/entry.ts'
 import { meshLimits } from '../../mesh/limits.ts'
+import type { Log } from '../../mesh/log.ts'
+import { readMembership } from '../../mesh/memory.ts'
+import { parseAddress } from '../../mesh/prefix.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
@@ -13,6 +18,8 @@ import type { Terminal } from './terminal.ts'
 const options = {
   coordinator: { type: 'string' },
   token: { type: 'string' },
+  'token-file': { type: 'string' },
+  'pin-file': { type: 'string' },
   name: { type: 'string' },
   state: { type: 'string' },
   interface: { type: 'string', default: 'edge0' },
@@ -34,6 +41,7 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   void signals.end.then(() => ending.abort())
   let agent: Agent | null = null
   try {
+    await pinKnown(given, { log, signal: ending.signal })
     agent = await Agent.start({ ...given, log }, ending.signal)
     void agent.ready.then((addresses) =>
       terminal.print(
@@ -55,6 +63,8 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
 interface Values {
   readonly coordinator?: string | undefined
   readonly token?: string | undefined
+  readonly 'token-file'?: string | undefined
+  readonly 'pin-file'?: string | undefined
   readonly name?: string | undefined
   readonly state?: string | undefined
   readonly interface: string
@@ -66,12 +76,11 @@ interface Values {
 }
 
 function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'log'> {
-  const { endpoint = null, token = env['EDGE_MESH_TOKEN'] ?? null } = values
+  const { token = env['EDGE_MESH_TOKEN'] ?? null } = values
+  const port = numberOf('--port', values.port, { least: 1, most: 65_535 })
+  const endpoint = endpointOf(values.endpoint, port)
   if (!['auto', 'tun'].includes(values.mode)) {
     throw new UsageError(`--mode: "${values.mode}" is neither auto nor tun`)
-  }
-  if (endpoint !== null && parseEndpoint(endpoint) === null) {
-    throw new UsageError(`--endpoint: "${endpoint}" is not ADDRESS:PORT`)
   }
   const name = nodeName(values.name)
   const advertise = cidrs('--advertise', values.advertise)
@@ -82,10 +91,11 @@ function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'lo
   return {
     coordinator: coordinatorUrl(required('--coordinator', values.coordinator)),
     token,
+    credential: credentialOf(values),
     name,
     folder: required('--state', values.state),
     interface: values.interface,
-    port: numberOf('--port', values.port, { least: 1, most: 65_535 }),
+    port,
     mtu:
       values.mtu === undefined
         ? null
@@ -94,6 +104,49 @@ function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'lo
     endpoint,
   }
 }
+
+/** An address alone has the port of `--port`: as the downward API gives addresses of nodes. */
+function endpointOf(text: string | undefined, port: number): string | null {
+  if (text === undefined) return null
+  if (parseAddress(text) !== null) return endpointText(text, port)
+  if (parseEndpoint(text) !== null) return text
+  throw new UsageError(`--endpoint: "${text}" is not ADDRESS:PORT`)
+}
+
+/** In a pod: the kubelet renews the token, and the coordinator publishes its pin. */
+function credentialOf(values: Values): Credential | undefined {
+  const { 'token-file': tokenFile, 'pin-file': pinFile } = values
+  if (tokenFile === undefined && pinFile === undefined) return undefined
+  if (tokenFile === undefined || pinFile === undefined) {
+    throw new UsageError('--token-file and --pin-file belong together')
+  }
+  return { token: () => textOf(tokenFile), pin: () => textOf(pinFile) }
+}
+
+/** Empty while there is no such file. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
+/** A node that never joined has nothing to do before it can know the coordinator. */
+async function pinKnown(
+  { credential, folder }: Omit<AgentOptions, 'log'>,
+  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<void> {
+  if (credential === undefined || credential.pin() !== '') return
+  if (readMembership(folder) !== null) return
+  log.info({}, 'the coordinator has not published its pin yet')
+  while (credential.pin() === '' && !signal.aborted) {
+    // oxlint-disable-next-line no-await-in-loop -- it looks again and again
+    await sleep(pinLookMs, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+const pinLookMs = 500
 
 function numberOf(
   flag: string,
