@@ -5,7 +5,7 @@ import { readState, writeSecret } from './folder.ts'
 import { emptyView, type View, viewOf } from './view.ts'
 
 const membershipFile = 'membership.json'
-const viewFile = 'view.json'
+export const viewFile = 'view.json'
 
 const membership = z.object({
   url: z.string(),

@@ -15,7 +15,8 @@ import { cidrs, coordinatorUrl, nodeName, required } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
-const options = {
+/** Flags of an agent. */
+export const agentFlags = {
   coordinator: { type: 'string' },
   token: { type: 'string' },
   'token-file': { type: 'string' },
@@ -32,7 +33,7 @@ const options = {
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
 export async function meshUp(args: readonly string[], terminal: Terminal): Promise<number> {
-  const { values, positionals } = parseFlags('edge mesh up', args, options)
+  const { values, positionals } = parseFlags('edge mesh up', args, agentFlags)
   noPositionals('edge mesh up', positionals)
   const given = agentOptions(values, terminal)
   const signals = listenToSignals()
@@ -60,7 +61,8 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   }
 }
 
-interface Values {
+/** What an agent was told, as it was written. */
+export interface AgentValues {
   readonly coordinator?: string | undefined
   readonly token?: string | undefined
   readonly 'token-file'?: string | undefined
@@ -75,7 +77,8 @@ interface Values {
   readonly endpoint?: string | undefined
 }
 
-function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'log'> {
+/** Judges it. */
+export function agentOptions(values: AgentValues, { env }: Terminal): Omit<AgentOptions, 'log'> {
   const { token = env['EDGE_MESH_TOKEN'] ?? null } = values
   const port = numberOf('--port', values.port, { least: 1, most: 65_535 })
   const endpoint = endpointOf(values.endpoint, port)
@@ -114,7 +117,7 @@ function endpointOf(text: string | undefined, port: number): string | null {
 }
 
 /** In a pod: the kubelet renews the token, and the coordinator publishes its pin. */
-function credentialOf(values: Values): Credential | undefined {
+function credentialOf(values: AgentValues): Credential | undefined {
   const { 'token-file': tokenFile, 'pin-file': pinFile } = values
   if (tokenFile === undefined && pinFile === undefined) return undefined
   if (tokenFile === undefined || pinFile === undefined) {
@@ -133,7 +136,7 @@ function textOf(file: string): string {
 }
 
 /** A node that never joined has nothing to do before it can know the coordinator. */
-async function pinKnown(
+export async function pinKnown(
   { credential, folder }: Omit<AgentOptions, 'log'>,
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {

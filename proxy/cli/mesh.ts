@@ -11,6 +11,8 @@ const commands: Commands = {
   up: async () => (await import('./mesh-up.ts')).meshUp,
   status: async () => (await import('./mesh-status.ts')).meshStatus,
   export: async () => (await import('./mesh-export.ts')).meshExport,
+  gateway: async () => (await import('./mesh-gateway.ts')).meshGateway,
+  'gateway-agent': async () => (await import('./mesh-gateway-agent.ts')).meshGatewayAgent,
   remove: async () => (await import('./mesh-remove.ts')).meshRemove,
 }
 

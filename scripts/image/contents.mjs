@@ -34,6 +34,12 @@ const launcher = `#!/usr/local/bin/node --max-semi-space-size=8
 import('/${home}/dist/main.js')
 `
 
+// Seed 004 starts its container with `./gateway`.
+const gateway = `#!/usr/local/bin/node --max-semi-space-size=8
+process.argv.splice(2, 0, 'gateway')
+import('/${home}/dist/main.js')
+`
+
 const passwd = `root:x:0:0:root:/root:/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
 edge:x:${user}:${user}:edge:/${state}:/sbin/nologin
@@ -59,6 +65,7 @@ export function contents({ rulesFolder, rulesVersion }) {
       name: 'quic-proxy-waf',
       entries: withFolders([
         { path: 'usr/local/bin/edge', type: 'file', mode: 0o755, text: launcher },
+        { path: 'gateway', type: 'file', mode: 0o755, text: gateway },
         ...edge(library),
         ...packages.flatMap(licenses),
         ...rules(rulesFolder),

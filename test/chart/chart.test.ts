@@ -308,7 +308,9 @@ describe('the mesh', () => {
   test('proxies that use it have no right more, and no file of the agent', () => {
     const set = 'mesh.enabled=true,proxy.mesh=true'
     const all = objectsFor(['--set', set])
-    const proxy = all.find((one) => one.kind === 'Deployment' && /-proxy$/.test(one.metadata.name))
+    const proxy = all.find(
+      (one) => one.kind === 'Deployment' && one.metadata.name.endsWith('-proxy'),
+    )
     const text = JSON.stringify(proxy?.spec.template.spec)
     expect(text).not.toContain('hostPath')
     expect(text).not.toContain('NET_ADMIN')

@@ -100,7 +100,7 @@ test('one capability and no privilege; in netstack mode neither, and nothing of 
   expect(bare.volumes.filter(({ hostPath }) => hostPath !== undefined)).toEqual([])
 })
 
-test('capabilities that the seed gave the pod go to the container; privilege is what is said', () => {
+test('capabilities of the pod go to the container; privilege is what is said', () => {
   const values = `
 podSecurityContext: { capabilities: { add: [NET_ADMIN, NET_RAW] }, fsGroup: 7 }
 securityContext: { privileged: true }
