@@ -161,7 +161,7 @@ class Outside {
         const parsed = parseAddress(address)
         return parsed === null ? [] : [{ address: parsed, what }]
       })
-      .toSorted((one, other) => (isBefore(one.address, other.address) ? -1 : 1))
+      .toSorted((one, other) => order(one.address, other.address))
   }
 
   /** One of those in the range; null when there is none. */
@@ -180,4 +180,8 @@ class Outside {
 
 function isBefore(one: Address, other: Address): boolean {
   return one.family === other.family ? one.value < other.value : one.family < other.family
+}
+
+function order(one: Address, other: Address): number {
+  return Number(isBefore(other, one)) - Number(isBefore(one, other))
 }
