@@ -9,6 +9,7 @@ import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../waf/reason-of.ts'
 import { CoordinatorClient, type StreamEvent } from './client.ts'
+import type { Credential } from './credential.ts'
 import { type Device, linkMtu, openDevice, type PeerStats } from './device.ts'
 import type { NodeRecord } from './entry.ts'
 import { MeshFault } from './fault.ts'
@@ -42,12 +43,6 @@ export interface AgentOptions {
   readonly advertise: readonly string[]
   readonly endpoint: string | null
   readonly log: Log
-}
-
-/** Read anew at each use. It lets the node in again where the coordinator lost its memory. */
-export interface Credential {
-  readonly pin: () => string
-  readonly token: () => string
 }
 
 /** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */

@@ -1,16 +1,11 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
-import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Agent, type AgentOptions, type Credential } from '../../mesh/agent.ts'
-import { endpointText, parseEndpoint } from '../../mesh/entry.ts'
+import { Agent, type AgentOptions } from '../../mesh/agent.ts'
 import { meshLimits } from '../../mesh/limits.ts'
-import type { Log } from '../../mesh/log.ts'
-import { readMembership } from '../../mesh/memory.ts'
-import { parseAddress } from '../../mesh/prefix.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
+import { credentialOf, endpointOf, pinKnown } from './mesh-credential.ts'
 import { cidrs, coordinatorUrl, nodeName, required } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
@@ -107,49 +102,6 @@ export function agentOptions(values: AgentValues, { env }: Terminal): Omit<Agent
     endpoint,
   }
 }
-
-/** An address alone has the port of `--port`: as the downward API gives addresses of nodes. */
-function endpointOf(text: string | undefined, port: number): string | null {
-  if (text === undefined) return null
-  if (parseAddress(text) !== null) return endpointText(text, port)
-  if (parseEndpoint(text) !== null) return text
-  throw new UsageError(`--endpoint: "${text}" is not ADDRESS:PORT`)
-}
-
-/** In a pod: the kubelet renews the token, and the coordinator publishes its pin. */
-function credentialOf(values: AgentValues): Credential | undefined {
-  const { 'token-file': tokenFile, 'pin-file': pinFile } = values
-  if (tokenFile === undefined && pinFile === undefined) return undefined
-  if (tokenFile === undefined || pinFile === undefined) {
-    throw new UsageError('--token-file and --pin-file belong together')
-  }
-  return { token: () => textOf(tokenFile), pin: () => textOf(pinFile) }
-}
-
-/** Empty while there is no such file. */
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    return ''
-  }
-}
-
-/** A node that never joined has nothing to do before it can know the coordinator. */
-export async function pinKnown(
-  { credential, folder }: Omit<AgentOptions, 'log'>,
-  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
-): Promise<void> {
-  if (credential === undefined || credential.pin() !== '') return
-  if (readMembership(folder) !== null) return
-  log.info({}, 'the coordinator has not published its pin yet')
-  while (credential.pin() === '' && !signal.aborted) {
-    // oxlint-disable-next-line no-await-in-loop -- it looks again and again
-    await sleep(pinLookMs, undefined, { signal }).catch(() => undefined)
-  }
-}
-
-const pinLookMs = 500
 
 function numberOf(
   flag: string,
