@@ -200,11 +200,6 @@ export class Registry {
     })
   }
 
-  /** The node called so is not there now; it may come back with a token. */
-  leave(name: string): void {
-    this.remove(name)
-  }
-
   /** The node called so is out: nobody lets it in again without a token, and its name is free. */
   remove(name: string): void {
     const found = this.#database.prepare('SELECT id FROM nodes WHERE name = ?').get(name)

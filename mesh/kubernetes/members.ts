@@ -98,7 +98,7 @@ export class Members {
     }
     const before = this.#entryOf(name)
     // Its folder was lost, or somebody else took a node's name: that name is the node's.
-    if (before !== undefined && before.id !== idOf(identity)) this.#options.registry.leave(name)
+    if (before !== undefined && before.id !== idOf(identity)) this.#options.registry.remove(name)
     this.#keep(name, 'agent')
     this.#admittedMs.set(name, nowMs)
     const { advertise, registry } = this.#options
@@ -222,7 +222,7 @@ export class Members {
   }
 
   #leave(name: string): void {
-    if (this.#entryOf(name) !== undefined) this.#options.registry.leave(name)
+    if (this.#entryOf(name) !== undefined) this.#options.registry.remove(name)
     this.#origins.delete(name)
     this.#admittedMs.delete(name)
     this.#write()
