@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import type { Entry } from '../entry.ts'
 import { passingIdentity, signRecord } from '../identity.ts'
-import { writeMembership, writeView } from '../memory.ts'
+import { writeSecret } from '../folder.ts'
+import { viewFile, writeMembership } from '../memory.ts'
 import { parsePrefix } from '../prefix.ts'
-import { viewOf } from '../view.ts'
 import { followRoutes } from './routes.ts'
 import { AgentTable } from './table.ts'
 
@@ -35,7 +35,9 @@ test('ranges and names of nodes are reached while the nodes are in the mesh', as
   await once(backend, 'listening')
   const { port } = backend.address() as AddressInfo
   writeMembership(folder, { url: 'https://h:1', pin: 'p', id: 'i', name: 'gateway', networks })
-  writeView(folder, viewOf({ version: 1, hash: '', nodes: [await entry('far', ['127.0.0.0/24'])] }))
+  const write = (...nodes: Entry[]): void =>
+    writeSecret(folder, viewFile, JSON.stringify({ version: 1, hash: '', nodes }))
+  write(await entry('far', ['127.0.0.0/24']))
   const table = new AgentTable()
   const podCidrs = ['127.0.0.0/30'].flatMap((text) => parsePrefix(text) ?? [])
   const following = followRoutes(table, { folder, podCidrs, log }, ending.signal)
@@ -51,7 +53,7 @@ test('ranges and names of nodes are reached while the nodes are in the mesh', as
     await expect(table.open('10.9.9.9', port)).rejects.toMatchObject({ code: 'AGENT_MISSING' })
     backend.close()
     await expect(table.open('far', port)).rejects.toMatchObject({ status: 502 })
-    writeView(folder, viewOf({ version: 2, hash: '', nodes: [] }))
+    write()
     await vi.waitFor(() => expect(table.names).toEqual([]), waitMs)
     await expect(table.open('far', port)).rejects.toMatchObject({ code: 'AGENT_GONE' })
   } finally {
