@@ -9,6 +9,8 @@ interface Stored {
     namespace?: string
     resourceVersion?: string
     labels?: Record<string, string>
+    annotations?: Record<string, string>
+    uid?: string
   }
   [key: string]: unknown
 }
@@ -26,7 +28,18 @@ interface Watcher {
   readonly response: ServerResponse
 }
 
-const collections = ['services', 'endpointslices', 'nodes', 'leases'] as const
+const collections = [
+  'services',
+  'endpointslices',
+  'nodes',
+  'leases',
+  'pods',
+  'configmaps',
+  'events',
+  'peers',
+  'gateways',
+] as const
+const reviews = '/apis/authentication.k8s.io/v1/tokenreviews'
 type Resource = (typeof collections)[number]
 
 /** What is kept is what a test puts there. */
@@ -34,9 +47,12 @@ export class FakeApiServer {
   readonly seen: Seen[] = []
   /** Every answer to these requests (`PATCH`, `GET /…`) is this status. */
   readonly refused = new Map<string, number>()
+  /** What a review of these tokens says; of all others, that they are none. */
+  readonly reviews = new Map<string, object>()
   /** Watches from before this version are answered with 410. */
   goneBefore = 0
   readonly #objects = new Map<string, Map<string, Stored>>()
+  readonly #owned = new Map<string, ReadonlySet<string>>()
   readonly #watchers = new Set<Watcher>()
   #version = 100
   #server: Server | null = null
@@ -82,6 +98,10 @@ export class FakeApiServer {
     kept?.set(name, stored)
     this.#tell(resource, { type, object: stored })
     return stored
+  }
+
+  all(resource: Resource): readonly Stored[] {
+    return [...(this.#objects.get(resource)?.values() ?? [])]
   }
 
   get(resource: Resource, name: string): Stored | undefined {
@@ -135,12 +155,17 @@ export class FakeApiServer {
     this.seen.push({ method, path, body, token: request.headers.authorization ?? '' })
     const status = this.refused.get(method) ?? this.refused.get(`${method} ${url.pathname}`)
     if (status !== undefined) return fail(response, status)
+    if (url.pathname === reviews) return this.#review(body, response)
     const parts = url.pathname.split('/')
     const resource = collections.find((name) => parts.includes(name))
     if (resource === undefined) return fail(response, 404)
     const name = parts[parts.indexOf(resource) + 1]
     if (url.searchParams.has('watch')) return this.#watch(resource, url, response)
     if (method === 'GET') return this.#read(resource, name, response)
+    if (method === 'DELETE') return this.#delete(resource, name ?? '', response)
+    if (request.headers['content-type'] === 'application/apply-patch+yaml') {
+      return this.#apply(resource, { name: name ?? '', body, manager: url }, response)
+    }
     return this.#write(resource, { method, name, body }, response)
   }
 
@@ -169,12 +194,48 @@ export class FakeApiServer {
     return send(response, { metadata, items: [...(kept?.values() ?? [])] })
   }
 
+  #review(body: string, response: ServerResponse): void {
+    const { spec } = JSON.parse(body) as { spec: { token: string } }
+    return send(response, { status: this.reviews.get(spec.token) ?? { authenticated: false } })
+  }
+
+  #delete(resource: Resource, name: string, response: ServerResponse): void {
+    if (this.get(resource, name) === undefined) return fail(response, 404)
+    this.remove(resource, name)
+    return send(response, { kind: 'Status', status: 'Success' })
+  }
+
+  /** Server-side apply: annotations that the manager names no more go; the rest is as it says. */
+  #apply(
+    resource: Resource,
+    { name, body, manager }: { name: string; body: string; manager: URL },
+    response: ServerResponse,
+  ): void {
+    const given: Stored = JSON.parse(body)
+    const before = this.get(resource, name)
+    if (before === undefined && (resource === 'nodes' || manager.pathname.endsWith('/status'))) {
+      return fail(response, 404)
+    }
+    const { uid } = given.metadata
+    if (uid !== undefined && uid !== before?.metadata.uid) return fail(response, 409)
+    const owner = `${manager.searchParams.get('fieldManager')} ${resource}/${name}`
+    const named = given.metadata.annotations ?? {}
+    const kept = Object.entries(before?.metadata.annotations ?? {}).filter(
+      ([key]) => !(this.#owned.get(owner)?.has(key) ?? false),
+    )
+    this.#owned.set(owner, new Set(Object.keys(named)))
+    const annotations = { ...Object.fromEntries(kept), ...named }
+    const metadata = { ...before?.metadata, ...given.metadata, annotations }
+    return send(response, this.put(resource, { ...before, ...given, metadata }))
+  }
+
   #write(
     resource: Resource,
     { method, name, body }: { method: string; name: string | undefined; body: string },
     response: ServerResponse,
   ): void {
     const given: Stored = JSON.parse(body)
+    if (resource === 'events') given.metadata.name = `event-${this.#version}`
     const before = this.get(resource, name ?? given.metadata.name)
     if (method === 'POST') {
       return before === undefined ? send(response, this.put(resource, given)) : fail(response, 409)

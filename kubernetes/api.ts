@@ -30,7 +30,7 @@ const watchSilenceMs = 150_000
 const answerBytesMax = 32 * 1024 * 1024
 const eventBytesMax = 4 * 1024 * 1024
 
-type Method = 'GET' | 'POST' | 'PUT' | 'PATCH'
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
 /** One connection pool to one API server. */
 export class Api {
@@ -44,8 +44,22 @@ export class Api {
   }
 
   /** Sends one request; the answer's JSON. Throws `ApiError` for any status but 2xx. */
-  async call(method: Method, path: string, body?: unknown): Promise<unknown> {
+  call(method: Method, path: string, body?: unknown): Promise<unknown> {
     const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
+    return this.#send(method, path, { type, body })
+  }
+
+  /** Server-side apply: what `body` names is the manager's from then on. */
+  apply(path: string, manager: string, body: object): Promise<unknown> {
+    const query = new URLSearchParams({ fieldManager: manager, force: 'true' }).toString()
+    return this.#send('PATCH', `${path}?${query}`, { type: 'application/apply-patch+yaml', body })
+  }
+
+  async #send(
+    method: Method,
+    path: string,
+    { type, body }: { readonly type: string; readonly body: unknown },
+  ): Promise<unknown> {
     const answer = await request(this.#url(path), {
       method,
       dispatcher: this.#agent,

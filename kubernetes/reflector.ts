@@ -8,7 +8,6 @@ import { reasonOf } from '../waf/reason-of.ts'
 import { type Api, ApiError } from './api.ts'
 import { Backoff } from './backoff.ts'
 import type { Log } from './log.ts'
-import type { Stored } from './objects.ts'
 
 /** What is kept. */
 export interface Kind<T> {
@@ -49,7 +48,7 @@ const watchSeconds = 1_800
 class Gone extends Error {}
 
 /** The objects of one kind. */
-export class Reflector<T extends Stored> {
+export class Reflector<T extends Named> {
   readonly kind: Kind<T>
   /** Lists so far; more than one means that a watch could not be resumed. */
   lists = 0

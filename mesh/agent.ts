@@ -12,7 +12,7 @@ import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
-import { join, type JoinOptions, knownMembership, recordOf, tokenFor } from './joining.ts'
+import { entranceOf, join, type JoinOptions, knownMembership, recordOf } from './joining.ts'
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
@@ -89,6 +89,7 @@ export class Agent {
         this.#viewFile.keep(view)
       },
       announce: () => this.#announce(),
+      joinAgain: () => this.#joinAgain(),
       observe: () => this.#observed(),
     })
   }
@@ -104,8 +105,7 @@ export class Agent {
     try {
       const identity = await identityOf(options.folder)
       const known = knownMembership(options)
-      const { pin, token } =
-        known === null ? await tokenFor(options, signal) : { ...known, token: '' }
+      const { pin, token } = await entranceOf(options, known, signal)
       // Before a token is spent: what this machine refuses costs nothing.
       const path = await pathTo(options.coordinator, options)
       const { interface: name, port } = options
@@ -177,6 +177,15 @@ export class Agent {
 
   get #view(): View {
     return this.#follower.view
+  }
+
+  /** The coordinator lost its memory; Kubernetes vouches for this node again. */
+  async #joinAgain(): Promise<void> {
+    const { credential, log } = this.#options
+    if (credential === undefined) return
+    const record = recordOf(this.#options, this.#keys.announced, Date.now())
+    await this.#client.join(signRecord(this.#identity, record), credential.token())
+    log.info({ coordinator: this.#membership.url }, 'joined again')
   }
 
   /** Tells the coordinator what differs from what it has. */

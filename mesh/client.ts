@@ -36,13 +36,16 @@ const faultBody = z.object({
   mend: z.string(),
 })
 
+/** What a coordinator is known by; a function where that may change. */
+export type Pin = string | (() => string)
+
 /** `url` is `https://HOST:PORT`; `pin` is what its certificate's key must hash to. */
 export class CoordinatorClient {
   readonly #url: string
   readonly #agent: Agent
 
   /** Without an identity it can only ask for tokens. */
-  constructor(url: string, pin: string, identity: Identity | null) {
+  constructor(url: string, pin: Pin, identity: Identity | null) {
     this.#url = url
     this.#agent = new Agent({
       connect: pinned(pin, identity),
@@ -122,7 +125,7 @@ function inflated(text: string): string {
 }
 
 /** Hands out a connection once it is known to end at the coordinator of the token. */
-function pinned(pin: string, identity: Identity | null): buildConnector.connector {
+function pinned(pin: Pin, identity: Identity | null): buildConnector.connector {
   // Of the newest connection that was known: whoever can resume it is who that was (RFC 8446 §2.2),
   // and shows no certificate. A fleet comes back in half the time.
   let session: Buffer | null = null
@@ -152,10 +155,10 @@ function pinned(pin: string, identity: Identity | null): buildConnector.connecto
   }
 }
 
-function isKnown(socket: TLSSocket, pin: string, isOffered: boolean): boolean {
+function isKnown(socket: TLSSocket, pin: Pin, isOffered: boolean): boolean {
   if (isOffered && socket.isSessionReused()) return true
   const shown = socket.getPeerX509Certificate()
-  return shown !== undefined && pinOf(shown) === pin
+  return shown !== undefined && pinOf(shown) === (typeof pin === 'string' ? pin : pin())
 }
 
 function otherCoordinator(host: string): MeshFault {

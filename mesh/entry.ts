@@ -70,6 +70,8 @@ export const entry = signedRecord.extend({
   observed: address.nullable(),
   /** Which joined first: it keeps what two of them claim. */
   since: z.number().int().min(0),
+  /** Ranges that are the node's without its word: those that Kubernetes gave it. */
+  granted: z.array(prefix).max(meshLimits.cidrsMax).optional(),
 })
 export type Entry = z.infer<typeof entry>
 
@@ -98,7 +100,9 @@ export const delta = z.object({
 export type Delta = z.infer<typeof delta>
 
 /** What an agent asks to be let in with. */
-export const joinRequest = signedRecord.extend({ token: z.string().max(200) })
+export const joinRequest = signedRecord.extend({
+  token: z.string().max(meshLimits.tokenCharactersMax),
+})
 
 /** What a node gets for a new record: whether every connected node has said that it knows it. */
 export const recordAnswer = z.object({ isKnown: z.boolean().default(false) })

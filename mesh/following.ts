@@ -25,6 +25,8 @@ export interface FollowerParts {
   readonly advance?: typeof withDelta
   /** What it has to say to the coordinator after that. */
   readonly announce: () => Promise<void>
+  /** The coordinator does not know this node: what can be done about it. */
+  readonly joinAgain?: () => Promise<void>
   /** More for a report: what the device counts. */
   readonly observe?: () => Promise<Pick<Report, 'peers'>>
 }
@@ -69,10 +71,20 @@ export class Follower {
       } catch (error) {
         if (error instanceof MeshFault && isFinal(error)) throw error
         if (!signal.aborted) this.#tellAway(error)
+        await this.#joinAgain(error)
       }
       this.#isConnected = false
       failures += 1
       await pause(retryMs(failures, this.#spreadMs), signal)
+    }
+  }
+
+  async #joinAgain(error: unknown): Promise<void> {
+    if (!(error instanceof MeshFault) || error.code !== 'NODE_UNKNOWN') return
+    try {
+      await this.#parts.joinAgain?.()
+    } catch (refusal) {
+      this.#tellAway(refusal)
     }
   }
 

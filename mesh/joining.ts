@@ -1,7 +1,8 @@
 /** How a node comes into a mesh: what it says of itself, and what it remembers of the answer. */
 import { randomBytes } from 'node:crypto'
 import { reasonOf } from '../waf/reason-of.ts'
-import { CoordinatorClient } from './client.ts'
+import { CoordinatorClient, type Pin } from './client.ts'
+import type { Credential } from './credential.ts'
 import type { NodeRecord } from './entry.ts'
 import { MeshFault } from './fault.ts'
 import { makeFolder } from './folder.ts'
@@ -18,6 +19,8 @@ export interface JoinOptions {
   readonly coordinator: string
   /** Null: it joined before. */
   readonly token: string | null
+  /** Instead of a token: what Kubernetes keeps up to date for the agent of a node. */
+  readonly credential?: Credential | undefined
   readonly name: string
   readonly folder: string
   readonly port: number
@@ -44,7 +47,7 @@ export function knownMembership(options: {
 }
 
 /** The token to ask with, and by what its coordinator is known. */
-export async function tokenFor(
+async function tokenFor(
   { coordinator, token }: Pick<JoinOptions, 'coordinator' | 'token'>,
   signal: AbortSignal,
 ): Promise<{ readonly token: string; readonly pin: string }> {
@@ -57,6 +60,16 @@ export async function tokenFor(
     message: token === null ? 'the first start needs one' : 'it is not a token',
     mend: 'make one at the coordinator: edge mesh token',
   })
+}
+
+/** By what the coordinator is known, and with what to ask it; a node that is in needs no token. */
+export async function entranceOf(
+  options: JoinOptions,
+  known: Membership | null,
+  signal: AbortSignal,
+): Promise<{ readonly token: string; readonly pin: Pin }> {
+  if (options.credential !== undefined) return { pin: options.credential.pin, token: '' }
+  return known === null ? tokenFor(options, signal) : { pin: known.pin, token: '' }
 }
 
 /** Seed 000's pre-shared key: asks until the coordinator proves to have it, or does not know it. */
@@ -77,7 +90,7 @@ interface JoinParts {
   readonly identity: Identity
   readonly keys: KeyRing
   readonly client: CoordinatorClient
-  readonly pin: string
+  readonly pin: Pin
   readonly token: string
 }
 
@@ -87,12 +100,13 @@ export async function join(
   { identity, client, pin, token, keys }: JoinParts,
   signal: AbortSignal,
 ): Promise<Membership> {
-  const { coordinator: url, name, folder, log } = options
+  const { coordinator: url, name, folder, credential, log } = options
   const signed = signRecord(identity, recordOf(options, keys.announced, Date.now()))
   for (let failures = 1; ; failures += 1) {
     try {
-      const { id, networks } = await client.join(signed, token)
-      const membership = { url, pin, id, name, networks }
+      const { id, networks } = await client.join(signed, credential?.token() ?? token)
+      const known = typeof pin === 'string' ? pin : pin()
+      const membership = { url, pin: known, id, name, networks }
       writeMembership(folder, membership)
       return membership
     } catch (error) {
@@ -112,7 +126,7 @@ export async function joinOnly(options: JoinOptions, signal: AbortSignal): Promi
   if (known !== null) return known
   const identity = await identityOf(options.folder)
   const keys = KeyRing.of(options.folder, identity, Date.now())
-  const { pin, token } = await tokenFor(options, signal)
+  const { pin, token } = await entranceOf(options, known, signal)
   const client = new CoordinatorClient(options.coordinator, pin, identity)
   try {
     const membership = await join(options, { identity, keys, client, pin, token }, signal)

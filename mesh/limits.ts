@@ -4,6 +4,8 @@ export const meshLimits = {
   nodesMax: 20_000,
   /** Tokens that can still be used. */
   tokensMax: 10_000,
+  /** What a node may show to be let in: a token of ours, or one of Kubernetes with its claims. */
+  tokenCharactersMax: 16 * 1024,
   /** Uses of one token. */
   tokenUsesMax: 100_000,
   /** Life of one token. */

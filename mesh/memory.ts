@@ -8,7 +8,7 @@ import type { Log } from './log.ts'
 import { emptyView, type View, viewOf } from './view.ts'
 
 const membershipFile = 'membership.json'
-const viewFile = 'view.json'
+export const viewFile = 'view.json'
 
 const membership = z.object({
   url: z.string(),

@@ -9,7 +9,8 @@ export function nodeOf(entry: Entry): MeshNode | null {
   if (record === null) return null
   const { id, addresses, since, observed } = entry
   const seen = observed === null ? null : endpointText(observed, record.port)
-  const { name, key, previousKey, advertise, endpoint } = record
+  const { name, key, previousKey, endpoint } = record
+  const advertise = [...new Set([...record.advertise, ...(entry.granted ?? [])])]
   const before = previousKey === undefined ? {} : { previousKey }
   return { id, name, key, ...before, addresses, advertise, endpoint: endpoint ?? seen, since }
 }

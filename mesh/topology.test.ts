@@ -65,6 +65,31 @@ test('keepalive is only for a node that others cannot reach', () => {
   expect([seconds(true), seconds(false)]).toEqual([25, 0])
 })
 
+test.each([
+  ['192.0.2.64/26', true],
+  ['192.0.2.0/24', true],
+  ['192.0.2.200/32', true],
+  ['192.0.0.0/14', true],
+  ['192.0.2.201/32', false],
+  ['192.0.3.0/24', false],
+  ['192.0.1.0/24', false],
+  ['255.255.255.0/24', false],
+  ['2001:db8::/64', true],
+  ['2001:db8::8000/113', false],
+  ['2001:db9::/64', false],
+])('among many endpoints, %s has one in it: %s', (prefix, isRefused) => {
+  const many = Array.from({ length: 200 }, (_, at) => {
+    const endpoint = at % 2 === 0 ? `[2001:db8::${at.toString(16)}]:1` : `192.0.2.${at + 1}:1`
+    return nodeOf(at + 1, { endpoint, addresses: [`10.96.1.${at}`] })
+  })
+  const asking = nodeOf(250, { advertise: [prefix], endpoint: null })
+  const { conflicts } = topology([...many, asking], place)
+  const reasons = conflicts.map(({ reason }) => reason)
+  expect(reasons).toEqual(
+    isRefused ? [expect.stringMatching(/^the endpoint of node-\d+ is in/)] : [],
+  )
+})
+
 const advertised = fc.array(
   fc
     .record({ at: fc.integer({ min: 0, max: 3 }), length: fc.constantFrom(8, 14, 16, 24) })

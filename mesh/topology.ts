@@ -5,6 +5,7 @@
  */
 import { type MeshNetworks, parseEndpoint } from './entry.ts'
 import {
+  type Address,
   contains,
   hostPrefix,
   overlaps,
@@ -116,7 +117,7 @@ class Claims {
   readonly conflicts: Conflict[] = []
   readonly #holders = new Map<string, string>()
   readonly #networks: readonly Prefix[]
-  readonly #outside: readonly { readonly address: Prefix; readonly what: string }[]
+  readonly #outside: Outside
 
   constructor(nodes: readonly MeshNode[], { networks, outside }: Place) {
     this.#networks = [networks.ipv4, networks.ipv6].flatMap((text) => parsePrefix(text) ?? [])
@@ -125,10 +126,7 @@ class Claims {
       return address === undefined ? [] : [{ address, what: `the endpoint of ${name}` }]
     })
     const guarded = outside.map((address) => ({ address, what: 'the coordinator' }))
-    this.#outside = [...endpoints, ...guarded].flatMap(({ address, what }) => {
-      const parsed = parseAddress(address)
-      return parsed === null ? [] : [{ address: hostPrefix(parsed), what }]
-    })
+    this.#outside = new Outside([...endpoints, ...guarded])
   }
 
   /** What this node may have; the rest becomes conflicts. */
@@ -164,7 +162,42 @@ class Claims {
     const own = this.#networks.find((network) => overlaps(network, prefix))
     if (own !== undefined) return `it overlaps the addresses of the mesh, ${prefixText(own)}`
     // The tunnel's own packets would go into the tunnel.
-    const outside = this.#outside.find(({ address }) => contains(prefix, address))
-    return outside === undefined ? null : `${outside.what} is in it`
+    const outside = this.#outside.within(prefix)
+    return outside === null ? null : `${outside} is in it`
   }
+}
+
+/** Addresses that no range of the mesh may have in it, in their order: there are as many as nodes. */
+class Outside {
+  readonly #addresses: readonly { readonly address: Address; readonly what: string }[]
+
+  constructor(texts: readonly { readonly address: string; readonly what: string }[]) {
+    this.#addresses = texts
+      .flatMap(({ address, what }) => {
+        const parsed = parseAddress(address)
+        return parsed === null ? [] : [{ address: parsed, what }]
+      })
+      .toSorted((one, other) => order(one.address, other.address))
+  }
+
+  /** One of those in the range; null when there is none. */
+  within(prefix: Prefix): string | null {
+    let [from, to] = [0, this.#addresses.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      const { address = prefix } = this.#addresses[middle] ?? {}
+      if (isBefore(address, prefix)) from = middle + 1
+      else to = middle
+    }
+    const found = this.#addresses[from]
+    return found !== undefined && contains(prefix, hostPrefix(found.address)) ? found.what : null
+  }
+}
+
+function isBefore(one: Address, other: Address): boolean {
+  return one.family === other.family ? one.value < other.value : one.family < other.family
+}
+
+function order(one: Address, other: Address): number {
+  return Number(isBefore(other, one)) - Number(isBefore(one, other))
 }

@@ -55,6 +55,8 @@ export function mixed(hash: string, entries: Iterable<Entry>): string {
   return sum.toString('hex')
 }
 
-function textOf({ id, identity, addresses, observed, since, record, signature }: Entry): string {
-  return JSON.stringify([id, identity, addresses, observed, since, record, signature])
+function textOf(entry: Entry): string {
+  const { id, identity, addresses, observed, since, record, signature, granted = [] } = entry
+  const told = [id, identity, addresses, observed, since, record, signature]
+  return JSON.stringify(granted.length === 0 ? told : [...told, granted])
 }

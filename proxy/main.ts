@@ -15,6 +15,10 @@ const commands: Commands = {
   explain: async () => (await import('./cli/explain.ts')).explain,
   replay: async () => (await import('./cli/replay.ts')).replay,
   mesh: async () => (await import('./cli/mesh.ts')).mesh,
+  gateway: async () => {
+    const { mesh } = await import('./cli/mesh.ts')
+    return (args, terminal) => mesh(['gateway', ...args], terminal)
+  },
   'edgelink-lite': async () => (await import('./cli/edgelink-lite.ts')).edgelinkLite,
   controller: async () => (await import('./cli/controller.ts')).controller,
   health: async () => (await import('./cli/health.ts')).health,

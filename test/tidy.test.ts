@@ -30,7 +30,7 @@ test('there is something to check', () => {
 test.each([
   ['waf', ['waf/', 'native/load.ts', 'native/addon-file.ts']],
   ['kubernetes', ['kubernetes/', 'waf/reason-of.ts']],
-  ['mesh', ['mesh/', 'native/load.ts', 'waf/reason-of.ts']],
+  ['mesh', ['mesh/', 'native/load.ts', 'waf/reason-of.ts', 'kubernetes/']],
   [
     'proxy',
     ['proxy/', 'waf/', 'kubernetes/', 'mesh/', 'native/load.ts', 'native/addon/index.d.ts'],
@@ -41,6 +41,14 @@ test.each([
     .flatMap((name) => importsOf(name).map((target) => `${name} → ${target}`))
     .filter((edge) => !allowed.some((prefix) => edge.split(' → ')[1]?.startsWith(prefix)))
   expect(wrong.filter((edge) => !edge.includes('native/addon/index.d.ts'))).toEqual([])
+})
+
+test('only mesh/kubernetes/ knows Kubernetes', () => {
+  const knowing = files.filter(
+    (name) =>
+      name.startsWith('mesh/') && importsOf(name).some((path) => path.startsWith('kubernetes/')),
+  )
+  expect(knowing.filter((name) => !name.startsWith('mesh/kubernetes/'))).toEqual([])
 })
 
 test('one file per library loads the addon', () => {

@@ -41,6 +41,12 @@
   "timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) -}}
 {{- $status := printf "%s:%d" (ternary .Values.metrics.hostAddress "0.0.0.0" $isHost) (int .Values.metrics.port) -}}
 {{- $written := dict "listen" $listen "tls" $tls "upstreams" (list $upstream) "waf" $waf "drain" $drain "status" $status -}}
+{{- if $proxy.mesh -}}
+{{- if not .Values.mesh.enabled -}}
+{{- fail "\nproxy.mesh: there is no mesh\n  mend: set mesh.enabled to true, or proxy.mesh to false" -}}
+{{- end -}}
+{{- $_ := set $written "mesh" (dict "stateDir" "/etc/edge-mesh") -}}
+{{- end -}}
 {{- $quic := dict -}}
 {{- with $serverId -}}{{- $_ := set $quic "serverId" . -}}{{- end -}}
 {{- if eq (include "edge.hasNeighbours" .) "true" -}}

@@ -137,6 +137,11 @@ spec:
         {{- with include "edge.serviceSecretMount" . }}
         {{- . | nindent 8 }}
         {{- end }}
+        {{- if $proxy.mesh }}
+        - name: mesh
+          mountPath: /etc/edge-mesh
+          readOnly: true
+        {{- end }}
         - name: state
           mountPath: /var/lib/quic-proxy-waf
         - name: cache
@@ -158,6 +163,15 @@ spec:
     {{- include "edge.tlsVolumes" . | nindent 4 }}
     {{- with include "edge.serviceSecretVolume" . }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- if $proxy.mesh }}
+    - name: mesh
+      configMap:
+        name: {{ include "edge.meshName" . }}
+        items:
+          - key: names.json
+            path: names.json
+        optional: true
     {{- end }}
     {{- range list "state" "cache" "tmp" }}
     - name: {{ . }}

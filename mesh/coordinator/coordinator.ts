@@ -4,7 +4,7 @@ import type { Log } from '../log.ts'
 import { JoinLimiter } from './limiter.ts'
 import { JoinCounts } from './metrics.ts'
 import { Reports } from './reports.ts'
-import { coordinatorServer } from './server.ts'
+import { type Admit, coordinatorServer } from './server.ts'
 import type { CoordinatorState } from './state.ts'
 import { Streams } from './streams.ts'
 
@@ -20,16 +20,20 @@ export interface RunningCoordinator {
 /** Listens on `host` and `port`. */
 export async function startCoordinator(
   state: CoordinatorState,
-  { host, port, log }: { host: string; port: number; log: Log },
+  { host, port, log, admit }: { host: string; port: number; log: Log; admit?: Admit | undefined },
 ): Promise<RunningCoordinator> {
   const { registry } = state
   const streams = new Streams(registry)
   const reports = new Reports()
   const parts = { streams, reports, limiter: new JoinLimiter(), joins: new JoinCounts(), log }
-  const server = coordinatorServer({ ...state, ...parts })
+  const server = coordinatorServer({ ...state, ...parts, admit })
   const address = await server.listen({ host, port, backlog: meshLimits.backlogMax })
+  let told = registry.version
   const looking = setInterval(() => {
-    if (!registry.refresh()) return
+    registry.refresh()
+    // Also what others in this program changed: the one that follows a cluster.
+    if (registry.version === told) return
+    told = registry.version
     streams.changed()
     reports.keepOnly((id) => registry.has(id))
   }, refreshIntervalMs)

@@ -230,6 +230,7 @@ export class Registry {
         mend: 'start the agent again; its records count up from the time',
       })
     }
+    if (record.name !== old.name) throw otherName(old.name)
     refuseForeignKey(record, old)
     return this.#transaction(() => {
       const row = this.#database.prepare('SELECT cidrs FROM nodes WHERE id = ?').get(id)
@@ -250,6 +251,19 @@ export class Registry {
     if (before === undefined || before.observed === observed) return false
     return this.#transaction(() => {
       const next: Entry = { ...before, observed }
+      const text = JSON.stringify(next)
+      this.#database.prepare('UPDATE nodes SET entry = ? WHERE id = ?').run(text, id)
+      this.#changed(id, next, this.isLeaf(id))
+      return true
+    })
+  }
+
+  /** The ranges that are a node's without its word; false when they are so already. */
+  grant(id: string, cidrs: readonly string[]): boolean {
+    const before = this.#entries.get(id)
+    if (before === undefined || String(before.granted ?? []) === String(cidrs)) return false
+    return this.#transaction(() => {
+      const next: Entry = { ...before, granted: [...cidrs] }
       const text = JSON.stringify(next)
       this.#database.prepare('UPDATE nodes SET entry = ? WHERE id = ?').run(text, id)
       this.#changed(id, next, this.isLeaf(id))
@@ -430,6 +444,14 @@ export function unknownNode(): MeshFault {
     where: '--state',
     message: 'the coordinator does not know this node (any more)',
     mend: 'empty the folder of state and join again with a new token',
+  })
+}
+
+function otherName(name: string): MeshFault {
+  return new MeshFault('NAME_OTHER', {
+    where: '--name',
+    message: `this node joined as ${name}`,
+    mend: `write --name ${name}, or join with an empty folder and a new token`,
   })
 }
 

@@ -15,6 +15,7 @@ import { edgelinkRoutes } from './edgelink.ts'
 import type { JoinLimiter } from './limiter.ts'
 import type { JoinCounts } from './metrics.ts'
 import type { Reports } from './reports.ts'
+import type { Candidate } from './registry.ts'
 import type { CoordinatorState } from './state.ts'
 import type { Streams } from './streams.ts'
 
@@ -25,7 +26,14 @@ export interface CoordinatorParts extends CoordinatorState {
   readonly limiter: JoinLimiter
   readonly joins: JoinCounts
   readonly log: Log
+  readonly admit?: Admit | undefined
 }
+
+/**
+ * Somebody else who vouches for nodes: a token of ours in exchange for one of theirs, or null when
+ * it is none of theirs. A refusal is a `MeshFault`.
+ */
+export type Admit = (token: string, candidate: Candidate) => Promise<string | null>
 
 const resume = z.object({ from: z.coerce.number().int().min(0), hash: z.string().max(64) })
 
@@ -73,9 +81,9 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
   const { registry, streams, reports, log } = parts
   server.post('/v1/join', async (request): Promise<JoinAnswer> => {
     const { token, ...signed } = checked(joinRequest, request.body)
-    const entry = admitted(request, parts, () =>
-      registry.join(candidate(request, signed), token, Date.now()),
-    )
+    const asks = candidate(request, signed)
+    const own = (await parts.admit?.(token, asks)) ?? token
+    const entry = admitted(request, parts, () => registry.join(asks, own, Date.now()))
     streams.changed()
     log.info({ node: entry.id, addresses: entry.addresses }, 'a node is in the mesh')
     await streams.known(registry.version, entry.id)

@@ -32,8 +32,14 @@ export interface CoordinatorState {
   readonly adminHash: Buffer
 }
 
-/** Opens a folder, or makes what is missing: a token may be made before the first start. */
-export async function openState(folder: string): Promise<CoordinatorState> {
+/**
+ * Opens a folder, or makes what is missing: a token may be made before the first start. A new mesh
+ * gets these networks.
+ */
+export async function openState(
+  folder: string,
+  networks: MeshNetworks = newNetworks(),
+): Promise<CoordinatorState> {
   makeFolder(folder)
   let found = readState(folder, pairFile, pair)
   if (found === null) {
@@ -43,7 +49,7 @@ export async function openState(folder: string): Promise<CoordinatorState> {
   }
   const database = join(folder, databaseFile)
   closeSync(openSync(database, 'a', 0o600)) // SQLite's other files take these permissions over
-  const registry = new Registry(database, newNetworks())
+  const registry = new Registry(database, networks)
   const pin = pinOf(new X509Certificate(found.certificate))
   const made = writeOnceOr(folder, ticketFile, () => randomBytes(ticketBytes).toString('base64'))
   const ticketKeys = Buffer.from(made, 'base64')

@@ -1,10 +1,8 @@
 /** `edge controller`: what the proxy needs of the Kubernetes API, in a program of its own. */
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { Api, type ApiPlace } from '../../kubernetes/api.ts'
+import { Api } from '../../kubernetes/api.ts'
 import { Controller, type ControllerState } from '../../kubernetes/controller.ts'
-import { inCluster, NoCluster } from '../../kubernetes/in-cluster.ts'
 import { electionTimes } from '../../kubernetes/lease.ts'
 import {
   type AddressType,
@@ -14,24 +12,22 @@ import {
 import { reasonOf } from '../../waf/reason-of.ts'
 import { byLabel, expose, sample, type Sample } from '../admin/exposition.ts'
 import { type StatusSource, listenOn, statusServer } from '../admin/server.ts'
-import { ConfigError, nearest, UsageError } from '../config/faults.ts'
+import { nearest, UsageError } from '../config/faults.ts'
 import { socketAddress } from '../config/fields.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
+import { apiFlags, placeOf } from './cluster-place.ts'
 import { exitCodes } from './exit-codes.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
 const options = {
-  namespace: { type: 'string' },
   selector: { type: 'string', default: '' },
   class: { type: 'string', default: loadBalancerClassDefault },
   'address-types': { type: 'string', default: 'InternalIP' },
   lease: { type: 'string', default: 'quic-proxy-waf-controller' },
   status: { type: 'string', default: '0.0.0.0:9465' },
-  server: { type: 'string' },
-  'token-file': { type: 'string' },
-  'ca-file': { type: 'string' },
+  ...apiFlags,
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the lease is given back. */
@@ -83,47 +79,6 @@ function typesOf(text: string): readonly AddressType[] {
     const meant = nearest(word, addressTypes) ?? addressTypes.join(' or ')
     throw new UsageError(`--address-types: there is no "${word}"; did you mean ${meant}?`)
   })
-}
-
-interface PlaceFlags {
-  readonly namespace?: string | undefined
-  readonly server?: string | undefined
-  readonly 'token-file'?: string | undefined
-  readonly 'ca-file'?: string | undefined
-}
-
-/** Where flags say, else where a pod finds its cluster. */
-function placeOf(
-  flags: PlaceFlags,
-  { env }: Terminal,
-): { readonly place: ApiPlace; readonly namespace: string } {
-  const { namespace, server, 'token-file': tokenFile = null, 'ca-file': caFile } = flags
-  if (server !== undefined) {
-    if (!/^https?:\/\/[^/]+$/.test(server)) {
-      throw new UsageError(`--server: "${server}" is not http(s)://HOST:PORT`)
-    }
-    if (namespace === undefined) throw new UsageError('--server needs --namespace')
-    const ca = caFile === undefined ? null : readGiven('--ca-file', caFile)
-    if (tokenFile !== null) readGiven('--token-file', tokenFile)
-    return { place: { server, ca, tokenFile }, namespace }
-  }
-  try {
-    const found = inCluster(env)
-    return { ...found, namespace: namespace ?? found.namespace }
-  } catch (error) {
-    if (!(error instanceof NoCluster)) throw error
-    const { where, message, mend } = error
-    throw new ConfigError([{ where, message, mend }])
-  }
-}
-
-function readGiven(flag: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    const mend = 'name a file that can be read'
-    throw new ConfigError([{ where: flag, message: reasonOf(error), mend }])
-  }
 }
 
 function sourceOf(running: Controller): StatusSource {

@@ -10,11 +10,17 @@ import { socketAddress } from '../config/fields.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
+import { clusterFlags, clusterOf } from './mesh-cluster.ts'
 import { required } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
-const options = { listen: { type: 'string' }, state: { type: 'string' } } as const
+const options = {
+  listen: { type: 'string' },
+  state: { type: 'string' },
+  kubernetes: { type: 'boolean', default: false },
+  ...clusterFlags,
+} as const
 
 /** Serves until SIGTERM or SIGINT. */
 export async function meshCoordinator(
@@ -26,19 +32,25 @@ export async function meshCoordinator(
   const listen = required('--listen', values.listen)
   const address = socketAddress(listen)
   if (address === null) throw new UsageError(`--listen: "${listen}" is not ADDRESS:PORT`)
+  const folder = required('--state', values.state)
+  const cluster = values.kubernetes ? clusterOf(values, terminal) : null
   const signals = listenToSignals()
   const { log, flush } = operationLog('info')
-  const state = await openState(required('--state', values.state))
+  const state = await openState(folder, (await cluster?.networks()) ?? undefined)
   try {
     shareKey(terminal, state, log)
-    const running = await started(state, { ...placeOf(address), log })
+    const following = await cluster?.follow(state, { folder, log, end: signals.end })
+    const admit = following?.admit
+    const running = await started(state, { ...placeOf(address), log, admit })
     log.info({ address: running.address, networks: state.registry.networks }, 'it coordinates')
     terminal.print(`ready coordinator=${running.address}`)
     log.info({ signal: await signals.end }, 'the coordinator ends')
     await running.close()
+    await following?.ended
     return exitCodes.fine
   } finally {
     state.registry.close()
+    await cluster?.close()
     flush()
   }
 }

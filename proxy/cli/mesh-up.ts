@@ -1,6 +1,5 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
 import { Agent, type AgentOptions } from '../../mesh/agent.ts'
-import { parseEndpoint } from '../../mesh/entry.ts'
 import type { JoinOptions } from '../../mesh/joining.ts'
 import { meshLimits } from '../../mesh/limits.ts'
 import { readMembership } from '../../mesh/memory.ts'
@@ -8,14 +7,17 @@ import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
+import { credentialOf, endpointOf, pinKnown } from './mesh-credential.ts'
 import { cidrs, coordinatorUrl, nodeName, required, stateFolder } from './mesh-flags.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Flags of `up`; `join` has those that say what the node is. */
-const options = {
+export const agentFlags = {
   coordinator: { type: 'string' },
   token: { type: 'string' },
+  'token-file': { type: 'string' },
+  'pin-file': { type: 'string' },
   name: { type: 'string' },
   state: { type: 'string' },
   interface: { type: 'string', default: 'edge0' },
@@ -28,7 +30,7 @@ const options = {
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
 export async function meshUp(args: readonly string[], terminal: Terminal): Promise<number> {
-  const { values, positionals } = parseFlags('edge mesh up', args, options)
+  const { values, positionals } = parseFlags('edge mesh up', args, agentFlags)
   noPositionals('edge mesh up', positionals)
   const given = agentOptions(values, terminal)
   const signals = listenToSignals()
@@ -37,6 +39,7 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   void signals.end.then(() => ending.abort())
   let agent: Agent | null = null
   try {
+    await pinKnown(given, { log, signal: ending.signal })
     agent = await Agent.start({ ...given, log }, ending.signal)
     void agent.ready.then((addresses) =>
       terminal.print(
@@ -55,9 +58,12 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   }
 }
 
-interface Values {
+/** What an agent was told, as it was written. */
+export interface AgentValues {
   readonly coordinator?: string | undefined
   readonly token?: string | undefined
+  readonly 'token-file'?: string | undefined
+  readonly 'pin-file'?: string | undefined
   readonly name?: string | undefined
   readonly state?: string | undefined
   readonly interface: string
@@ -68,13 +74,15 @@ interface Values {
   readonly endpoint?: string | undefined
 }
 
-function agentOptions(values: Values, terminal: Terminal): Omit<AgentOptions, 'log'> {
+/** Judges it. */
+export function agentOptions(values: AgentValues, terminal: Terminal): Omit<AgentOptions, 'log'> {
   if (!['auto', 'tun'].includes(values.mode)) {
     throw new UsageError(`--mode: "${values.mode}" is neither auto nor tun`)
   }
   const { mtuMin, mtuMax } = meshLimits
   return {
     ...joinOptions(values, terminal),
+    credential: credentialOf(values),
     interface: values.interface,
     mtu:
       values.mtu === undefined
@@ -86,7 +94,7 @@ function agentOptions(values: Values, terminal: Terminal): Omit<AgentOptions, 'l
 /** What the node is: from flags, seed 000's environment, and what the folder remembers. */
 export function joinOptions(
   values: Pick<
-    Values,
+    AgentValues,
     'coordinator' | 'token' | 'name' | 'state' | 'port' | 'advertise' | 'endpoint'
   >,
   terminal: Terminal,
@@ -96,10 +104,8 @@ export function joinOptions(
   const known = readMembership(folder)
   const { said } = known ?? {}
   const coordinator = values.coordinator ?? env['EDGELINK_SERVER'] ?? known?.url
-  const endpoint = values.endpoint ?? said?.endpoint ?? null
-  if (endpoint !== null && parseEndpoint(endpoint) === null) {
-    throw new UsageError(`--endpoint: "${endpoint}" is not ADDRESS:PORT`)
-  }
+  const port = portOf(values.port, said?.port)
+  const endpoint = endpointOf(values.endpoint ?? said?.endpoint ?? undefined, port)
   const advertise = cidrs('--advertise', values.advertise ?? said?.advertise)
   if (advertise.length > meshLimits.cidrsMax) {
     throw new UsageError(`--advertise: a node has at most ${meshLimits.cidrsMax}`)
@@ -109,7 +115,7 @@ export function joinOptions(
     token: values.token ?? env['EDGE_MESH_TOKEN'] ?? env['EDGELINK_PSK'] ?? null,
     name: nodeName(values.name ?? env['EDGELINK_DEVICE_NAME'] ?? known?.name),
     folder,
-    port: portOf(values.port, said?.port),
+    port,
     advertise,
     endpoint,
   }

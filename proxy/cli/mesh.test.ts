@@ -28,6 +28,10 @@ async function runWith(env: Record<string, string>, command: Command, args: read
 }
 
 const up = ['up', '--coordinator', 'https://h:1', '--name', 'n', '--state', 's', '--token', 't']
+const api = ['--server', 'https://h:1', '--namespace', 'n']
+const bare = ['coordinator', '--listen', '127.0.0.1:0', '--state', 's', '--kubernetes']
+const cluster = [...bare, ...api, '--account', 'a']
+const agent = ['--proxy-server-host', 'h', '--agent-identifiers', 'host=h']
 const wrong = [
   [['stauts'], 'no command "stauts"', 'did you mean status?'],
   [['token'], 'edge mesh token: give either --state or --coordinator'],
@@ -46,6 +50,16 @@ const wrong = [
   [['export', '--state', 's'], '--name is missing'],
   [['export', '--name', 'p', '--format', 'svg'], '--format: "svg" is none of wg-quick, qr, json'],
   [['token', '--state', 's', '--psk-file', '/dev/null'], '--psk-file: it does not hold 64 hex'],
+  [[...bare, '--server', 'h'], '--server: "h" is not http(s)://HOST:PORT'],
+  [[...bare, ...api], '--account: name the ServiceAccount'],
+  [[...cluster, '--network', '10.0.0.0/8'], '--network: write it twice, for IPv4 and for IPv6'],
+  [[...up, '--pin-file', 'p'], '--token-file and --pin-file belong together'],
+  [['gateway', '--listen', 'here'], '--listen: "here" is neither ADDR:PORT nor unix:PATH'],
+  [['gateway', '--agents', '0.0.0.0:0'], '--agents: whoever reaches', 'give a --secret-file'],
+  [['gateway', '--secret-file', '/dev/null'], '--secret-file: the file is empty'],
+  [['gateway', '--pod-cidr', '10.0.0.0/8,10.1'], '--pod-cidr: "10.1" is no CIDR'],
+  [['gateway-agent', '--proxy-server-host', 'h'], '--agent-identifiers is missing'],
+  [['gateway-agent', ...agent, '--proxy-server-port', 'x'], '--proxy-server-port: "x" is no port'],
   [['remove', '--state', 's'], 'edge mesh remove NAME'],
   [[...up, '--coordinator', 'http://h:1'], '--coordinator: "http://h:1" is not https://HOST:PORT'],
   [[...up, '--name', 'a b'], '--name: "a b" is no name'],

@@ -14,6 +14,8 @@ const commands: Commands = {
   doctor: async () => (await import('./mesh-doctor.ts')).meshDoctor,
   rotate: async () => (await import('./mesh-rotate.ts')).meshRotate,
   export: async () => (await import('./mesh-export.ts')).meshExport,
+  gateway: async () => (await import('./mesh-gateway.ts')).meshGateway,
+  'gateway-agent': async () => (await import('./mesh-gateway-agent.ts')).meshGatewayAgent,
   remove: async () => (await import('./mesh-remove.ts')).meshRemove,
 }
 

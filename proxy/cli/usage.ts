@@ -36,6 +36,10 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   loadBalancerClass; in a pod it finds the API by itself
   edge mesh coordinator --listen ADDR:PORT --state DIR
                   lets nodes into a WireGuard mesh and tells each of the others
+                [--kubernetes --account NAME [--config-map NAME] [--network CIDR]… [--allow CIDR]…
+                  [--annotated-nodes] [--audience edge-mesh]]
+                  nodes of a cluster join by the token of their pod (up --token-file --pin-file);
+                  annotations, Peers and Gateways; in a pod it finds the API as edge controller
   edge mesh token --state DIR|--coordinator URL [--admin-key FILE]
                   [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
@@ -57,6 +61,15 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   only the first time; --advertise: ranges that others reach through this node.
                   Seed 000's EDGELINK_SERVER, EDGELINK_PSK, EDGELINK_DEVICE_NAME and
                   EDGELINK_LOG_LEVEL are read, too; edgelink-lite --status is edge mesh status
+  edge mesh gateway [--listen ADDR:PORT|unix:PATH] [--agents ADDR:PORT] [--secret-file FILE]
+                  [--node-name NAME] [--gateway-endpoint ADDR] [--pod-cidr CIDR,…]
+                  [--mesh-state DIR | --coordinator URL …as up]
+                  HTTP CONNECT to what agents and nodes stand for; also edge gateway; NODE_NAME,
+                  NODE_IP and POD_IP stand for flags
+  edge mesh gateway-agent --proxy-server-host HOST [--proxy-server-port 8132]
+                  --agent-identifiers ipv4=ADDR,ipv6=ADDR,host=NAME,cidr=CIDR,default-route=true
+                  [--secret-file FILE] [--name NAME]
+                  stands for destinations beside it; needs no open port
   edge mesh status --state DIR [--json]
                   this node and its peers; exit code 3 when it is in no mesh
   edge mesh rotate [--state DIR]

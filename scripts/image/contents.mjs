@@ -35,6 +35,12 @@ if (process.argv[1].endsWith('/edgelink-lite')) process.argv.splice(2, 0, 'edgel
 import('/${home}/dist/main.js')
 `
 
+// Seed 004 starts its container with `./gateway`.
+const gateway = `#!/usr/local/bin/node --max-semi-space-size=8
+process.argv.splice(2, 0, 'gateway')
+import('/${home}/dist/main.js')
+`
+
 const passwd = `root:x:0:0:root:/root:/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
 edge:x:${user}:${user}:edge:/${state}:/sbin/nologin
@@ -60,6 +66,7 @@ export function contents({ rulesFolder, rulesVersion }) {
       name: 'quic-proxy-waf',
       entries: withFolders([
         { path: 'usr/local/bin/edge', type: 'file', mode: 0o755, text: launcher },
+        { path: 'gateway', type: 'file', mode: 0o755, text: gateway },
         // Seed 000's program, as its operators call it in a pod.
         { path: 'usr/local/bin/edgelink-lite', type: 'link', mode: 0o777, target: 'edge' },
         ...edge(library),

@@ -7,6 +7,7 @@ import { parse, parseAllDocuments } from 'yaml'
 import { ConfigError } from '../../proxy/config/faults.ts'
 import { parseConfig } from '../../proxy/config/parse.ts'
 import { loadBalancerClassDefault } from '../../kubernetes/node-addresses.ts'
+import { audienceDefault, group } from '../../mesh/kubernetes/terms.ts'
 import { root } from '../harness/edge.ts'
 import { examples } from './examples.ts'
 import { chartFiles, generatedFiles, rendered } from './generated.ts'
@@ -249,6 +250,79 @@ describe('exposure', () => {
         { name: 'https', port: 443, protocol: 'TCP' },
       ],
     })
+  })
+})
+
+describe('the mesh', () => {
+  let objects: readonly KubernetesObject[] = []
+  beforeAll(() => {
+    objects = objectsFor(['--set', 'mesh.enabled=true'])
+  })
+  const podOf = (kind: string, suffix: string) =>
+    objects.find((one) => one.kind === kind && one.metadata.name.endsWith(suffix))?.spec.template
+      .spec
+
+  test('is off by default', () => {
+    expect(objectsFor([]).filter(({ metadata }) => /mesh/.test(metadata.name))).toEqual([])
+  })
+
+  test('its coordinator has exactly these rights, and nobody else has any', () => {
+    const rules = objects
+      .filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole')
+      .flatMap(({ kind, rules = [] }) =>
+        rules.map(({ resources, verbs }) => `${kind} ${resources.join()} ${verbs.join()}`),
+      )
+    expect(rules.toSorted()).toEqual([
+      'ClusterRole events create',
+      'ClusterRole nodes list,watch,patch',
+      'ClusterRole tokenreviews create',
+      'Role configmaps get,patch',
+      'Role gateways list,watch',
+      'Role peers list,watch,create,patch,delete',
+      'Role peers/status,gateways/status patch',
+      'Role pods get',
+    ])
+    const subjects = objects
+      .filter(({ kind }) => kind.endsWith('RoleBinding'))
+      .flatMap((binding) => ('subjects' in binding ? (binding.subjects as object[]) : []))
+    const account = 'my-proxy-quic-proxy-waf-mesh-coordinator'
+    const only = { kind: 'ServiceAccount', name: account, namespace: 'default' }
+    expect(subjects).toEqual([only, only])
+  })
+
+  test('an agent has one capability, no privilege and no token but that of the mesh', () => {
+    const pod = podOf('DaemonSet', '-mesh-agent')
+    expect(pod?.automountServiceAccountToken).toBe(false)
+    expect(pod?.containers.map(({ securityContext }) => securityContext)).toEqual([
+      expect.objectContaining({
+        privileged: false,
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },
+      }),
+    ])
+    expect(JSON.stringify(pod)).toContain(`"audience":"${audienceDefault}"`)
+    expect(JSON.stringify(pod).split('serviceAccountToken"')).toHaveLength(2)
+  })
+
+  test('proxies that use it have no right more, and no file of the agent', () => {
+    const set = 'mesh.enabled=true,proxy.mesh=true'
+    const all = objectsFor(['--set', set])
+    const proxy = all.find(
+      (one) => one.kind === 'Deployment' && one.metadata.name.endsWith('-proxy'),
+    )
+    const text = JSON.stringify(proxy?.spec.template.spec)
+    expect(text).not.toContain('hostPath')
+    expect(text).not.toContain('NET_ADMIN')
+    expect(text).toContain('{"key":"names.json","path":"names.json"}')
+    expect(render(['--set', 'proxy.mesh=true']).err).toContain('mend: set mesh.enabled to true')
+  })
+
+  test('its objects are defined without a place for a private key', () => {
+    const text = readFileSync(join(root, 'helm/files/mesh-crds.yaml'), 'utf8')
+    const defined = objectsOf(text).map(({ metadata }) => metadata.name)
+    expect(defined).toEqual([`peers.${group}`, `gateways.${group}`])
+    expect(text).not.toMatch(/privateKey|presharedKey/i)
   })
 })
 

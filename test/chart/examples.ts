@@ -1,10 +1,14 @@
 /** The chart's examples: those of seed 001, word by word, and what else is promised. */
 
+import type { Release } from './tools.ts'
+
 /** Values as they are written, and flags beside them. */
 export interface Example {
   readonly name: string
   readonly flags: readonly string[]
   readonly values: string
+  /** Of another chart than the proxy's. */
+  readonly release?: Release
 }
 
 const daemonset = ['--values', 'helm/values-daemonset.yaml']
@@ -323,6 +327,41 @@ proxy:
   ports:
     useHostPorts: true
     hostIP: 192.0.2.1
+`,
+  ),
+  example(
+    'mesh',
+    `
+mesh:
+  enabled: true
+proxy:
+  mesh: true
+config:
+  upstreams:
+    - name: far
+      endpoints: [{ url: "mesh://node-2:8080" }]
+`,
+  ),
+  example(
+    'mesh-own',
+    `
+mesh:
+  enabled: true
+  crds: false
+  networks: [100.80.0.0/16, "fd12:3456:789a::/64"]
+  allow: [192.168.7.0/24]
+  annotatedNodes: true
+  coordinator:
+    url: https://mesh.example.org:8453
+    hostNetwork: false
+    persistence: { enabled: true, storageClassName: fast }
+    tolerations: [{ key: node-role.kubernetes.io/control-plane, operator: Exists }]
+  agent:
+    mode: tun
+    mtu: 1380
+    port: 51821
+    advertise: [192.168.7.0/24]
+    nodeSelector: { edgelink.io/enabled: "true" }
 `,
   ),
 ]

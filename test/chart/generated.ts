@@ -1,6 +1,7 @@
 /** Every file that is made from the chart or for it, and what it should hold. */
 import { dashboard } from './dashboard.ts'
 import { type Example, examples } from './examples.ts'
+import { sidecarExamples, sidecarSchema } from './sidecar.ts'
 import { type Helm, render } from './tools.ts'
 import { valuesSchema } from './values-schema.ts'
 
@@ -9,6 +10,8 @@ const plain: Readonly<Record<string, string>> = {
   daemonset: 'deploy/daemonset.yaml',
   deployment: 'deploy/deployment.yaml',
   'node-address': 'deploy/node-address.yaml',
+  mesh: 'deploy/mesh.yaml',
+  'sidecar-own-secret': 'deploy/edgelink-sidecar.yaml',
 }
 
 /** Where the stored render of an example is. */
@@ -17,8 +20,9 @@ export function renderFile(name: string): string {
 }
 
 /** The objects of an example; throws what helm says against it. */
-export function rendered({ flags, values }: Example, version: Helm = 'helm'): string {
-  const { code, out, err } = render(flags, values, version)
+export function rendered(example: Example, version: Helm = 'helm'): string {
+  const { flags, values, release } = example
+  const { code, out, err } = render(flags, values, version, release)
   if (code !== 0) throw new Error(err)
   return out
 }
@@ -27,6 +31,7 @@ export function rendered({ flags, values }: Example, version: Helm = 'helm'): st
 export function chartFiles(): Map<string, string> {
   return new Map([
     [schemaFile, valuesSchema()],
+    ['helm/edgelink-sidecar/values.schema.json', sidecarSchema()],
     ['helm/files/dashboard.json', dashboard()],
   ])
 }
@@ -34,7 +39,7 @@ export function chartFiles(): Map<string, string> {
 /** Path and contents of what helm renders. */
 export function generatedFiles(): Map<string, string> {
   const files = new Map<string, string>()
-  for (const example of examples) {
+  for (const example of [...examples, ...sidecarExamples]) {
     const objects = rendered(example)
     files.set(renderFile(example.name), objects)
     const file = plain[example.name]
@@ -46,7 +51,11 @@ export function generatedFiles(): Map<string, string> {
 /** The schema's path. */
 const schemaFile = 'helm/values.schema.json'
 
-function manifest({ name }: Example, objects: string): string {
+function manifest({ name, release }: Example, objects: string): string {
+  const set =
+    release === undefined
+      ? 'the backend in the ConfigMap'
+      : 'EDGELINK_SERVER, and make the Secret edgelink-psk'
   const own = objects
     .replaceAll('my-proxy-quic-proxy-waf', 'quic-proxy-waf')
     .replaceAll('instance: my-proxy', 'instance: quic-proxy-waf')
@@ -57,6 +66,6 @@ function manifest({ name }: Example, objects: string): string {
     ? '# Bindings name the namespace of their subjects, default: change it there for another one.\n'
     : ''
   return `# Made from the chart (example ${name}) by \`npm run chart\`; change the chart instead.
-# kubectl apply -n NAMESPACE -f deploy/${name}.yaml; set the backend in the ConfigMap.
+# kubectl apply -n NAMESPACE -f ${plain[name]}; set ${set}.
 ${bound}${own}`
 }

@@ -6,9 +6,12 @@ import { beforeAll, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { root } from '../harness/edge.ts'
 import { type Accepted, accepted } from './accepted-findings.ts'
-import { examples } from './examples.ts'
+import { examples as ofProxy } from './examples.ts'
 import { renderFile, rendered } from './generated.ts'
+import { sidecarExamples } from './sidecar.ts'
 import { helm, kubernetesVersion, tool } from './tools.ts'
+
+const examples = [...ofProxy, ...sidecarExamples]
 
 // The first run builds Helm 4: minutes on a small machine, nothing later.
 const buildTimeoutMs = 15 * 60_000
@@ -55,6 +58,10 @@ function holdsIn(text: string, where: Accepted['where']): boolean {
       return !text.includes('kind: NetworkPolicy')
     case 'with a WAF service':
       return text.includes('app.kubernetes.io/component: waf')
+    case 'with a mesh':
+      return /component: mesh-agent|name: edgelink-sidecar/.test(text)
+    case 'where privilege is asked for':
+      return text.includes('privileged: true')
     case 'with pods beside the proxies':
       return /component: (controller|waf)/.test(text)
   }

@@ -73,9 +73,18 @@ export function helm(args: readonly string[], input = '', version: Helm = 'helm'
   return { code: ended.status, out: ended.stdout, err: ended.stderr }
 }
 
+/** A release's name and its chart. */
+export type Release = readonly [name: string, chart: string]
+const proxyRelease: Release = ['my-proxy', './helm']
+
 /** The objects of a release, in one text. */
-export function render(args: readonly string[], values = '', version: Helm = 'helm'): HelmResult {
+export function render(
+  args: readonly string[],
+  values = '',
+  version: Helm = 'helm',
+  release = proxyRelease,
+): HelmResult {
   // Built by `go install`, helm takes itself for the client of an older Kubernetes.
-  const given = ['template', 'my-proxy', './helm', '--kube-version', kubernetesVersion]
+  const given = ['template', ...release, '--kube-version', kubernetesVersion]
   return helm([...given, '--skip-tests', ...args, '--values', '-'], values, version)
 }

@@ -12,19 +12,20 @@ import { root } from '../harness/edge.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
-const port = { type: 'integer', minimum: 1, maximum: 65_535 }
+export const port = { type: 'integer', minimum: 1, maximum: 65_535 }
 const intOrPercent = { type: ['integer', 'string'], pattern: '^[0-9]+%$', minimum: 0 }
 const percent = { type: ['integer', 'null'], minimum: 1, maximum: 1_000 }
-const maybe = (type: string): Json => ({ type: [type, 'null'] })
-const words = (...values: readonly string[]): Json => ({ enum: values })
-const text = (pattern: string): Json => ({ type: 'string', pattern })
-const strings: Json = { type: 'array', items: { type: 'string' } }
-const objects: Json = { type: 'array', items: { type: 'object' } }
-const texts: Json = { type: 'object', additionalProperties: { type: 'string' } }
-const open: Json = { type: 'object' }
-const secret = text('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')
+export const maybe = (type: string): Json => ({ type: [type, 'null'] })
+export const words = (...values: readonly string[]): Json => ({ enum: values })
+export const text = (pattern: string): Json => ({ type: 'string', pattern })
+export const cidr = text('^[0-9a-fA-F:.]+/[0-9]{1,3}$')
+export const strings: Json = { type: 'array', items: { type: 'string' } }
+export const objects: Json = { type: 'array', items: { type: 'object' } }
+export const texts: Json = { type: 'object', additionalProperties: { type: 'string' } }
+export const open: Json = { type: 'object' }
+export const secret = text('^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$')
 const prometheusTime = text('^([0-9]+(ms|s|m|h|d))*$')
-const strategy: Json = {
+export const strategy: Json = {
   type: 'object',
   additionalProperties: false,
   properties: {
@@ -50,8 +51,10 @@ function monitor(kind: string, targetLabels: string): Readonly<Record<string, Js
   }
 }
 
-/** What a default cannot show, by path; `*` stands for any key. */
-const known: Readonly<Record<string, Json>> = {
+/** What a default cannot show, by path. */
+export type Known = Readonly<Record<string, Json>>
+
+const known: Known = {
   commonLabels: texts,
   labels: texts,
   annotations: texts,
@@ -113,6 +116,28 @@ const known: Readonly<Record<string, Json>> = {
   'controller.serviceAccount.annotations': texts,
   'controller.nodeSelector': texts,
   'controller.affinity': open,
+  'mesh.networks': { type: 'array', items: cidr, maxItems: 2 },
+  'mesh.allow': { type: 'array', items: cidr, maxItems: 256 },
+  'mesh.coordinator.url': text('^(https://[^/]+)?$'),
+  'mesh.coordinator.port': port,
+  'mesh.coordinator.resources': open,
+  'mesh.coordinator.podAnnotations': texts,
+  'mesh.coordinator.serviceAccount.annotations': texts,
+  'mesh.coordinator.nodeSelector': texts,
+  'mesh.coordinator.affinity': open,
+  'mesh.agent.mode': words('auto', 'kernel', 'tun', 'netstack'),
+  'mesh.agent.interface': text('^[a-zA-Z0-9_-]{1,15}$'),
+  'mesh.agent.port': port,
+  'mesh.agent.mtu': { type: ['integer', 'null'], minimum: 1_280, maximum: 65_535 },
+  'mesh.agent.stateDir': text('^/.+$'),
+  'mesh.agent.advertise': { type: 'array', items: cidr, maxItems: 256 },
+  'mesh.agent.extraArgs': strings,
+  'mesh.agent.updateStrategy': strategy,
+  'mesh.agent.resources': open,
+  'mesh.agent.podAnnotations': texts,
+  'mesh.agent.serviceAccount.annotations': texts,
+  'mesh.agent.nodeSelector': texts,
+  'mesh.agent.affinity': open,
   'drain.delaySeconds': { type: 'integer', minimum: 0, maximum: 3_600 },
   'drain.timeoutSeconds': { type: 'integer', minimum: 0, maximum: 86_400 },
   terminationGracePeriodSeconds: { type: 'integer', minimum: 1 },
@@ -168,7 +193,7 @@ function inputSchema(of: z.ZodType): Json {
   return written
 }
 
-function schemaOf(value: unknown, path: string): Json {
+function schemaOf(value: unknown, path: string, known: Known): Json {
   const given = known[path]
   if (given !== undefined) return given
   if (Array.isArray(value)) return objects
@@ -176,7 +201,7 @@ function schemaOf(value: unknown, path: string): Json {
     const prefix = path === '' ? '' : `${path}.`
     const properties = Object.entries(value).map(([key, below]) => [
       key,
-      schemaOf(below, prefix + key),
+      schemaOf(below, prefix + key, known),
     ])
     return {
       type: 'object',
@@ -191,7 +216,7 @@ function schemaOf(value: unknown, path: string): Json {
 /** The schema file's text. */
 export function valuesSchema(): string {
   const values: Json = parse(readFileSync(join(root, 'helm/values.yaml'), 'utf8'))
-  const { properties, ...rest } = schemaOf({ ...values, config: {} }, '')
+  const { properties, ...rest } = schemaOf({ ...values, config: {} }, '', known)
   const config = inputSchema(schema)
   const written = {
     $schema: 'http://json-schema.org/draft-07/schema#',
@@ -201,10 +226,17 @@ export function valuesSchema(): string {
   return `${JSON.stringify(written, null, 2)}\n`
 }
 
-/** Paths of `known` that `values.yaml` does not have. */
-export function strayPaths(): string[] {
-  const values: Json = parse(readFileSync(join(root, 'helm/values.yaml'), 'utf8'))
-  return Object.keys(known).filter((path) => {
+/** The schema of another chart, by its values and what they cannot show. */
+export function schemaText(file: string, known: Known): string {
+  const values: Json = parse(readFileSync(join(root, file), 'utf8'))
+  const $schema = 'http://json-schema.org/draft-07/schema#'
+  return `${JSON.stringify({ $schema, ...schemaOf(values, '', known) }, null, 2)}\n`
+}
+
+/** Paths that are known and not in the chart's values. */
+export function strayPaths(file = 'helm/values.yaml', paths = known): string[] {
+  const values: Json = parse(readFileSync(join(root, file), 'utf8'))
+  return Object.keys(paths).filter((path) => {
     let value: unknown = values
     for (const key of path.split('.')) {
       if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return true

@@ -1,5 +1,6 @@
 /** What is done with the chart in the lab. */
 import { eventually } from './lab.ts'
+import { mesh } from './mesh.ts'
 import { nodeAddress, nodeAddressLoss } from './node-address.ts'
 import { attack, backend, differs, release, seed, type Stage } from './stage.ts'
 import { hostPortUpdate, nodeAddressUpdate, outage, update } from './updates.ts'
@@ -147,6 +148,7 @@ export const stages: Readonly<Record<string, (stage: Stage) => Promise<void>>> =
   update,
   hostPortUpdate,
   outage,
+  mesh,
   nodeAddressLoss,
   nodeLoss,
 }
