@@ -14,13 +14,14 @@ use std::net::SocketAddr;
 const NAME_BYTES_MAX: usize = 15;
 /// IPv6 needs this much of every link (RFC 8200 §5).
 pub const MTU_MIN: u16 = 1280;
-/// A packet and WireGuard's 32 bytes around it must fit gotatun's buffers of 4,096.
+/// What was tried out; a datagram could be much longer.
 pub const MTU_MAX: u16 = 4000;
 
 /// How a device is opened.
 pub struct Options {
     pub interface: String,
     pub private_key: StaticSecret,
+    pub previous_private_key: Option<StaticSecret>,
     pub port: u16,
     pub mtu: u16,
 }
@@ -30,6 +31,7 @@ pub struct Options {
 struct OptionsText {
     interface: String,
     private_key: String,
+    previous_private_key: Option<String>,
     port: u16,
     mtu: u16,
 }
@@ -41,6 +43,7 @@ impl Options {
         let OptionsText {
             interface,
             private_key,
+            previous_private_key,
             port,
             mtu,
         } = given;
@@ -53,7 +56,8 @@ impl Options {
         }
         Ok(Self {
             interface,
-            private_key: StaticSecret::from(key(&private_key, "the private key")?),
+            private_key: secret(&private_key)?,
+            previous_private_key: previous_private_key.as_deref().map(secret).transpose()?,
             port,
             mtu,
         })
@@ -71,6 +75,7 @@ fn is_interface_name(name: &str) -> bool {
 /// The differences to bring about, in this order.
 #[derive(Default)]
 pub struct Delta {
+    pub keys: Option<OwnKeyChange>,
     pub add_addresses: Vec<IpNetwork>,
     pub peers: Vec<PeerChange>,
     pub remove_peers: Vec<PublicKey>,
@@ -79,10 +84,20 @@ pub struct Delta {
     pub remove_addresses: Vec<IpNetwork>,
 }
 
+/// The keys that the device is to have from now on. It speaks with the current one and still
+/// answers those who know the previous one; without a previous one those are lost.
+pub struct OwnKeyChange {
+    pub current: StaticSecret,
+    pub previous: Option<StaticSecret>,
+}
+
 /// A peer that is to be there. What is absent stays as it is: an endpoint that was learned from
 /// packets is no drift.
 pub struct PeerChange {
     pub public_key: PublicKey,
+    /// The key that this peer had before: its sessions carry packets until the new key has one.
+    /// It is heard until it is removed. Of no effect when the peer is there already.
+    pub previous_key: Option<PublicKey>,
     pub allowed_ips: Option<Vec<IpNetwork>>,
     pub endpoint: Option<SocketAddr>,
     /// Zero: none.
@@ -93,6 +108,8 @@ pub struct PeerChange {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[derive(Default)]
 struct DeltaText {
+    private_key: Option<String>,
+    previous_private_key: Option<String>,
     add_addresses: Vec<String>,
     peers: Vec<PeerText>,
     remove_peers: Vec<String>,
@@ -105,6 +122,7 @@ struct DeltaText {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PeerText {
     public_key: String,
+    previous_key: Option<String>,
     allowed_ips: Option<Vec<String>>,
     endpoint: Option<String>,
     keepalive_s: Option<u16>,
@@ -115,7 +133,15 @@ impl Delta {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let given: DeltaText = json(text)?;
         let keys = given.remove_peers.iter();
+        if given.private_key.is_none() && given.previous_private_key.is_some() {
+            let text = "a previous private key without a private key";
+            return Err(Error::new(Code::Malformed, text));
+        }
+        let previous = given.previous_private_key.as_deref();
+        let previous = previous.map(secret).transpose()?;
+        let current = given.private_key.as_deref().map(secret).transpose()?;
         Ok(Self {
+            keys: current.map(|current| OwnKeyChange { current, previous }),
             add_addresses: networks(&given.add_addresses)?,
             peers: given
                 .peers
@@ -140,6 +166,7 @@ impl PeerChange {
         });
         Ok(Self {
             public_key: public_key(&given.public_key)?,
+            previous_key: given.previous_key.as_deref().map(public_key).transpose()?,
             allowed_ips: given.allowed_ips.as_deref().map(networks).transpose()?,
             endpoint: endpoint.transpose()?,
             keepalive_s: given.keepalive_s,
@@ -149,6 +176,10 @@ impl PeerChange {
 
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::new(Code::Malformed, error.to_string()))
+}
+
+fn secret(text: &str) -> Result<StaticSecret, Error> {
+    Ok(StaticSecret::from(key(text, "the private key")?))
 }
 
 fn public_key(text: &str) -> Result<PublicKey, Error> {

@@ -1,0 +1,461 @@
+//! One peer: where it is, and the sessions with it.
+//!
+//! A peer has no WireGuard state before the first packet, which keeps ten thousand of them small
+//! (each state is about 19 kB). While keys change on either side it has one state, a tunnel, for
+//! each pair of an own key and one of its own; the newest pair is what is asked for, and what has
+//! proven to work is what packets take. So nothing is lost while a new key becomes known.
+
+use crate::keys::{OwnKey, OwnKeys};
+use crate::plane::Plane;
+use bytes::BytesMut;
+use gotatun::noise::errors::WireGuardError;
+use gotatun::noise::{Tunn, TunnResult};
+use gotatun::packet::{Packet, WgKind};
+use gotatun::tun::MtuWatcher;
+use gotatun::x25519::PublicKey;
+use ipnetwork::IpNetwork;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sessions end at this age (WireGuard's REJECT_AFTER_TIME), and with them the reason to keep the
+/// tunnel of a key that was replaced.
+const OLD_TUNNEL_KEPT: Duration = Duration::from_secs(180);
+
+pub struct Peer {
+    state: Mutex<State>,
+    /// Its prefixes; only those who change the table look here.
+    pub allowed: Mutex<Vec<IpNetwork>>,
+}
+
+struct State {
+    /// The newest first.
+    keys: Vec<PublicKey>,
+    endpoint: Option<SocketAddr>,
+    keepalive_s: Option<u16>,
+    /// The newest first.
+    tunnels: Vec<Tunnel>,
+    /// What tunnels that are gone had counted.
+    received_bytes: usize,
+    sent_bytes: usize,
+    is_removed: bool,
+    /// Whether the timers know it.
+    is_timed: bool,
+}
+
+struct Tunnel {
+    serial: u32,
+    own: Arc<OwnKey>,
+    remote: PublicKey,
+    tunn: Box<Tunn>,
+    /// Receiver indices that lead here.
+    indices: Vec<u32>,
+    /// Since when a packet has proven that the other side has the session too.
+    proven: Option<Instant>,
+}
+
+/// What a peer looks like from outside.
+pub struct Seen {
+    pub key: PublicKey,
+    pub endpoint: Option<SocketAddr>,
+    pub last_handshake: Option<Duration>,
+    pub received_bytes: usize,
+    pub sent_bytes: usize,
+    /// Packets still take a session of a key that was replaced.
+    pub is_on_previous_key: bool,
+}
+
+impl Peer {
+    pub fn new(key: PublicKey) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                keys: vec![key],
+                endpoint: None,
+                keepalive_s: None,
+                tunnels: Vec::new(),
+                received_bytes: 0,
+                sent_bytes: 0,
+                is_removed: false,
+                is_timed: false,
+            }),
+            allowed: Mutex::default(),
+        })
+    }
+
+    /// What is none stays as it is; an interval of zero is none.
+    pub fn configure(
+        self: &Arc<Self>,
+        plane: &Plane,
+        endpoint: Option<SocketAddr>,
+        keepalive_s: Option<u16>,
+    ) {
+        let mut state = self.state.lock();
+        if endpoint.is_some() {
+            state.endpoint = endpoint;
+        }
+        if let Some(seconds) = keepalive_s {
+            state.keepalive_s = Some(seconds).filter(|&seconds| seconds > 0);
+            let interval = state.keepalive_s;
+            for tunnel in &mut state.tunnels {
+                tunnel.tunn.set_persistent_keepalive(interval);
+            }
+        }
+        if state.keepalive_s.is_some() {
+            self.time(plane, &mut state);
+        }
+    }
+
+    /// Speaks with a new key from now on; the old one is heard until it is forgotten.
+    pub fn renew(self: &Arc<Self>, plane: &Plane, key: PublicKey) {
+        let mut state = self.state.lock();
+        state.keys.retain(|known| *known != key);
+        state.keys.insert(0, key);
+        if !state.tunnels.is_empty() {
+            self.time(plane, &mut state); // which asks for the new pair
+        }
+    }
+
+    /// Drops a key; true when it was the last one and the peer is gone.
+    pub fn forget(&self, plane: &Plane, key: &PublicKey) -> bool {
+        let mut state = self.state.lock();
+        state.keys.retain(|known| known != key);
+        state.is_removed = state.keys.is_empty();
+        state.drop_tunnels(plane, |tunnel| tunnel.remote == *key);
+        state.is_removed
+    }
+
+    /// Encrypts packets for this peer; what it gives is to be sent in this order.
+    pub fn seal(
+        self: &Arc<Self>,
+        plane: &Plane,
+        keys: &OwnKeys,
+        packets: impl Iterator<Item = BytesMut>,
+        mut send: impl FnMut(SocketAddr, BytesMut),
+    ) {
+        let mut state = self.state.lock();
+        let Some(to) = state.endpoint else { return };
+        self.prefer(plane, keys, &mut state);
+        for packet in packets {
+            let mut packet = Some(Packet::from_bytes(packet));
+            if let [only] = state.tunnels.as_mut_slice()
+                && let Some(plain) = packet.take()
+            {
+                match only.tunn.encapsulate_with_session(plain) {
+                    Ok(sealed) => {
+                        send(to, bytes_of(sealed.into()));
+                        continue;
+                    }
+                    Err(plain) => packet = Some(plain),
+                }
+            }
+            for message in state.encapsulate(&mut packet) {
+                plane.register(self, &mut state.tunnels, &message);
+                send(to, bytes_of(message.1));
+            }
+        }
+    }
+
+    /// Sees that the tunnel of the newest keys is there and the first.
+    fn prefer(self: &Arc<Self>, plane: &Plane, keys: &OwnKeys, state: &mut State) {
+        let Some(remote) = state.keys.first().copied() else {
+            return;
+        };
+        let is_there = state.tunnels.first().is_some_and(|tunnel| {
+            Arc::ptr_eq(&tunnel.own, &keys.current)
+                && (state.keys.len() == 1 || tunnel.remote == remote)
+        });
+        if !is_there && !state.is_removed {
+            self.tunnel(plane, keys, state, &keys.current, &remote);
+        }
+    }
+
+    /// The serial of the tunnel of two keys, which is made where there is none.
+    fn tunnel(
+        self: &Arc<Self>,
+        plane: &Plane,
+        keys: &OwnKeys,
+        state: &mut State,
+        own: &Arc<OwnKey>,
+        remote: &PublicKey,
+    ) -> Option<u32> {
+        if state.is_removed || !state.keys.contains(remote) {
+            return None;
+        }
+        let is_it = |tunnel: &Tunnel| Arc::ptr_eq(&tunnel.own, own) && tunnel.remote == *remote;
+        if !state.tunnels.iter().any(is_it) {
+            let tunnel = Tunnel {
+                serial: plane.serial(),
+                own: Arc::clone(own),
+                remote: *remote,
+                tunn: Box::new(Tunn::new(
+                    own.private.clone(),
+                    *remote,
+                    None,
+                    state.keepalive_s,
+                    plane.indices.clone(),
+                    Arc::clone(&own.limiter),
+                )),
+                indices: Vec::new(),
+                proven: None,
+            };
+            state.tunnels.push(tunnel);
+            self.time(plane, state);
+        }
+        let newest = state.keys.clone();
+        state.tunnels.sort_by_key(|tunnel| {
+            let age = newest.iter().position(|key| *key == tunnel.remote);
+            (age, !Arc::ptr_eq(&tunnel.own, &keys.current))
+        });
+        state
+            .tunnels
+            .iter()
+            .find(|tunnel| is_it(tunnel))
+            .map(|tunnel| tunnel.serial)
+    }
+
+    /// From now on its timers run.
+    fn time(self: &Arc<Self>, plane: &Plane, state: &mut State) {
+        if !state.is_timed && !state.is_removed {
+            state.is_timed = true;
+            plane.time(Arc::clone(self));
+        }
+    }
+
+    /// Somebody who has its key begins a handshake; gives what to answer.
+    pub fn answer(
+        self: &Arc<Self>,
+        plane: &Plane,
+        keys: &OwnKeys,
+        remote: &PublicKey,
+        (own, message): (&Arc<OwnKey>, WgKind),
+        from: SocketAddr,
+    ) -> Vec<BytesMut> {
+        let mut state = self.state.lock();
+        match self.tunnel(plane, keys, &mut state, own, remote) {
+            Some(serial) => self.handle(plane, &mut state, serial, message, from).1,
+            None => Vec::new(),
+        }
+    }
+
+    /// A message for one of its tunnels: a packet that was in it, and what is to be sent.
+    pub fn open(
+        self: &Arc<Self>,
+        plane: &Plane,
+        serial: u32,
+        message: WgKind,
+        from: SocketAddr,
+    ) -> (Option<BytesMut>, Vec<BytesMut>) {
+        self.handle(plane, &mut self.state.lock(), serial, message, from)
+    }
+
+    fn handle(
+        self: &Arc<Self>,
+        plane: &Plane,
+        state: &mut State,
+        serial: u32,
+        message: WgKind,
+        from: SocketAddr,
+    ) -> (Option<BytesMut>, Vec<BytesMut>) {
+        let Some(tunnel) = state.tunnels.iter_mut().find(|one| one.serial == serial) else {
+            return (None, Vec::new());
+        };
+        let is_initiation = matches!(message, WgKind::HandshakeInit(_));
+        let answer = match tunnel.tunn.handle_incoming_packet(message) {
+            TunnResult::WriteToTunnel(mut packet) => {
+                tunnel.proven.get_or_insert_with(Instant::now);
+                // An authentic packet tells where the peer is now.
+                state.endpoint = Some(from);
+                return (Some(std::mem::take(packet.buf_mut())), Vec::new());
+            }
+            TunnResult::WriteToNetwork(answer) => answer,
+            TunnResult::Done | TunnResult::Err(_) => return (None, Vec::new()),
+        };
+        if !is_initiation {
+            tunnel.proven.get_or_insert_with(Instant::now);
+        }
+        state.endpoint = Some(from);
+        let mut mtu = MtuWatcher::new(plane.mtu);
+        let queued = tunnel.tunn.get_queued_packets(&mut mtu);
+        let messages: Vec<_> = std::iter::once(answer).chain(queued).collect();
+        let mut sent = Vec::with_capacity(messages.len());
+        for message in messages {
+            let message = (serial, message);
+            plane.register(self, &mut state.tunnels, &message);
+            sent.push(bytes_of(message.1));
+        }
+        (None, sent)
+    }
+
+    /// Its timers, some four times a second: what they want sent. False when it needs none.
+    pub fn tick(
+        self: &Arc<Self>,
+        plane: &Plane,
+        keys: &OwnKeys,
+        mut send: impl FnMut(SocketAddr, BytesMut),
+    ) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.is_removed {
+            return false;
+        }
+        if state.tunnels.is_empty() && state.keepalive_s.is_none() {
+            state.is_timed = false;
+            return false;
+        }
+        let Some(to) = state.endpoint else {
+            return true;
+        };
+        self.prefer(plane, keys, state);
+        state.drop_old(plane, keys);
+        for message in state.tick(plane) {
+            plane.register(self, &mut state.tunnels, &message);
+            send(to, bytes_of(message.1));
+        }
+        true
+    }
+
+    pub fn seen(&self) -> Option<Seen> {
+        let state = self.state.lock();
+        let mut seen = Seen {
+            key: *state.keys.first()?,
+            endpoint: state.endpoint,
+            last_handshake: None,
+            received_bytes: state.received_bytes,
+            sent_bytes: state.sent_bytes,
+            is_on_previous_key: state.tunnels.len() > 1
+                && state
+                    .tunnels
+                    .first()
+                    .is_none_or(|tunnel| tunnel.proven.is_none()),
+        };
+        for tunnel in &state.tunnels {
+            let (ago, sent, received, ..) = tunnel.tunn.stats();
+            seen.sent_bytes += sent;
+            seen.received_bytes += received;
+            seen.last_handshake = match (seen.last_handshake, ago) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        Some(seen)
+    }
+}
+
+/// A message and the serial of the tunnel that it comes from.
+pub type Message = (u32, WgKind);
+
+impl State {
+    /// Gives what to send; a packet that no session takes waits in the newest tunnel.
+    fn encapsulate(&mut self, packet: &mut Option<Packet>) -> Vec<Message> {
+        let mut messages = Vec::with_capacity(1);
+        for wants_proof in [true, false] {
+            for (place, tunnel) in self.tunnels.iter_mut().enumerate() {
+                if tunnel.proven.is_some() != wants_proof {
+                    continue;
+                }
+                let Some(plain) = packet.take() else { break };
+                match tunnel.tunn.encapsulate_with_session(plain) {
+                    Ok(sealed) => messages.push((tunnel.serial, sealed.into())),
+                    Err(plain) => *packet = Some(plain),
+                }
+                // A replaced key still does it: ask for the new one beside it.
+                if packet.is_none() && place > 0 {
+                    messages.extend(self.ask());
+                    return messages;
+                }
+            }
+        }
+        if let (Some(plain), Some(newest)) = (packet.take(), self.tunnels.first_mut()) {
+            let asked = newest.tunn.handle_outgoing_packet(plain, None);
+            messages.extend(asked.map(|message| (newest.serial, message)));
+        }
+        messages
+    }
+
+    /// A handshake of the newest keys, unless one is on its way.
+    fn ask(&mut self) -> Option<Message> {
+        let newest = self.tunnels.first_mut()?;
+        let initiation = newest.tunn.format_handshake_initiation(false)?;
+        Some((newest.serial, initiation.into()))
+    }
+
+    fn tick(&mut self, plane: &Plane) -> Vec<Message> {
+        let is_newest_proven = self.is_newest_proven();
+        let is_kept_alive = self.keepalive_s.is_some();
+        let has_more = self.tunnels.len() > 1;
+        let mut messages = Vec::new();
+        for (place, tunnel) in self.tunnels.iter_mut().enumerate() {
+            match tunnel.tunn.update_timers() {
+                // Nobody asks anew for keys that were replaced.
+                Ok(Some(WgKind::HandshakeInit(_))) if place > 0 && is_newest_proven => {}
+                Ok(message) => messages.extend(message.map(|message| (tunnel.serial, message))),
+                // The core gives up after 90 s. A peer behind NAT would then never be heard of
+                // again, which is what its keepalive is there to prevent.
+                Err(WireGuardError::ConnectionExpired) if is_kept_alive && place == 0 => {
+                    tunnel.tunn.reset();
+                }
+                Err(_) => {}
+            }
+            tunnel.indices.retain(|&index| plane.keep(index));
+        }
+        if has_more && !is_newest_proven && messages.is_empty() {
+            messages.extend(self.ask());
+        }
+        messages
+    }
+
+    fn is_newest_proven(&self) -> bool {
+        self.tunnels
+            .first()
+            .is_some_and(|tunnel| tunnel.proven.is_some())
+    }
+
+    /// Drops tunnels of keys that nobody can use any more.
+    fn drop_old(&mut self, plane: &Plane, keys: &OwnKeys) {
+        if self.tunnels.len() < 2 {
+            return;
+        }
+        let proven = self.tunnels.first().and_then(|tunnel| tunnel.proven);
+        let is_over = proven.is_some_and(|since| since.elapsed() > OLD_TUNNEL_KEPT);
+        let newest = self.tunnels.first().map(|tunnel| tunnel.serial);
+        self.drop_tunnels(plane, |tunnel| {
+            let is_old = Some(tunnel.serial) != newest;
+            is_old && (is_over || !keys.has(&tunnel.own))
+        });
+    }
+
+    fn drop_tunnels(&mut self, plane: &Plane, is_meant: impl Fn(&Tunnel) -> bool) {
+        let (gone, kept) = std::mem::take(&mut self.tunnels)
+            .into_iter()
+            .partition(is_meant);
+        self.tunnels = kept;
+        let gone: Vec<Tunnel> = gone;
+        for tunnel in gone {
+            let (_, sent, received, ..) = tunnel.tunn.stats();
+            self.sent_bytes += sent;
+            self.received_bytes += received;
+            plane.unregister(&tunnel.indices);
+        }
+    }
+}
+
+impl Plane {
+    /// Answers to what begins or answers a handshake lead to its tunnel from now on.
+    fn register(&self, peer: &Arc<Peer>, tunnels: &mut [Tunnel], (serial, message): &Message) {
+        let index = match message {
+            WgKind::HandshakeInit(initiation) => initiation.sender_idx.get(),
+            WgKind::HandshakeResp(response) => response.sender_idx.get(),
+            WgKind::CookieReply(_) | WgKind::Data(_) => return,
+        };
+        if let Some(tunnel) = tunnels.iter_mut().find(|tunnel| tunnel.serial == *serial) {
+            tunnel.indices.push(index);
+            self.lead(index, peer, *serial);
+        }
+    }
+}
+
+fn bytes_of(message: WgKind) -> BytesMut {
+    let mut packet = Packet::from(message);
+    std::mem::take(packet.buf_mut())
+}
