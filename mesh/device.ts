@@ -11,6 +11,8 @@ export interface DeviceOptions {
   readonly interface: string
   /** 32 bytes in base64. */
   readonly privateKey: string
+  /** The key before it, which is still answered: peers may not know the new one yet. */
+  readonly previousPrivateKey?: string
   readonly port: number
   readonly mtu: number
 }
@@ -27,6 +29,8 @@ const peerStats = z.object({
   lastHandshakeMs: z.number().nullable(),
   receivedBytes: z.number(),
   sentBytes: z.number(),
+  /** While keys change: packets still take a session of a key that was replaced. */
+  isOnPreviousKey: z.boolean(),
 })
 /** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
 export type PeerStats = z.infer<typeof peerStats>
@@ -112,6 +116,11 @@ function wordsFor(code: string, what: string, { interface: name, port }: DeviceO
       what,
       `there is another route to ${what}`,
       'remove that route, or do not advertise this range',
+    ],
+    ROUTE_LOOP: [
+      what,
+      `packets to a peer would go into the tunnel to it: ${what}`,
+      'give that peer an endpoint outside of what is advertised, or advertise less',
     ],
     NO_TUN: [
       '/dev/net/tun',

@@ -11,10 +11,18 @@ export interface PeerChange {
   /** Not there while the wanted one stays the same: what packets taught the device is no drift. */
   readonly endpoint?: string
   readonly keepaliveS?: number
+  /** The key that this peer had before. Its sessions carry packets until the new key has one; it is
+   * heard until it is removed. Of no effect when the new key is there already. */
+  readonly previousKey?: string
+  /** What fits through the path to it, where that is less than the interface's; 0: as much. */
+  readonly mtu?: number
 }
 
 /** Steps for a device; it adds before it removes. */
 export interface DeviceDelta {
+  /** The keys of this node from now on: it speaks with the first, and answers on both. */
+  readonly privateKey?: string
+  readonly previousPrivateKey?: string
   readonly addAddresses: readonly string[]
   readonly peers: readonly PeerChange[]
   readonly removePeers: readonly string[]

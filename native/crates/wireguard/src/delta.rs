@@ -50,16 +50,15 @@ impl Options {
         if !is_interface_name(&interface) {
             return Err(Error::new(Code::NameInvalid, interface));
         }
-        if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
-            let text = format!("{mtu} is not between {MTU_MIN} and {MTU_MAX}");
-            return Err(Error::new(Code::MtuInvalid, text));
+        if mtu == 0 {
+            return Err(Error::new(Code::MtuInvalid, "zero is no MTU"));
         }
         Ok(Self {
             interface,
             private_key: secret(&private_key)?,
             previous_private_key: previous_private_key.as_deref().map(secret).transpose()?,
             port,
-            mtu,
+            mtu: path_mtu(mtu)?,
         })
     }
 }
@@ -102,6 +101,8 @@ pub struct PeerChange {
     pub endpoint: Option<SocketAddr>,
     /// Zero: none.
     pub keepalive_s: Option<u16>,
+    /// What fits through the path to it, where that is less than the interface's; zero: as much.
+    pub mtu: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +127,7 @@ struct PeerText {
     allowed_ips: Option<Vec<String>>,
     endpoint: Option<String>,
     keepalive_s: Option<u16>,
+    mtu: Option<u16>,
 }
 
 impl Delta {
@@ -170,8 +172,17 @@ impl PeerChange {
             allowed_ips: given.allowed_ips.as_deref().map(networks).transpose()?,
             endpoint: endpoint.transpose()?,
             keepalive_s: given.keepalive_s,
+            mtu: given.mtu.map(path_mtu).transpose()?,
         })
     }
+}
+
+fn path_mtu(mtu: u16) -> Result<u16, Error> {
+    if mtu == 0 || (MTU_MIN..=MTU_MAX).contains(&mtu) {
+        return Ok(mtu);
+    }
+    let text = format!("{mtu} is not between {MTU_MIN} and {MTU_MAX}");
+    Err(Error::new(Code::MtuInvalid, text))
 }
 
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
@@ -267,10 +278,16 @@ mod tests {
             (r#"{"addRoutes":["10.0.0.0"]}"#, Code::NetworkInvalid),
             (r#"{"addRoutes":["10.0.0.0/33"]}"#, Code::NetworkInvalid),
             (r#"{"routes":[]}"#, Code::Malformed),
+            (r#"{"previousPrivateKey":"QUJD"}"#, Code::Malformed),
+            (r#"{"privateKey":"QUJD"}"#, Code::KeyInvalid),
         ];
         for (text, wanted) in cases {
             assert_eq!(code(Delta::parse(text)), Some(wanted), "{text}");
         }
+        let narrow = good.replace("\"keepaliveS\":25", "\"mtu\":1279");
+        assert_eq!(code(Delta::parse(&narrow)), Some(Code::MtuInvalid));
+        let renewed = good.replace("\"keepaliveS\":25", "\"previousKey\":\"QUJD\"");
+        assert_eq!(code(Delta::parse(&renewed)), Some(Code::KeyInvalid));
         let named = good.replace("[2001:db8::1]:51820", "host:51820");
         assert_eq!(code(Delta::parse(&named)), Some(Code::EndpointInvalid));
     }

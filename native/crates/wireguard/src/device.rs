@@ -6,6 +6,7 @@ use crate::keys::OwnKeys;
 use crate::links::Links;
 use crate::peer::{Peer, Seen};
 use crate::plane::Plane;
+use crate::routes::Routes;
 use crate::socket::UdpEnd;
 use crate::table::Table;
 use crate::tun::TunEnd;
@@ -23,8 +24,8 @@ use tokio::runtime::{Builder, Runtime};
 pub struct Device {
     plane: Arc<Plane>,
     paths: Vec<JoinHandle<()>>,
-    /// Changes are made one after the other.
-    changing: Mutex<()>,
+    /// Changes are made one after the other, by who has the routes.
+    routes: Mutex<Routes>,
     links: Option<Links>,
     index: u32,
     /// For netlink only.
@@ -67,7 +68,7 @@ impl Device {
         Ok(Self {
             plane,
             paths,
-            changing: Mutex::default(),
+            routes: Mutex::default(),
             links: Some(links),
             index,
             runtime: Some(runtime),
@@ -77,9 +78,13 @@ impl Device {
     /// Brings a delta about; gives the addresses and routes that the kernel refused, as JSON. They
     /// can be tried again, everything else is in force.
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
-        let _one_at_a_time = self.changing.lock();
+        let mut routes = self.routes.lock();
         let (runtime, links) = self.parts()?;
-        let faults = runtime.block_on(apply(&self.plane, links, self.index, delta))?;
+        let interface = Interface {
+            links,
+            index: self.index,
+        };
+        let faults = runtime.block_on(apply(&self.plane, interface, &mut routes, delta))?;
         json(&faults)
     }
 
@@ -155,37 +160,56 @@ fn udp_fault(port: u16, error: &io::Error) -> Error {
     }
 }
 
+/// An interface by its number, and who can change it.
+#[derive(Clone, Copy)]
+struct Interface<'a> {
+    links: &'a Links,
+    index: u32,
+}
+
 async fn apply(
     plane: &Plane,
-    links: &Links,
-    index: u32,
+    Interface { links, index }: Interface<'_>,
+    routes: &mut Routes,
     delta: Delta,
 ) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     for &address in &delta.add_addresses {
-        note(
-            &mut faults,
-            address,
-            links.add_address(index, address).await,
-        )?;
+        let added = links.add_address(index, address).await;
+        note(&mut faults, address, added)?;
     }
     change_table(plane, &delta);
     for network in delta.remove_routes {
-        note(
-            &mut faults,
-            network,
-            links.remove_route(index, network).await,
-        )?;
+        let removed = links.remove_route(index, network).await;
+        note(&mut faults, network, removed)?;
+        routes.remove(network);
     }
-    for network in delta.add_routes {
-        note(&mut faults, network, links.add_route(index, network).await)?;
+    for &network in &delta.add_routes {
+        let added = links.add_route(index, network).await;
+        if note(&mut faults, network, added)? {
+            routes.add(network);
+        }
+    }
+    let moved = delta
+        .peers
+        .iter()
+        .filter(|change| change.endpoint.is_some());
+    let moved: Vec<_> = moved.map(|change| change.public_key).collect();
+    // A new route can be around any endpoint, an old one around a new endpoint only.
+    let suspects = delta.add_routes.is_empty().then_some(&moved[..]);
+    for (endpoint, network) in routes.doubtful(&plane.current.get(), suspects) {
+        // An address that cannot be reached is not reached through the tunnel either.
+        let through = links.interface_to(endpoint).await.unwrap_or_default();
+        if through == Some(index) {
+            links.remove_route(index, network).await?;
+            routes.remove(network);
+            let text = format!("{endpoint}, where a peer is, lies inside {network}");
+            note(&mut faults, network, Err(Error::new(Code::RouteLoop, text)))?;
+        }
     }
     for address in delta.remove_addresses {
-        note(
-            &mut faults,
-            address,
-            links.remove_address(index, address).await,
-        )?;
+        let removed = links.remove_address(index, address).await;
+        note(&mut faults, address, removed)?;
     }
     Ok(faults)
 }
@@ -210,20 +234,21 @@ pub fn change_table(plane: &Plane, delta: &Delta) {
 }
 
 /// What one prefix is refused for does not keep the others; without the interface nothing goes on.
+/// False when it was refused.
 fn note(
     faults: &mut Vec<Fault>,
     network: ipnetwork::IpNetwork,
     done: Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     match done {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) if error.code == Code::InterfaceGone => Err(error),
         Err(error) => {
             faults.push(Fault {
                 network: network.to_string(),
                 error: error.to_string(),
             });
-            Ok(())
+            Ok(false)
         }
     }
 }
@@ -257,7 +282,7 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
         }
         allowed.clone_from(wanted);
     }
-    peer.configure(plane, change.endpoint, change.keepalive_s);
+    peer.configure(plane, change);
 }
 
 fn remove_peer(plane: &Plane, table: &mut Table, key: &PublicKey) {

@@ -26,6 +26,7 @@ mod keys;
 mod links;
 mod peer;
 mod plane;
+mod routes;
 mod segments;
 mod socket;
 mod table;

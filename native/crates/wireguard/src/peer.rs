@@ -5,6 +5,7 @@
 //! each pair of an own key and one of its own; the newest pair is what is asked for, and what has
 //! proven to work is what packets take. So nothing is lost while a new key becomes known.
 
+use crate::delta::PeerChange;
 use crate::keys::{OwnKey, OwnKeys};
 use crate::plane::Plane;
 use bytes::BytesMut;
@@ -17,6 +18,7 @@ use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Sessions end at this age (WireGuard's REJECT_AFTER_TIME), and with them the reason to keep the
@@ -25,6 +27,8 @@ const OLD_TUNNEL_KEPT: Duration = Duration::from_secs(180);
 
 pub struct Peer {
     state: Mutex<State>,
+    /// What packets to it may be long; zero: as long as the interface lets them.
+    mtu: AtomicU16,
     /// Its prefixes; only those who change the table look here.
     pub allowed: Mutex<Vec<IpNetwork>>,
 }
@@ -79,22 +83,21 @@ impl Peer {
                 is_removed: false,
                 is_timed: false,
             }),
+            mtu: AtomicU16::new(0),
             allowed: Mutex::default(),
         })
     }
 
     /// What is none stays as it is; an interval of zero is none.
-    pub fn configure(
-        self: &Arc<Self>,
-        plane: &Plane,
-        endpoint: Option<SocketAddr>,
-        keepalive_s: Option<u16>,
-    ) {
-        let mut state = self.state.lock();
-        if endpoint.is_some() {
-            state.endpoint = endpoint;
+    pub fn configure(self: &Arc<Self>, plane: &Plane, change: &PeerChange) {
+        if let Some(mtu) = change.mtu {
+            self.mtu.store(mtu, Ordering::Relaxed);
         }
-        if let Some(seconds) = keepalive_s {
+        let mut state = self.state.lock();
+        if change.endpoint.is_some() {
+            state.endpoint = change.endpoint;
+        }
+        if let Some(seconds) = change.keepalive_s {
             state.keepalive_s = Some(seconds).filter(|&seconds| seconds > 0);
             let interval = state.keepalive_s;
             for tunnel in &mut state.tunnels {
@@ -123,6 +126,18 @@ impl Peer {
         state.is_removed = state.keys.is_empty();
         state.drop_tunnels(plane, |tunnel| tunnel.remote == *key);
         state.is_removed
+    }
+
+    /// What fits to it, of an interface that has `most`.
+    pub fn mtu(&self, most: u16) -> u16 {
+        match self.mtu.load(Ordering::Relaxed) {
+            0 => most,
+            mtu => mtu.min(most),
+        }
+    }
+
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.state.lock().endpoint
     }
 
     /// Encrypts packets for this peer; what it gives is to be sent in this order.

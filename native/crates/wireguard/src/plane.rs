@@ -4,7 +4,7 @@
 //! What they share with those who change the device is the table (table.rs), which they read
 //! without waiting, and each peer's own lock, which a change holds for some assignments.
 
-use crate::ip::{Ip, clamp_mss};
+use crate::ip::{Ip, UDP, clamp_mss, get16};
 use crate::keys::{Judged, OwnKeys, initiator};
 use crate::peer::Peer;
 use crate::segments::Buffers;
@@ -204,7 +204,13 @@ impl<'a> Outbound<'a> {
                 .for_each(|packet| self.buffers.give(packet));
             return;
         };
-        clamp_mss(first, &ip, self.plane.mtu);
+        if is_our_own(self.plane, &ip, first, peer) {
+            self.packets
+                .drain(..)
+                .for_each(|packet| self.buffers.give(packet));
+            return;
+        }
+        clamp_mss(first, &ip, peer.mtu(self.plane.mtu));
         let most = usize::from(self.plane.mtu);
         let padded = self.packets.drain(..).map(|mut packet| {
             // WireGuard pads to hide the length, as far as the interface lets it.
@@ -345,6 +351,7 @@ impl<'a> Inbound<'a> {
         let Ok(kind) = Packet::from_bytes(buffer).try_into_wg() else {
             return;
         };
+        let mtu = peer.mtu(self.plane.mtu);
         let (packet, _) = peer.open(self.plane, *serial, kind, from);
         let Some(mut packet) = packet else {
             return;
@@ -352,7 +359,7 @@ impl<'a> Inbound<'a> {
         match Ip::parse(&packet) {
             Some(ip) if self.is_allowed(table, ip.source) => {
                 packet.truncate(ip.total);
-                clamp_mss(&mut packet, &ip, self.plane.mtu);
+                clamp_mss(&mut packet, &ip, mtu);
                 self.packets.push(packet);
             }
             _ => self.buffers.give(packet), // a keepalive, or nothing of this peer's
@@ -384,6 +391,16 @@ impl<'a> Inbound<'a> {
         // The next turn may have another table, in which the peer is gone or has lost addresses.
         self.last = None;
     }
+}
+
+/// Whether a packet is one that this device encrypted for the same peer: its endpoint then lies
+/// inside its own addresses, and the packet would go round until it is too long.
+fn is_our_own(plane: &Plane, ip: &Ip, packet: &[u8], peer: &Peer) -> bool {
+    if ip.protocol != UDP || ip.is_fragment || get16(packet, ip.header) != plane.udp.port() {
+        return false;
+    }
+    let to = SocketAddr::new(ip.destination, get16(packet, ip.header + 2));
+    peer.endpoint() == Some(to)
 }
 
 fn index_of(message: &[u8], place: std::ops::Range<usize>) -> Option<u32> {

@@ -40,6 +40,7 @@ pub struct Arrival {
 
 pub struct UdpEnd {
     socket: Socket,
+    port: u16,
     is_v6: bool,
     /// Goes to false for good when the kernel or the interface refuses.
     has_gso: AtomicBool,
@@ -72,18 +73,17 @@ impl UdpEnd {
         enlarge(&socket);
         // Where it is refused each datagram arrives alone.
         let _ = setsockopt(&socket, UdpGroSegment, &true);
+        let bound = socket.local_addr()?.as_socket();
         Ok(Self {
             socket,
+            port: bound.map_or(port, |address| address.port()),
             is_v6,
             has_gso: AtomicBool::new(true),
         })
     }
 
-    #[cfg(test)]
     pub fn port(&self) -> u16 {
-        let bound = self.socket.local_addr().ok();
-        let address = bound.and_then(|bound| bound.as_socket());
-        address.map_or(0, |address| address.port())
+        self.port
     }
 
     /// What has arrived; none when nothing has.

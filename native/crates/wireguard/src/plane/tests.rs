@@ -164,6 +164,54 @@ fn an_address_that_moves_is_no_longer_the_first_peers() {
 }
 
 #[test]
+fn what_was_encrypted_for_a_peer_is_not_encrypted_for_it_again() {
+    let (one, two) = pair();
+    one.reaches(&two, &packet(1, 2, b"there"));
+    one.apply(&format!(
+        r#"{{"peers":[{{"publicKey":"{}","allowedIps":["127.0.0.0/8","10.0.0.2/32"]}}]}}"#,
+        key(2)
+    ));
+    let udp = |from: u16, to: u16| {
+        let mut packet = packet(1, 2, b"");
+        packet[9] = UDP;
+        packet[12..16].copy_from_slice(&[10, 0, 0, 1]);
+        packet[16..20].copy_from_slice(&[127, 0, 0, 1]);
+        crate::ip::put16(&mut packet, 20, from);
+        crate::ip::put16(&mut packet, 22, to);
+        packet
+    };
+    one.send(&udp(one.port, two.port));
+    assert_eq!(two.got(SHORT), None);
+    // Another port is another program, which may well speak WireGuard too.
+    for passed in [udp(1, two.port), udp(one.port, 1)] {
+        one.send(&passed);
+        assert_eq!(two.got(Duration::from_secs(5)), Some(passed));
+    }
+}
+
+#[test]
+fn a_connection_offers_no_more_than_fits_through_the_path() {
+    let (one, two) = pair();
+    one.reaches(&two, &packet(1, 2, b"there"));
+    let offered = |mss: u16| {
+        let [high, low] = mss.to_be_bytes();
+        tcp(Family::V4, 1, 0x02, &[2, 4, high, low], b"")
+    };
+    one.send(&offered(1460));
+    assert_eq!(two.got(Duration::from_secs(5)), Some(offered(MTU - 40)));
+    let narrow = |number: u8| {
+        let key = key(number);
+        format!(r#"{{"peers":[{{"publicKey":"{key}","mtu":1300}}]}}"#)
+    };
+    two.apply(&narrow(1));
+    one.send(&offered(1460));
+    assert_eq!(two.got(Duration::from_secs(5)), Some(offered(1260)));
+    one.apply(&narrow(2));
+    one.send(&offered(1250));
+    assert_eq!(two.got(Duration::from_secs(5)), Some(offered(1250)));
+}
+
+#[test]
 fn a_removed_peer_is_heard_no_more() {
     let (one, two) = pair();
     one.reaches(&two, &packet(1, 2, b"there"));
