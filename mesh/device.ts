@@ -15,6 +15,8 @@ export interface DeviceOptions {
   readonly previousPrivateKey?: string
   readonly port: number
   readonly mtu: number
+  /** Forwards packets between its peers, for those that name it as their relay. */
+  readonly isRelay?: boolean
 }
 
 /** An address or a route that the kernel did not take. */
@@ -31,6 +33,11 @@ const peerStats = z.object({
   sentBytes: z.number(),
   /** While keys change: packets still take a session of a key that was replaced. */
   isOnPreviousKey: z.boolean(),
+  /** `relay`: through it, and directly as well where an endpoint is known. */
+  path: z.enum(['direct', 'relay']),
+  whyNotDirect: z.enum(['no endpoint', 'unproven', 'silent']).nullable(),
+  /** The address by which this peer saw us, when it answered a probe of a direct path. */
+  seenAs: z.string().nullable(),
 })
 /** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
 export type PeerStats = z.infer<typeof peerStats>

@@ -16,6 +16,12 @@ export interface PeerChange {
   readonly previousKey?: string
   /** What fits through the path to it, where that is less than the interface's; 0: as much. */
   readonly mtu?: number
+  /** The key of the peer through which it is reached while it is not directly; both sides name the
+   * same one. Empty: none. */
+  readonly relay?: string
+  /** Addresses where it might be reached directly, beside its endpoint; at most 16. A relay's
+   * statistics tell where it sees each node. */
+  readonly candidates?: readonly string[]
 }
 
 /** Steps for a device; it adds before it removes. */

@@ -1,6 +1,6 @@
-//! A device on its own, for measurements without Node: options as JSON in the first argument, then
-//! one line for each step on stdin: a delta as JSON, `stats`, or `memory`. Each is answered with the
-//! milliseconds that it took.
+//! A device on its own, for measurements without Node: options as JSON in the first argument,
+//! then one line for each step on stdin: a delta as JSON, `stats`, or `memory`. Each is answered
+//! with the milliseconds that it took.
 
 use edge_wireguard::{Delta, Device, Error, Options};
 use std::io::{BufRead, stdin};

@@ -2,7 +2,7 @@
 
 use crate::ip::Family;
 
-/// The sum of 16-bit words in network order, not yet folded; the last odd byte counts as a high one.
+/// The sum of 16-bit words in network order, not yet folded; an odd byte at the end is a high one.
 pub fn sum(bytes: &[u8], start: u64) -> u64 {
     // RFC 1071 §2: the order of bytes does not matter before the end, so words of four bytes are
     // taken as the machine has them, which compilers do many at a time.

@@ -2,6 +2,7 @@
 //! right.
 
 use crate::error::{Code, Error};
+use crate::paths::CANDIDATES_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::x25519::{PublicKey, StaticSecret};
@@ -24,6 +25,8 @@ pub struct Options {
     pub previous_private_key: Option<StaticSecret>,
     pub port: u16,
     pub mtu: u16,
+    /// Whether it forwards packets between its peers.
+    pub is_relay: bool,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +37,8 @@ struct OptionsText {
     previous_private_key: Option<String>,
     port: u16,
     mtu: u16,
+    #[serde(default)]
+    is_relay: bool,
 }
 
 impl Options {
@@ -46,6 +51,7 @@ impl Options {
             previous_private_key,
             port,
             mtu,
+            is_relay,
         } = given;
         if !is_interface_name(&interface) {
             return Err(Error::new(Code::NameInvalid, interface));
@@ -59,6 +65,7 @@ impl Options {
             previous_private_key: previous_private_key.as_deref().map(secret).transpose()?,
             port,
             mtu: path_mtu(mtu)?,
+            is_relay,
         })
     }
 }
@@ -103,6 +110,10 @@ pub struct PeerChange {
     pub keepalive_s: Option<u16>,
     /// What fits through the path to it, where that is less than the interface's; zero: as much.
     pub mtu: Option<u16>,
+    /// The peer through which it is reached when it is not directly; inside: none.
+    pub relay: Option<Option<PublicKey>>,
+    /// Where it might be reached directly, beside its endpoint.
+    pub candidates: Option<Vec<SocketAddr>>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +139,9 @@ struct PeerText {
     endpoint: Option<String>,
     keepalive_s: Option<u16>,
     mtu: Option<u16>,
+    /// Empty: none.
+    relay: Option<String>,
+    candidates: Option<Vec<String>>,
 }
 
 impl Delta {
@@ -162,19 +176,34 @@ impl Delta {
 
 impl PeerChange {
     fn parse(given: PeerText) -> Result<Self, Error> {
-        let endpoint = given.endpoint.map(|text| {
-            let bad = |_| Error::new(Code::EndpointInvalid, text.clone());
-            text.parse::<SocketAddr>().map_err(bad)
-        });
+        let relay = |text: String| match text.as_str() {
+            "" => Ok(None),
+            key => public_key(key).map(Some),
+        };
         Ok(Self {
             public_key: public_key(&given.public_key)?,
             previous_key: given.previous_key.as_deref().map(public_key).transpose()?,
             allowed_ips: given.allowed_ips.as_deref().map(networks).transpose()?,
-            endpoint: endpoint.transpose()?,
+            endpoint: given.endpoint.as_deref().map(endpoint).transpose()?,
             keepalive_s: given.keepalive_s,
             mtu: given.mtu.map(path_mtu).transpose()?,
+            relay: given.relay.map(relay).transpose()?,
+            candidates: given.candidates.as_deref().map(endpoints).transpose()?,
         })
     }
+}
+
+fn endpoint(text: &str) -> Result<SocketAddr, Error> {
+    let bad = |_| Error::new(Code::EndpointInvalid, text);
+    text.parse().map_err(bad)
+}
+
+fn endpoints(texts: &[String]) -> Result<Vec<SocketAddr>, Error> {
+    if texts.len() > CANDIDATES_MAX {
+        let text = format!("more than {CANDIDATES_MAX} candidates");
+        return Err(Error::new(Code::EndpointInvalid, text));
+    }
+    texts.iter().map(|text| endpoint(text)).collect()
 }
 
 fn path_mtu(mtu: u16) -> Result<u16, Error> {
@@ -280,12 +309,21 @@ mod tests {
             (r#"{"routes":[]}"#, Code::Malformed),
             (r#"{"previousPrivateKey":"QUJD"}"#, Code::Malformed),
             (r#"{"privateKey":"QUJD"}"#, Code::KeyInvalid),
+            (
+                r#"{"peers":[{"publicKey":"QUJD","relay":""}]}"#,
+                Code::KeyInvalid,
+            ),
         ];
         for (text, wanted) in cases {
             assert_eq!(code(Delta::parse(text)), Some(wanted), "{text}");
         }
         let narrow = good.replace("\"keepaliveS\":25", "\"mtu\":1279");
         assert_eq!(code(Delta::parse(&narrow)), Some(Code::MtuInvalid));
+        let placed = good.replace("\"keepaliveS\":25", "\"candidates\":[\"host:1\"]");
+        assert_eq!(code(Delta::parse(&placed)), Some(Code::EndpointInvalid));
+        let many = vec![r#""192.0.2.1:1""#; CANDIDATES_MAX + 1].join(",");
+        let many = good.replace("\"keepaliveS\":25", &format!("\"candidates\":[{many}]"));
+        assert_eq!(code(Delta::parse(&many)), Some(Code::EndpointInvalid));
         let renewed = good.replace("\"keepaliveS\":25", "\"previousKey\":\"QUJD\"");
         assert_eq!(code(Delta::parse(&renewed)), Some(Code::KeyInvalid));
         let named = good.replace("[2001:db8::1]:51820", "host:51820");

@@ -4,6 +4,7 @@ use crate::delta::{Delta, Options, OwnKeyChange, PeerChange};
 use crate::error::{Code, Error};
 use crate::keys::OwnKeys;
 use crate::links::Links;
+use crate::paths::Doubt;
 use crate::peer::{Peer, Seen};
 use crate::plane::Plane;
 use crate::routes::Routes;
@@ -14,11 +15,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::x25519::PublicKey;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
+
+/// Of 32 bytes in base64.
+const KEY_CHARACTERS: usize = 44;
 
 /// One WireGuard device of this program.
 pub struct Device {
@@ -35,14 +40,18 @@ pub struct Device {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PeerStats {
-    public_key: String,
-    endpoint: Option<String>,
+    #[serde(serialize_with = "base64")]
+    public_key: PublicKey,
+    endpoint: Option<SocketAddr>,
     /// How long ago; none before the first one.
     last_handshake_ms: Option<u64>,
     received_bytes: u64,
     sent_bytes: u64,
     /// Packets still take a session of a key that was replaced, its own or this device's.
     is_on_previous_key: bool,
+    path: &'static str,
+    why_not_direct: Option<&'static str>,
+    seen_as: Option<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +72,8 @@ impl Device {
             UdpEnd::bind(options.port, None).map_err(|error| udp_fault(options.port, &error))?;
         let keys = OwnKeys::new(options.private_key, options.previous_private_key);
         let fault = |error| Error::system("the packet paths", &error);
-        let plane = Arc::new(Plane::new(tun, udp, options.mtu, keys).map_err(fault)?);
+        let plane =
+            Arc::new(Plane::new((tun, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
         let paths = plane.start().map_err(fault)?;
         Ok(Self {
             plane,
@@ -282,6 +292,13 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
         }
         allowed.clone_from(wanted);
     }
+    if let Some(relay) = &change.relay {
+        // A relay that comes with the same delta comes before those who need it.
+        peer.reach_through(relay.and_then(|key| table.peer(&key).cloned()));
+    }
+    if let Some(candidates) = &change.candidates {
+        peer.look_at(candidates);
+    }
     peer.configure(plane, change);
 }
 
@@ -310,13 +327,32 @@ fn stats(table: &Table) -> Vec<PeerStats> {
 fn stats_of(seen: Seen) -> PeerStats {
     let ms = |ago: std::time::Duration| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
     PeerStats {
-        public_key: STANDARD.encode(seen.key.as_bytes()),
-        endpoint: seen.endpoint.map(|endpoint| endpoint.to_string()),
+        public_key: seen.key,
+        endpoint: seen.endpoint,
         last_handshake_ms: seen.last_handshake.map(ms),
         received_bytes: seen.received_bytes as u64,
         sent_bytes: seen.sent_bytes as u64,
         is_on_previous_key: seen.is_on_previous_key,
+        path: if seen.doubt.is_some() {
+            "relay"
+        } else {
+            "direct"
+        },
+        why_not_direct: seen.doubt.map(|doubt| match doubt {
+            Doubt::NoEndpoint => "no endpoint",
+            Doubt::Unproven => "unproven",
+            Doubt::Silent => "silent",
+        }),
+        seen_as: seen.seen_as,
     }
+}
+
+/// Without a text of its own for each of ten thousand.
+fn base64<S: Serializer>(key: &PublicKey, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = [0; KEY_CHARACTERS];
+    let written = STANDARD.encode_slice(key.as_bytes(), &mut text);
+    let text = text.get(..written.unwrap_or(0)).map(str::from_utf8);
+    serializer.serialize_str(text.and_then(Result::ok).unwrap_or_default())
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

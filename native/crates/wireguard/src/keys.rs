@@ -68,7 +68,7 @@ impl OwnKeys {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<OwnKey>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<OwnKey>> {
         std::iter::once(&self.current).chain(&self.previous)
     }
 

@@ -19,13 +19,16 @@
 mod checksum;
 mod delta;
 mod device;
+mod envelope;
 mod error;
 mod ip;
 mod joining;
 mod keys;
 mod links;
+mod paths;
 mod peer;
 mod plane;
+mod relay;
 mod routes;
 mod segments;
 mod socket;

@@ -5,11 +5,15 @@
 //! each pair of an own key and one of its own; the newest pair is what is asked for, and what has
 //! proven to work is what packets take. So nothing is lost while a new key becomes known.
 
+mod state;
+
 use crate::delta::PeerChange;
+use crate::envelope::{HEADER, Id, id_of};
 use crate::keys::{OwnKey, OwnKeys};
+use crate::paths::Doubt;
 use crate::plane::Plane;
+use crate::relay::Relaying;
 use bytes::BytesMut;
-use gotatun::noise::errors::WireGuardError;
 use gotatun::noise::{Tunn, TunnResult};
 use gotatun::packet::{Packet, WgKind};
 use gotatun::tun::MtuWatcher;
@@ -21,16 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// Sessions end at this age (WireGuard's REJECT_AFTER_TIME), and with them the reason to keep the
-/// tunnel of a key that was replaced.
-const OLD_TUNNEL_KEPT: Duration = Duration::from_secs(180);
-
 pub struct Peer {
     state: Mutex<State>,
     /// What packets to it may be long; zero: as long as the interface lets them.
     mtu: AtomicU16,
     /// Its prefixes; only those who change the table look here.
     pub allowed: Mutex<Vec<IpNetwork>>,
+    pub relaying: Relaying,
 }
 
 struct State {
@@ -68,6 +69,10 @@ pub struct Seen {
     pub sent_bytes: usize,
     /// Packets still take a session of a key that was replaced.
     pub is_on_previous_key: bool,
+    /// Why packets go through a relay; none when they do not.
+    pub doubt: Option<Doubt>,
+    /// The address by which it saw us last, if it was asked.
+    pub seen_as: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -85,6 +90,7 @@ impl Peer {
             }),
             mtu: AtomicU16::new(0),
             allowed: Mutex::default(),
+            relaying: Relaying::default(),
         })
     }
 
@@ -124,15 +130,23 @@ impl Peer {
         let mut state = self.state.lock();
         state.keys.retain(|known| known != key);
         state.is_removed = state.keys.is_empty();
+        if state.is_removed {
+            self.reach_through(None); // which may be a peer that is reached through this one
+        }
         state.drop_tunnels(plane, |tunnel| tunnel.remote == *key);
         state.is_removed
     }
 
     /// What fits to it, of an interface that has `most`.
     pub fn mtu(&self, most: u16) -> u16 {
-        match self.mtu.load(Ordering::Relaxed) {
+        let mtu = match self.mtu.load(Ordering::Relaxed) {
             0 => most,
             mtu => mtu.min(most),
+        };
+        if self.has_relay() {
+            mtu.saturating_sub(HEADER as u16)
+        } else {
+            mtu
         }
     }
 
@@ -148,8 +162,11 @@ impl Peer {
         packets: impl Iterator<Item = BytesMut>,
         mut send: impl FnMut(SocketAddr, BytesMut),
     ) {
+        let way = self.way(&keys.current);
+        if way.leads_nowhere() {
+            return;
+        }
         let mut state = self.state.lock();
-        let Some(to) = state.endpoint else { return };
         self.prefer(plane, keys, &mut state);
         for packet in packets {
             let mut packet = Some(Packet::from_bytes(packet));
@@ -158,7 +175,7 @@ impl Peer {
             {
                 match only.tunn.encapsulate_with_session(plain) {
                     Ok(sealed) => {
-                        send(to, bytes_of(sealed.into()));
+                        way.send(bytes_of(sealed.into()), &mut send);
                         continue;
                     }
                     Err(plain) => packet = Some(plain),
@@ -166,7 +183,7 @@ impl Peer {
             }
             for message in state.encapsulate(&mut packet) {
                 plane.register(self, &mut state.tunnels, &message);
-                send(to, bytes_of(message.1));
+                way.send(bytes_of(message.1), &mut send);
             }
         }
     }
@@ -244,7 +261,7 @@ impl Peer {
         keys: &OwnKeys,
         remote: &PublicKey,
         (own, message): (&Arc<OwnKey>, WgKind),
-        from: SocketAddr,
+        from: Option<SocketAddr>,
     ) -> Vec<BytesMut> {
         let mut state = self.state.lock();
         match self.tunnel(plane, keys, &mut state, own, remote) {
@@ -253,13 +270,14 @@ impl Peer {
         }
     }
 
-    /// A message for one of its tunnels: a packet that was in it, and what is to be sent.
+    /// A message for one of its tunnels: a packet that was in it, and what is to be sent. `from` is
+    /// none when it came through a relay.
     pub fn open(
         self: &Arc<Self>,
         plane: &Plane,
         serial: u32,
         message: WgKind,
-        from: SocketAddr,
+        from: Option<SocketAddr>,
     ) -> (Option<BytesMut>, Vec<BytesMut>) {
         self.handle(plane, &mut self.state.lock(), serial, message, from)
     }
@@ -270,17 +288,18 @@ impl Peer {
         state: &mut State,
         serial: u32,
         message: WgKind,
-        from: SocketAddr,
+        from: Option<SocketAddr>,
     ) -> (Option<BytesMut>, Vec<BytesMut>) {
         let Some(tunnel) = state.tunnels.iter_mut().find(|one| one.serial == serial) else {
             return (None, Vec::new());
         };
         let is_initiation = matches!(message, WgKind::HandshakeInit(_));
         let answer = match tunnel.tunn.handle_incoming_packet(message) {
+            // An authentic packet tells where the peer is now, unless a relay forwarded it.
             TunnResult::WriteToTunnel(mut packet) => {
                 tunnel.proven.get_or_insert_with(Instant::now);
-                // An authentic packet tells where the peer is now.
-                state.endpoint = Some(from);
+                state.endpoint = from.or(state.endpoint);
+                self.heard(from);
                 return (Some(std::mem::take(packet.buf_mut())), Vec::new());
             }
             TunnResult::WriteToNetwork(answer) => answer,
@@ -289,7 +308,8 @@ impl Peer {
         if !is_initiation {
             tunnel.proven.get_or_insert_with(Instant::now);
         }
-        state.endpoint = Some(from);
+        state.endpoint = from.or(state.endpoint);
+        self.heard(from);
         let mut mtu = MtuWatcher::new(plane.mtu);
         let queued = tunnel.tunn.get_queued_packets(&mut mtu);
         let messages: Vec<_> = std::iter::once(answer).chain(queued).collect();
@@ -300,6 +320,21 @@ impl Peer {
             sent.push(bytes_of(message.1));
         }
         (None, sent)
+    }
+
+    /// It was found to be here.
+    pub fn move_to(&self, endpoint: SocketAddr) {
+        self.state.lock().endpoint = Some(endpoint);
+    }
+
+    pub fn newest(&self) -> Option<PublicKey> {
+        self.state.lock().keys.first().copied()
+    }
+
+    /// Its key that begins with these bytes.
+    pub fn key_of(&self, id: Id) -> Option<PublicKey> {
+        let state = self.state.lock();
+        state.keys.iter().copied().find(|key| id_of(key) == id)
     }
 
     /// Its timers, some four times a second: what they want sent. False when it needs none.
@@ -318,19 +353,30 @@ impl Peer {
             state.is_timed = false;
             return false;
         }
-        let Some(to) = state.endpoint else {
+        if state.endpoint.is_none() && !self.has_relay() {
             return true;
-        };
+        }
         self.prefer(plane, keys, state);
         state.drop_old(plane, keys);
-        for message in state.tick(plane) {
-            plane.register(self, &mut state.tunnels, &message);
-            send(to, bytes_of(message.1));
+        let messages = state.tick(plane);
+        for message in &messages {
+            plane.register(self, &mut state.tunnels, message);
+        }
+        drop(guard);
+        if !messages.is_empty() {
+            let way = self.way(&keys.current);
+            for (_, message) in messages {
+                way.send(bytes_of(message), &mut send);
+            }
+        }
+        for (to, probe) in self.probes(&keys.current, || plane.number()) {
+            send(to, probe);
         }
         true
     }
 
     pub fn seen(&self) -> Option<Seen> {
+        let (doubt, seen_as) = (self.doubt(), self.seen_as());
         let state = self.state.lock();
         let mut seen = Seen {
             key: *state.keys.first()?,
@@ -338,6 +384,8 @@ impl Peer {
             last_handshake: None,
             received_bytes: state.received_bytes,
             sent_bytes: state.sent_bytes,
+            doubt,
+            seen_as,
             is_on_previous_key: state.tunnels.len() > 1
                 && state
                     .tunnels
@@ -359,101 +407,6 @@ impl Peer {
 
 /// A message and the serial of the tunnel that it comes from.
 pub type Message = (u32, WgKind);
-
-impl State {
-    /// Gives what to send; a packet that no session takes waits in the newest tunnel.
-    fn encapsulate(&mut self, packet: &mut Option<Packet>) -> Vec<Message> {
-        let mut messages = Vec::with_capacity(1);
-        for wants_proof in [true, false] {
-            for (place, tunnel) in self.tunnels.iter_mut().enumerate() {
-                if tunnel.proven.is_some() != wants_proof {
-                    continue;
-                }
-                let Some(plain) = packet.take() else { break };
-                match tunnel.tunn.encapsulate_with_session(plain) {
-                    Ok(sealed) => messages.push((tunnel.serial, sealed.into())),
-                    Err(plain) => *packet = Some(plain),
-                }
-                // A replaced key still does it: ask for the new one beside it.
-                if packet.is_none() && place > 0 {
-                    messages.extend(self.ask());
-                    return messages;
-                }
-            }
-        }
-        if let (Some(plain), Some(newest)) = (packet.take(), self.tunnels.first_mut()) {
-            let asked = newest.tunn.handle_outgoing_packet(plain, None);
-            messages.extend(asked.map(|message| (newest.serial, message)));
-        }
-        messages
-    }
-
-    /// A handshake of the newest keys, unless one is on its way.
-    fn ask(&mut self) -> Option<Message> {
-        let newest = self.tunnels.first_mut()?;
-        let initiation = newest.tunn.format_handshake_initiation(false)?;
-        Some((newest.serial, initiation.into()))
-    }
-
-    fn tick(&mut self, plane: &Plane) -> Vec<Message> {
-        let is_newest_proven = self.is_newest_proven();
-        let is_kept_alive = self.keepalive_s.is_some();
-        let has_more = self.tunnels.len() > 1;
-        let mut messages = Vec::new();
-        for (place, tunnel) in self.tunnels.iter_mut().enumerate() {
-            match tunnel.tunn.update_timers() {
-                // Nobody asks anew for keys that were replaced.
-                Ok(Some(WgKind::HandshakeInit(_))) if place > 0 && is_newest_proven => {}
-                Ok(message) => messages.extend(message.map(|message| (tunnel.serial, message))),
-                // The core gives up after 90 s. A peer behind NAT would then never be heard of
-                // again, which is what its keepalive is there to prevent.
-                Err(WireGuardError::ConnectionExpired) if is_kept_alive && place == 0 => {
-                    tunnel.tunn.reset();
-                }
-                Err(_) => {}
-            }
-            tunnel.indices.retain(|&index| plane.keep(index));
-        }
-        if has_more && !is_newest_proven && messages.is_empty() {
-            messages.extend(self.ask());
-        }
-        messages
-    }
-
-    fn is_newest_proven(&self) -> bool {
-        self.tunnels
-            .first()
-            .is_some_and(|tunnel| tunnel.proven.is_some())
-    }
-
-    /// Drops tunnels of keys that nobody can use any more.
-    fn drop_old(&mut self, plane: &Plane, keys: &OwnKeys) {
-        if self.tunnels.len() < 2 {
-            return;
-        }
-        let proven = self.tunnels.first().and_then(|tunnel| tunnel.proven);
-        let is_over = proven.is_some_and(|since| since.elapsed() > OLD_TUNNEL_KEPT);
-        let newest = self.tunnels.first().map(|tunnel| tunnel.serial);
-        self.drop_tunnels(plane, |tunnel| {
-            let is_old = Some(tunnel.serial) != newest;
-            is_old && (is_over || !keys.has(&tunnel.own))
-        });
-    }
-
-    fn drop_tunnels(&mut self, plane: &Plane, is_meant: impl Fn(&Tunnel) -> bool) {
-        let (gone, kept) = std::mem::take(&mut self.tunnels)
-            .into_iter()
-            .partition(is_meant);
-        self.tunnels = kept;
-        let gone: Vec<Tunnel> = gone;
-        for tunnel in gone {
-            let (_, sent, received, ..) = tunnel.tunn.stats();
-            self.sent_bytes += sent;
-            self.received_bytes += received;
-            plane.unregister(&tunnel.indices);
-        }
-    }
-}
 
 impl Plane {
     /// Answers to what begins or answers a handshake lead to its tunnel from now on.

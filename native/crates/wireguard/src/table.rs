@@ -4,6 +4,7 @@
 //! table by a pointer, and a packet path that meets the moment of the exchange goes on with the
 //! table that it has. Copies share all that is alike (trie.rs).
 
+use crate::envelope::Id;
 use crate::keys::OwnKeys;
 use crate::peer::Peer;
 use crate::trie::Trie;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// Bits of a public key.
 const KEY_BITS: u16 = 256;
+/// Bits of it that name a peer in messages beside WireGuard's.
+const ID_BITS: u16 = 64;
 /// So long the one who changed waits for the packet paths to let go of the old table, since who
 /// lets go last frees its nodes. A path that sleeps does it at its next packet.
 const LET_GO_STEP: Duration = Duration::from_millis(1);
@@ -42,6 +45,15 @@ impl Table {
 
     pub fn peer(&self, key: &PublicKey) -> Option<&Arc<Peer>> {
         self.by_key.get(key.as_bytes(), KEY_BITS)
+    }
+
+    /// The peer of a key that begins with these bytes.
+    pub fn named(&self, id: Id) -> Option<&Arc<Peer>> {
+        let mut bits = [0; 32];
+        for (to, from) in bits.iter_mut().zip(id) {
+            *to = from;
+        }
+        self.by_key.under(&bits, ID_BITS)
     }
 
     pub fn name(&mut self, key: &PublicKey, peer: &Arc<Peer>) {

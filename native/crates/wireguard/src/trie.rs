@@ -1,8 +1,8 @@
 //! Bit strings and what belongs to them: a binary trie with joined paths.
 //!
 //! A copy shares every node with its original until one of the two changes, and a change copies the
-//! nodes on its way only, once. So a table of ten thousand peers is taken as it is at one moment for
-//! the price of a pointer, and a delta of many peers pays for each node at most one copy.
+//! nodes on its way only, once. So a table of ten thousand peers is taken as it is at one moment
+//! for the price of a pointer, and a delta of many peers pays for each node at most one copy.
 
 use std::sync::Arc;
 
@@ -58,6 +58,25 @@ impl<const N: usize, V: Clone> Trie<N, V> {
                 return node.value.as_ref();
             }
             link = node.towards(bits);
+        }
+        None
+    }
+
+    /// Some value whose bits begin with these.
+    pub fn under(&self, bits: &[u8; N], length: u16) -> Option<&V> {
+        let mut link = &self.root;
+        while let Some(node) = link {
+            if shared(&node.bits, bits) < node.length.min(length) {
+                return None;
+            }
+            if node.length >= length && node.value.is_some() {
+                return node.value.as_ref();
+            }
+            link = if node.length < length {
+                node.towards(bits)
+            } else {
+                &node.zero // a fork has both
+            };
         }
         None
     }
@@ -259,6 +278,18 @@ mod tests {
         assert_eq!(copy.longest(&wide), Some(&1));
         assert_eq!(trie.longest(&wide), Some(&2));
         assert_eq!(trie.get(&wide, 8), None);
+    }
+
+    #[test]
+    fn a_value_is_found_by_the_first_bits_of_its_own() {
+        let mut trie = Trie::<4, u8>::default();
+        trie.insert(&[1, 2, 3, 4], 32, 1);
+        trie.insert(&[1, 2, 3, 5], 32, 2);
+        trie.insert(&[9, 2, 3, 4], 32, 3);
+        assert_eq!(trie.under(&[9, 2, 0, 0], 16), Some(&3));
+        assert!(trie.under(&[1, 2, 0, 0], 16).is_some());
+        assert_eq!(trie.under(&[1, 3, 0, 0], 16), None);
+        assert_eq!(trie.under(&[8, 0, 0, 0], 8), None);
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Whole devices whose interfaces are pairs of sockets: real packets, no privilege.
 
+use super::inbound::COOKIE_REPLY;
 use super::*;
 use crate::delta::Delta;
 use crate::device::change_table;
-use crate::ip::Family;
 use crate::ip::tests::tcp;
+use crate::ip::{Family, UDP};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use gotatun::packet::Packet;
 use gotatun::x25519::{PublicKey, StaticSecret};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+mod relay;
 
 const MTU: u16 = 1420;
 
@@ -32,13 +36,18 @@ fn key(number: u8) -> String {
 
 impl Machine {
     fn new(number: u8) -> Self {
+        Self::of(number, false)
+    }
+
+    fn of(number: u8, is_relay: bool) -> Self {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let (inside, outside) =
             socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).expect("a pair");
         let udp = UdpEnd::bind(0, None).expect("a socket");
         let port = udp.port();
         let keys = OwnKeys::new(secret(number), None);
-        let plane = Plane::new(TunEnd::of(outside, false), udp, MTU, keys).expect("a plane");
+        let plane =
+            Plane::new((TunEnd::of(outside, false), udp), MTU, is_relay, keys).expect("a plane");
         let plane = Arc::new(plane);
         let paths = plane.start().expect("threads");
         Self {
@@ -55,8 +64,10 @@ impl Machine {
 
     fn knows(&self, number: u8, allowed: &str, other: &Machine) {
         self.apply(&format!(
-            r#"{{"peers":[{{"publicKey":"{}","allowedIps":["{allowed}"],"endpoint":"127.0.0.1:{}"}}]}}"#,
-            key(number), other.port
+            r#"{{"peers":[{{"publicKey":"{}","allowedIps":["{allowed}"],
+            "endpoint":"127.0.0.1:{}"}}]}}"#,
+            key(number),
+            other.port
         ));
     }
 
