@@ -99,9 +99,9 @@ function other(place: number): Peer {
 }
 
 async function ours(machines: Machines, place: number): Promise<End> {
-  const options = { interface: 'edge0', port: 51_820, mtu: 1420, ...keys[place] }
-  const { publicKey: _, ...given } = { publicKey: '', ...options }
-  const args = [join(root, 'bench/mesh-end.ts'), JSON.stringify(given)]
+  const privateKey = keys[place]?.privateKey
+  const options = { interface: 'edge0', port: 51_820, mtu: 1420, privateKey }
+  const args = [join(root, 'bench/mesh-end.ts'), JSON.stringify(options)]
   const child = machines.spawn(place + 1, process.execPath, args)
   child.stderr?.pipe(process.stderr)
   if (child.stdout === null) throw new Error('no output')
@@ -140,7 +140,7 @@ async function theirs(machines: Machines, place: number): Promise<End> {
     const begin = `[Interface]\nPrivateKey=${keys[place]?.privateKey}\nListenPort=51820\n`
     const text = all.map(
       ({ publicKey, allowedIps, endpoint }) =>
-        `[Peer]\nPublicKey=${publicKey}\nAllowedIPs=${allowedIps}\nEndpoint=${endpoint}\n`,
+        `[Peer]\nPublicKey=${publicKey}\nAllowedIPs=${allowedIps.join(',')}\nEndpoint=${endpoint}\n`,
     )
     writeFileSync(file, begin + text.join(''), { mode: 0o600 })
     const began = performance.now()

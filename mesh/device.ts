@@ -17,6 +17,8 @@ export interface DeviceOptions {
   readonly mtu: number
   /** Forwards packets between its peers, for those that name it as their relay. */
   readonly isRelay?: boolean
+  /** The mark of what it sends, for the machine's rules of routing and its firewall. */
+  readonly mark?: number
 }
 
 /** An address or a route that the kernel did not take. */

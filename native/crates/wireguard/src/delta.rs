@@ -27,6 +27,8 @@ pub struct Options {
     pub mtu: u16,
     /// Whether it forwards packets between its peers.
     pub is_relay: bool,
+    /// The mark of what it sends, for the machine's rules of routing and its firewall (SO_MARK).
+    pub mark: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +41,7 @@ struct OptionsText {
     mtu: u16,
     #[serde(default)]
     is_relay: bool,
+    mark: Option<u32>,
 }
 
 impl Options {
@@ -52,6 +55,7 @@ impl Options {
             port,
             mtu,
             is_relay,
+            mark,
         } = given;
         if !is_interface_name(&interface) {
             return Err(Error::new(Code::NameInvalid, interface));
@@ -66,6 +70,7 @@ impl Options {
             port,
             mtu: path_mtu(mtu)?,
             is_relay,
+            mark,
         })
     }
 }

@@ -68,13 +68,16 @@ impl Device {
             .build()
             .map_err(|error| Error::system("a runtime", &error))?;
         let (tun, links, index) = runtime.block_on(open_interface(&options))?;
-        let udp =
-            UdpEnd::bind(options.port, None).map_err(|error| udp_fault(options.port, &error))?;
+        let udp = UdpEnd::bind(options.port, options.mark)
+            .map_err(|error| udp_fault(options.port, &error))?;
         let keys = OwnKeys::new(options.private_key, options.previous_private_key);
         let fault = |error| Error::system("the packet paths", &error);
         let plane =
             Arc::new(Plane::new((tun, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
-        let paths = plane.start().map_err(fault)?;
+        let paths = plane.start().map_err(|error| {
+            plane.stop(); // those that did start
+            fault(error)
+        })?;
         Ok(Self {
             plane,
             paths,

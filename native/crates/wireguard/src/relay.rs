@@ -19,6 +19,9 @@ const FORWARDED_PER_SECOND: f64 = (16 << 20) as f64;
 const ANSWERS_AT_ONCE: f64 = 64.0;
 const ANSWERS_PER_SECOND: f64 = 32.0;
 
+/// Two keys of ours and two of its own, while both change.
+const SECRETS_KEPT: usize = 4;
+
 /// The part of a peer that is about ways to it. Its locks are held for no call to another peer.
 #[derive(Default)]
 pub struct Relaying {
@@ -26,8 +29,8 @@ pub struct Relaying {
     has_relay: AtomicBool,
     relay: Mutex<Option<Arc<Peer>>>,
     ways: Mutex<Ways>,
-    /// The last one that was asked for: agreeing on one takes as long as fifty packets.
-    secret: Mutex<Option<(Arc<OwnKey>, PublicKey, Secret)>>,
+    /// The youngest first: agreeing on one takes as long as fifty packets.
+    secrets: Mutex<Vec<(Arc<OwnKey>, PublicKey, Secret)>>,
     forwarded: Mutex<Option<Quota>>,
     answered: Mutex<Option<Quota>>,
 }
@@ -208,15 +211,16 @@ impl Peer {
 
     /// What a key of ours and one of its own agree on.
     pub fn secret(&self, own: &Arc<OwnKey>, key: &PublicKey) -> Secret {
-        let mut last = self.relaying.secret.lock();
-        if let Some((ours, theirs, secret)) = &*last
-            && Arc::ptr_eq(ours, own)
-            && theirs == key
-        {
+        let mut secrets = self.relaying.secrets.lock();
+        let known = secrets
+            .iter()
+            .find(|(ours, theirs, _)| Arc::ptr_eq(ours, own) && theirs == key);
+        if let Some((.., secret)) = known {
             return *secret;
         }
         let secret = own.private.diffie_hellman(key).to_bytes();
-        *last = Some((Arc::clone(own), *key, secret));
+        secrets.insert(0, (Arc::clone(own), *key, secret));
+        secrets.truncate(SECRETS_KEPT);
         secret
     }
 }
