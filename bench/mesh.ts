@@ -140,7 +140,8 @@ async function theirs(machines: Machines, place: number): Promise<End> {
     const begin = `[Interface]\nPrivateKey=${keys[place]?.privateKey}\nListenPort=51820\n`
     const text = all.map(
       ({ publicKey, allowedIps, endpoint }) =>
-        `[Peer]\nPublicKey=${publicKey}\nAllowedIPs=${allowedIps.join(',')}\nEndpoint=${endpoint}\n`,
+        `[Peer]\nPublicKey=${publicKey}\nEndpoint=${endpoint}\n` +
+        `AllowedIPs=${allowedIps.join(',')}\n`,
     )
     writeFileSync(file, begin + text.join(''), { mode: 0o600 })
     const began = performance.now()

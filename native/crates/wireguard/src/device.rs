@@ -243,7 +243,8 @@ pub fn change_table(plane: &Plane, delta: &Delta) {
     for key in &delta.remove_peers {
         remove_peer(plane, &mut table, key);
     }
-    plane.current.set(table);
+    let changes = delta.peers.len() + delta.remove_peers.len();
+    plane.current.set(table, changes);
 }
 
 /// What one prefix is refused for does not keep the others; without the interface nothing goes on.

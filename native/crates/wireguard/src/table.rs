@@ -20,10 +20,12 @@ use std::time::Duration;
 const KEY_BITS: u16 = 256;
 /// Bits of it that name a peer in messages beside WireGuard's.
 const ID_BITS: u16 = 64;
-/// So long the one who changed waits for the packet paths to let go of the old table, since who
-/// lets go last frees its nodes. A path that sleeps does it at its next packet.
+/// So long the one who changed much waits for the packet paths to let go of the old table, since
+/// who lets go last frees its nodes. A path that sleeps does it at its next packet.
 const LET_GO_STEP: Duration = Duration::from_millis(1);
 const LET_GO_STEPS_MAX: u32 = 5;
+/// The nodes of fewer changes are freed in some microseconds, whoever does it.
+const LET_GO_CHANGES_MIN: usize = 100;
 
 #[derive(Clone)]
 pub struct Table {
@@ -116,10 +118,13 @@ impl Current {
         Arc::clone(&self.table.lock())
     }
 
-    /// Puts another one in force.
-    pub fn set(&self, table: Table) {
+    /// Puts another one in force, which has so many changes.
+    pub fn set(&self, table: Table, changes: usize) {
         let old = std::mem::replace(&mut *self.table.lock(), Arc::new(table));
         self.version.fetch_add(1, Ordering::Release);
+        if changes < LET_GO_CHANGES_MIN {
+            return;
+        }
         for _ in 0..LET_GO_STEPS_MAX {
             if Arc::strong_count(&old) == 1 {
                 break;
