@@ -18,6 +18,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { downloadPackage, unpackPackage } from '../test/harness/debian.ts'
 import { root } from '../test/harness/edge.ts'
+import type { StepAnswer } from '../test/harness/mesh-device.ts'
 import { type Machines, makeMachines } from '../test/harness/namespaces.ts'
 import { until } from '../test/harness/wait.ts'
 
@@ -102,7 +103,7 @@ function other(place: number): Peer {
 async function ours(machines: Machines, place: number): Promise<End> {
   const privateKey = keys[place]?.privateKey
   const options = { interface: 'edge0', port: 51_820, mtu: 1420, privateKey }
-  const args = [join(root, 'bench/mesh-end.ts'), JSON.stringify(options)]
+  const args = [join(root, 'test/harness/mesh-device.ts'), JSON.stringify(options)]
   const child = machines.spawn(place + 1, process.execPath, args)
   child.stderr?.pipe(process.stderr)
   if (child.stdout === null) throw new Error('no output')
@@ -110,7 +111,7 @@ async function ours(machines: Machines, place: number): Promise<End> {
   await lines.next()
   const ask = async (line: string): Promise<number> => {
     child.stdin?.write(`${line}\n`)
-    return Number((await lines.next()).value)
+    return (JSON.parse(String((await lines.next()).value)) as StepAnswer).ms
   }
   const nothing = { addAddresses: [], peers: [], removePeers: [], removeRoutes: [] }
   const route = `${addresses[1 - place]}/32`
