@@ -15,6 +15,10 @@ export interface DeviceOptions {
   readonly previousPrivateKey?: string
   readonly port: number
   readonly mtu: number
+  /** Forwards packets between its peers, for those that name it as their relay. */
+  readonly isRelay?: boolean
+  /** The mark of what it sends, for the machine's rules of routing and its firewall. */
+  readonly mark?: number
 }
 
 /** An address or a route that the kernel did not take. */
@@ -30,7 +34,12 @@ const peerStats = z.object({
   receivedBytes: z.number(),
   sentBytes: z.number(),
   /** While keys change: packets still take a session of a key that was replaced. */
-  isOnPreviousKey: z.boolean().optional(),
+  isOnPreviousKey: z.boolean(),
+  /** `relay`: through it, and directly as well where an endpoint is known. */
+  path: z.enum(['direct', 'relay']),
+  whyNotDirect: z.enum(['no endpoint', 'unproven', 'silent']).nullable(),
+  /** The address by which this peer saw us, when it answered a probe of a direct path. */
+  seenAs: z.string().nullable(),
 })
 /** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
 export type PeerStats = z.infer<typeof peerStats>
@@ -116,6 +125,11 @@ function wordsFor(code: string, what: string, { interface: name, port }: DeviceO
       what,
       `there is another route to ${what}`,
       'remove that route, or do not advertise this range',
+    ],
+    ROUTE_LOOP: [
+      what,
+      `packets to a peer would go into the tunnel to it: ${what}`,
+      'give that peer an endpoint outside of what is advertised, or advertise less',
     ],
     NO_TUN: [
       '/dev/net/tun',

@@ -71,7 +71,7 @@ export const meshLimits = {
   revokedMax: 100_000,
   /** What a route was refused for may be gone: tried again this often. */
   repairIntervalMs: 10_000,
-  /** What IPv6 needs of every link (RFC 8200 §5), and what gotatun's buffers hold. */
+  /** What IPv6 needs of every link (RFC 8200 §5), and the longest that was tried out. */
   mtuMin: 1_280,
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */

@@ -14,6 +14,14 @@ export interface PeerChange {
   /** The key that this peer had before. Its sessions carry packets until the new key has one; it is
    * heard until it is removed. Of no effect when the new key is there already. */
   readonly previousKey?: string
+  /** What fits through the path to it, where that is less than the interface's; 0: as much. */
+  readonly mtu?: number
+  /** The key of the peer through which it is reached while it is not directly; both sides name the
+   * same one. Empty: none. */
+  readonly relay?: string
+  /** Addresses where it might be reached directly, beside its endpoint; at most 16. A relay's
+   * statistics tell where it sees each node. */
+  readonly candidates?: readonly string[]
 }
 
 /** Steps for a device; it adds before it removes. */

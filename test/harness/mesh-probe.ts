@@ -60,24 +60,32 @@ async function ping(address: string, timeoutMs: number): Promise<number | null> 
 class Flow {
   readonly #socket: Socket
   readonly #timer: NodeJS.Timeout
-  #sent = 0
+  /** When each was sent. */
+  readonly #sent: number[] = []
   readonly #came = new Set<string>()
+  #worstMs = 0
 
   constructor(address: string, intervalMs: number) {
     this.#socket = open(address)
-    this.#socket.on('message', (message) => this.#came.add(message.toString()))
+    this.#socket.on('message', (message) => {
+      const text = message.toString()
+      this.#came.add(text)
+      const tookMs = performance.now() - (this.#sent[Number(text)] ?? 0)
+      this.#worstMs = Math.max(this.#worstMs, tookMs)
+    })
     this.#timer = setInterval(() => {
-      this.#socket.send(String(this.#sent), probePorts.echo, address, () => undefined)
-      this.#sent += 1
+      const number = this.#sent.push(performance.now()) - 1
+      this.#socket.send(String(number), probePorts.echo, address, () => undefined)
     }, intervalMs)
   }
 
-  async end(): Promise<{ sent: number; lost: number }> {
+  async end(): Promise<{ sent: number; lost: number; worstMs: number }> {
     clearInterval(this.#timer)
+    const sent = this.#sent.length
     const deadline = performance.now() + 5_000
-    while (this.#came.size < this.#sent && performance.now() < deadline) await sleep(20)
+    while (this.#came.size < sent && performance.now() < deadline) await sleep(20)
     this.#socket.close()
-    return { sent: this.#sent, lost: this.#sent - this.#came.size }
+    return { sent, lost: sent - this.#came.size, worstMs: this.#worstMs }
   }
 }
 

@@ -2,6 +2,7 @@
 //! right.
 
 use crate::error::{Code, Error};
+use crate::paths::CANDIDATES_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::x25519::{PublicKey, StaticSecret};
@@ -14,15 +15,20 @@ use std::net::SocketAddr;
 const NAME_BYTES_MAX: usize = 15;
 /// IPv6 needs this much of every link (RFC 8200 §5).
 pub const MTU_MIN: u16 = 1280;
-/// A packet and WireGuard's 32 bytes around it must fit gotatun's buffers of 4,096.
+/// What was tried out; a datagram could be much longer.
 pub const MTU_MAX: u16 = 4000;
 
 /// How a device is opened.
 pub struct Options {
     pub interface: String,
     pub private_key: StaticSecret,
+    pub previous_private_key: Option<StaticSecret>,
     pub port: u16,
     pub mtu: u16,
+    /// Whether it forwards packets between its peers.
+    pub is_relay: bool,
+    /// The mark of what it sends, for the machine's rules of routing and its firewall (SO_MARK).
+    pub mark: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -30,8 +36,12 @@ pub struct Options {
 struct OptionsText {
     interface: String,
     private_key: String,
+    previous_private_key: Option<String>,
     port: u16,
     mtu: u16,
+    #[serde(default)]
+    is_relay: bool,
+    mark: Option<u32>,
 }
 
 impl Options {
@@ -41,21 +51,26 @@ impl Options {
         let OptionsText {
             interface,
             private_key,
+            previous_private_key,
             port,
             mtu,
+            is_relay,
+            mark,
         } = given;
         if !is_interface_name(&interface) {
             return Err(Error::new(Code::NameInvalid, interface));
         }
-        if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
-            let text = format!("{mtu} is not between {MTU_MIN} and {MTU_MAX}");
-            return Err(Error::new(Code::MtuInvalid, text));
+        if mtu == 0 {
+            return Err(Error::new(Code::MtuInvalid, "zero is no MTU"));
         }
         Ok(Self {
             interface,
-            private_key: StaticSecret::from(key(&private_key, "the private key")?),
+            private_key: secret(&private_key)?,
+            previous_private_key: previous_private_key.as_deref().map(secret).transpose()?,
             port,
-            mtu,
+            mtu: path_mtu(mtu)?,
+            is_relay,
+            mark,
         })
     }
 }
@@ -71,6 +86,7 @@ fn is_interface_name(name: &str) -> bool {
 /// The differences to bring about, in this order.
 #[derive(Default)]
 pub struct Delta {
+    pub keys: Option<OwnKeyChange>,
     pub add_addresses: Vec<IpNetwork>,
     pub peers: Vec<PeerChange>,
     pub remove_peers: Vec<PublicKey>,
@@ -79,20 +95,38 @@ pub struct Delta {
     pub remove_addresses: Vec<IpNetwork>,
 }
 
+/// The keys that the device is to have from now on. It speaks with the current one and still
+/// answers those who know the previous one; without a previous one those are lost.
+pub struct OwnKeyChange {
+    pub current: StaticSecret,
+    pub previous: Option<StaticSecret>,
+}
+
 /// A peer that is to be there. What is absent stays as it is: an endpoint that was learned from
 /// packets is no drift.
 pub struct PeerChange {
     pub public_key: PublicKey,
+    /// The key that this peer had before: its sessions carry packets until the new key has one.
+    /// It is heard until it is removed. Of no effect when the peer is there already.
+    pub previous_key: Option<PublicKey>,
     pub allowed_ips: Option<Vec<IpNetwork>>,
     pub endpoint: Option<SocketAddr>,
     /// Zero: none.
     pub keepalive_s: Option<u16>,
+    /// What fits through the path to it, where that is less than the interface's; zero: as much.
+    pub mtu: Option<u16>,
+    /// The peer through which it is reached when it is not directly; inside: none.
+    pub relay: Option<Option<PublicKey>>,
+    /// Where it might be reached directly, beside its endpoint.
+    pub candidates: Option<Vec<SocketAddr>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[derive(Default)]
 struct DeltaText {
+    private_key: Option<String>,
+    previous_private_key: Option<String>,
     add_addresses: Vec<String>,
     peers: Vec<PeerText>,
     remove_peers: Vec<String>,
@@ -105,9 +139,14 @@ struct DeltaText {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PeerText {
     public_key: String,
+    previous_key: Option<String>,
     allowed_ips: Option<Vec<String>>,
     endpoint: Option<String>,
     keepalive_s: Option<u16>,
+    mtu: Option<u16>,
+    /// Empty: none.
+    relay: Option<String>,
+    candidates: Option<Vec<String>>,
 }
 
 impl Delta {
@@ -115,7 +154,15 @@ impl Delta {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let given: DeltaText = json(text)?;
         let keys = given.remove_peers.iter();
+        if given.private_key.is_none() && given.previous_private_key.is_some() {
+            let text = "a previous private key without a private key";
+            return Err(Error::new(Code::Malformed, text));
+        }
+        let previous = given.previous_private_key.as_deref();
+        let previous = previous.map(secret).transpose()?;
+        let current = given.private_key.as_deref().map(secret).transpose()?;
         Ok(Self {
+            keys: current.map(|current| OwnKeyChange { current, previous }),
             add_addresses: networks(&given.add_addresses)?,
             peers: given
                 .peers
@@ -134,21 +181,50 @@ impl Delta {
 
 impl PeerChange {
     fn parse(given: PeerText) -> Result<Self, Error> {
-        let endpoint = given.endpoint.map(|text| {
-            let bad = |_| Error::new(Code::EndpointInvalid, text.clone());
-            text.parse::<SocketAddr>().map_err(bad)
-        });
+        let relay = |text: String| match text.as_str() {
+            "" => Ok(None),
+            key => public_key(key).map(Some),
+        };
         Ok(Self {
             public_key: public_key(&given.public_key)?,
+            previous_key: given.previous_key.as_deref().map(public_key).transpose()?,
             allowed_ips: given.allowed_ips.as_deref().map(networks).transpose()?,
-            endpoint: endpoint.transpose()?,
+            endpoint: given.endpoint.as_deref().map(endpoint).transpose()?,
             keepalive_s: given.keepalive_s,
+            mtu: given.mtu.map(path_mtu).transpose()?,
+            relay: given.relay.map(relay).transpose()?,
+            candidates: given.candidates.as_deref().map(endpoints).transpose()?,
         })
     }
 }
 
+fn endpoint(text: &str) -> Result<SocketAddr, Error> {
+    let bad = |_| Error::new(Code::EndpointInvalid, text);
+    text.parse().map_err(bad)
+}
+
+fn endpoints(texts: &[String]) -> Result<Vec<SocketAddr>, Error> {
+    if texts.len() > CANDIDATES_MAX {
+        let text = format!("more than {CANDIDATES_MAX} candidates");
+        return Err(Error::new(Code::EndpointInvalid, text));
+    }
+    texts.iter().map(|text| endpoint(text)).collect()
+}
+
+fn path_mtu(mtu: u16) -> Result<u16, Error> {
+    if mtu == 0 || (MTU_MIN..=MTU_MAX).contains(&mtu) {
+        return Ok(mtu);
+    }
+    let text = format!("{mtu} is not between {MTU_MIN} and {MTU_MAX}");
+    Err(Error::new(Code::MtuInvalid, text))
+}
+
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| Error::new(Code::Malformed, error.to_string()))
+}
+
+fn secret(text: &str) -> Result<StaticSecret, Error> {
+    Ok(StaticSecret::from(key(text, "the private key")?))
 }
 
 fn public_key(text: &str) -> Result<PublicKey, Error> {
@@ -236,10 +312,25 @@ mod tests {
             (r#"{"addRoutes":["10.0.0.0"]}"#, Code::NetworkInvalid),
             (r#"{"addRoutes":["10.0.0.0/33"]}"#, Code::NetworkInvalid),
             (r#"{"routes":[]}"#, Code::Malformed),
+            (r#"{"previousPrivateKey":"QUJD"}"#, Code::Malformed),
+            (r#"{"privateKey":"QUJD"}"#, Code::KeyInvalid),
+            (
+                r#"{"peers":[{"publicKey":"QUJD","relay":""}]}"#,
+                Code::KeyInvalid,
+            ),
         ];
         for (text, wanted) in cases {
             assert_eq!(code(Delta::parse(text)), Some(wanted), "{text}");
         }
+        let narrow = good.replace("\"keepaliveS\":25", "\"mtu\":1279");
+        assert_eq!(code(Delta::parse(&narrow)), Some(Code::MtuInvalid));
+        let placed = good.replace("\"keepaliveS\":25", "\"candidates\":[\"host:1\"]");
+        assert_eq!(code(Delta::parse(&placed)), Some(Code::EndpointInvalid));
+        let many = vec![r#""192.0.2.1:1""#; CANDIDATES_MAX + 1].join(",");
+        let many = good.replace("\"keepaliveS\":25", &format!("\"candidates\":[{many}]"));
+        assert_eq!(code(Delta::parse(&many)), Some(Code::EndpointInvalid));
+        let renewed = good.replace("\"keepaliveS\":25", "\"previousKey\":\"QUJD\"");
+        assert_eq!(code(Delta::parse(&renewed)), Some(Code::KeyInvalid));
         let named = good.replace("[2001:db8::1]:51820", "host:51820");
         assert_eq!(code(Delta::parse(&named)), Some(Code::EndpointInvalid));
     }

@@ -1,43 +1,57 @@
 //! A device with its interface, and the deltas that change it while packets flow.
 
-use crate::delta::{Delta, Options, PeerChange};
+use crate::delta::{Delta, Options, OwnKeyChange, PeerChange};
 use crate::error::{Code, Error};
+use crate::keys::OwnKeys;
 use crate::links::Links;
+use crate::paths::Doubt;
+use crate::peer::{Peer, Seen};
+use crate::plane::Plane;
+use crate::routes::Routes;
+use crate::socket::UdpEnd;
+use crate::table::Table;
 use crate::tun::TunEnd;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use gotatun::device::{self, DeviceBuilder, Peer};
-use gotatun::udp::socket::UdpSocketFactory;
 use gotatun::x25519::PublicKey;
-use serde::Serialize;
+use parking_lot::Mutex;
+use serde::{Serialize, Serializer};
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 
-/// Each change waits for packets under way and holds up those that come: so many in one go.
-const CHANGES_AT_ONCE: usize = 16;
-/// Threads that encrypt and decrypt.
-const THREADS: usize = 2;
-
-type Tunnel = device::Device<(UdpSocketFactory, TunEnd, TunEnd)>;
+/// Of 32 bytes in base64.
+const KEY_CHARACTERS: usize = 44;
 
 /// One WireGuard device of this program.
 pub struct Device {
-    // Before the runtime, since it ends its tasks there.
-    tunnel: Option<Tunnel>,
+    plane: Arc<Plane>,
+    paths: Vec<JoinHandle<()>>,
+    /// Changes are made one after the other, by who has the routes.
+    routes: Mutex<Routes>,
     links: Option<Links>,
     index: u32,
+    /// For netlink only.
     runtime: Option<Runtime>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PeerStats {
-    public_key: String,
-    endpoint: Option<String>,
+    #[serde(serialize_with = "base64")]
+    public_key: PublicKey,
+    endpoint: Option<SocketAddr>,
     /// How long ago; none before the first one.
     last_handshake_ms: Option<u64>,
     received_bytes: u64,
     sent_bytes: u64,
+    /// Packets still take a session of a key that was replaced, its own or this device's.
+    is_on_previous_key: bool,
+    path: &'static str,
+    why_not_direct: Option<&'static str>,
+    seen_as: Option<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -49,15 +63,25 @@ struct Fault {
 impl Device {
     /// Makes the interface and opens the port; without peers and addresses.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name("wireguard")
-            .enable_all()
+        let runtime = Builder::new_current_thread()
+            .enable_io()
             .build()
             .map_err(|error| Error::system("a runtime", &error))?;
-        let (tunnel, links, index) = runtime.block_on(open(options))?;
+        let (tun, links, index) = runtime.block_on(open_interface(&options))?;
+        let udp = UdpEnd::bind(options.port, options.mark)
+            .map_err(|error| udp_fault(options.port, &error))?;
+        let keys = OwnKeys::new(options.private_key, options.previous_private_key);
+        let fault = |error| Error::system("the packet paths", &error);
+        let plane =
+            Arc::new(Plane::new((tun, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
+        let paths = plane.start().map_err(|error| {
+            plane.stop(); // those that did start
+            fault(error)
+        })?;
         Ok(Self {
-            tunnel: Some(tunnel),
+            plane,
+            paths,
+            routes: Mutex::default(),
             links: Some(links),
             index,
             runtime: Some(runtime),
@@ -67,21 +91,23 @@ impl Device {
     /// Brings a delta about; gives the addresses and routes that the kernel refused, as JSON. They
     /// can be tried again, everything else is in force.
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
-        let (runtime, tunnel, links) = self.parts()?;
-        let faults = runtime.block_on(apply(tunnel, links, self.index, delta))?;
+        let mut routes = self.routes.lock();
+        let (runtime, links) = self.parts()?;
+        let interface = Interface {
+            links,
+            index: self.index,
+        };
+        let faults = runtime.block_on(apply(&self.plane, interface, &mut routes, delta))?;
         json(&faults)
     }
 
     /// Every peer as JSON; fails when somebody took the interface away.
     pub fn stats(&self) -> Result<String, Error> {
-        let (runtime, tunnel, links) = self.parts()?;
-        let peers = runtime.block_on(async {
-            if links.has(self.index).await? {
-                return Ok(tunnel.peers().await);
-            }
-            Err(gone())
-        })?;
-        json(&peers.iter().map(stats_of).collect::<Vec<_>>())
+        let (runtime, links) = self.parts()?;
+        if !runtime.block_on(links.has(self.index))? {
+            return Err(gone());
+        }
+        json(&stats(&self.plane.current.get()))
     }
 
     /// Takes the interface away, and with it its addresses and routes.
@@ -89,8 +115,9 @@ impl Device {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
-        if let Some(tunnel) = self.tunnel.take() {
-            runtime.block_on(tunnel.stop());
+        self.plane.stop();
+        for path in self.paths.drain(..) {
+            let _ = path.join();
         }
         {
             let _inside = runtime.enter();
@@ -99,9 +126,9 @@ impl Device {
         runtime.shutdown_background();
     }
 
-    fn parts(&self) -> Result<(&Runtime, &Tunnel, &Links), Error> {
-        match (&self.runtime, &self.tunnel, &self.links) {
-            (Some(runtime), Some(tunnel), Some(links)) => Ok((runtime, tunnel, links)),
+    fn parts(&self) -> Result<(&Runtime, &Links), Error> {
+        match (&self.runtime, &self.links) {
+            (Some(runtime), Some(links)) => Ok((runtime, links)),
             _ => Err(gone()),
         }
     }
@@ -117,28 +144,18 @@ fn gone() -> Error {
     Error::new(Code::InterfaceGone, "the interface")
 }
 
-async fn open(options: Options) -> Result<(Tunnel, Links, u32), Error> {
+async fn open_interface(options: &Options) -> Result<(TunEnd, Links, u32), Error> {
     let links = Links::connect()?;
     let name = &options.interface;
     // The kernel would give us a persistent one that somebody else made.
     if links.index_of(name).await?.is_some() {
         return Err(Error::new(Code::InterfaceTaken, name));
     }
-    let end = TunEnd::create(name, options.mtu).map_err(|error| tun_fault(name, &error))?;
+    let tun = TunEnd::create(name).map_err(|error| tun_fault(name, &error))?;
     let missing = || Error::new(Code::InterfaceGone, name);
     let index = links.index_of(name).await?.ok_or_else(missing)?;
     links.bring_up(index, options.mtu).await?;
-    let tunnel = DeviceBuilder::new()
-        .with_default_udp()
-        .with_ip(end)
-        .with_listen_port(options.port)
-        .build()
-        .await
-        .map_err(|error| device_fault(options.port, error))?;
-    // Setting the key is what binds the socket of a device that has no peers yet.
-    let bound = tunnel.set_private_key(options.private_key).await;
-    bound.map_err(|error| device_fault(options.port, error))?;
-    Ok((tunnel, links, index))
+    Ok((tun, links, index))
 }
 
 fn tun_fault(name: &str, error: &io::Error) -> Error {
@@ -149,123 +166,197 @@ fn tun_fault(name: &str, error: &io::Error) -> Error {
     }
 }
 
-fn device_fault(port: u16, error: device::Error) -> Error {
-    match error {
-        device::Error::Bind(error, _) if error.kind() == io::ErrorKind::AddrInUse => {
-            Error::new(Code::PortTaken, port.to_string())
-        }
-        device::Error::Bind(error, _) => Error::system("the UDP port", &error),
-        other => Error::new(Code::System, other.to_string()),
+fn udp_fault(port: u16, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Error::new(Code::PortTaken, port.to_string()),
+        _ => Error::system("the UDP port", error),
     }
 }
 
-async fn apply(
-    tunnel: &Tunnel,
-    links: &Links,
+/// An interface by its number, and who can change it.
+#[derive(Clone, Copy)]
+struct Interface<'a> {
+    links: &'a Links,
     index: u32,
+}
+
+async fn apply(
+    plane: &Plane,
+    Interface { links, index }: Interface<'_>,
+    routes: &mut Routes,
     delta: Delta,
 ) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
-    for address in delta.add_addresses {
-        note(
-            &mut faults,
-            address,
-            links.add_address(index, address).await,
-        )?;
+    for &address in &delta.add_addresses {
+        let added = links.add_address(index, address).await;
+        note(&mut faults, address, added)?;
     }
-    // A prefix that moves goes to its new peer before the old one loses it.
-    for chunk in delta.peers.chunks(CHANGES_AT_ONCE) {
-        let changed = tunnel.write(async |device| change_peers(device, chunk).await);
-        changed.await.map_err(|error| device_fault(0, error))?;
-    }
-    for chunk in delta.remove_peers.chunks(CHANGES_AT_ONCE) {
-        let removed = tunnel.write(async |device| remove_peers(device, chunk).await);
-        removed.await.map_err(|error| device_fault(0, error))?;
-    }
+    change_table(plane, &delta);
     for network in delta.remove_routes {
-        note(
-            &mut faults,
-            network,
-            links.remove_route(index, network).await,
-        )?;
+        let removed = links.remove_route(index, network).await;
+        note(&mut faults, network, removed)?;
+        routes.remove(network);
     }
-    for network in delta.add_routes {
-        note(&mut faults, network, links.add_route(index, network).await)?;
+    for &network in &delta.add_routes {
+        let added = links.add_route(index, network).await;
+        if note(&mut faults, network, added)? {
+            routes.add(network);
+        }
+    }
+    let moved = delta
+        .peers
+        .iter()
+        .filter(|change| change.endpoint.is_some());
+    let moved: Vec<_> = moved.map(|change| change.public_key).collect();
+    // A new route can be around any endpoint, an old one around a new endpoint only.
+    let suspects = delta.add_routes.is_empty().then_some(&moved[..]);
+    for (endpoint, network) in routes.doubtful(&plane.current.get(), suspects) {
+        // An address that cannot be reached is not reached through the tunnel either.
+        let through = links.interface_to(endpoint).await.unwrap_or_default();
+        if through == Some(index) {
+            links.remove_route(index, network).await?;
+            routes.remove(network);
+            let text = format!("{endpoint}, where a peer is, lies inside {network}");
+            note(&mut faults, network, Err(Error::new(Code::RouteLoop, text)))?;
+        }
     }
     for address in delta.remove_addresses {
-        note(
-            &mut faults,
-            address,
-            links.remove_address(index, address).await,
-        )?;
+        let removed = links.remove_address(index, address).await;
+        note(&mut faults, address, removed)?;
     }
     Ok(faults)
 }
 
+/// All peers and keys of a delta come into force at one moment.
+pub fn change_table(plane: &Plane, delta: &Delta) {
+    if delta.keys.is_none() && delta.peers.is_empty() && delta.remove_peers.is_empty() {
+        return;
+    }
+    let mut table = Table::clone(&plane.current.get());
+    if let Some(OwnKeyChange { current, previous }) = &delta.keys {
+        table.keys = table.keys.changed(current, previous.as_ref());
+    }
+    // A prefix that moves goes to its new peer before the old one loses it.
+    for change in &delta.peers {
+        change_peer(plane, &mut table, change);
+    }
+    for key in &delta.remove_peers {
+        remove_peer(plane, &mut table, key);
+    }
+    let changes = delta.peers.len() + delta.remove_peers.len();
+    plane.current.set(table, changes);
+}
+
 /// What one prefix is refused for does not keep the others; without the interface nothing goes on.
+/// False when it was refused.
 fn note(
     faults: &mut Vec<Fault>,
     network: ipnetwork::IpNetwork,
     done: Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     match done {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) if error.code == Code::InterfaceGone => Err(error),
         Err(error) => {
             faults.push(Fault {
                 network: network.to_string(),
                 error: error.to_string(),
             });
-            Ok(())
+            Ok(false)
         }
     }
 }
 
-type Writing<'a> = device::configure::DeviceWrite<'a, (UdpSocketFactory, TunEnd, TunEnd)>;
+fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
+    let key = &change.public_key;
+    let peer = match table.peer(key) {
+        Some(peer) => Arc::clone(peer),
+        None => {
+            let before = change
+                .previous_key
+                .and_then(|key| table.peer(&key).cloned());
+            let peer = match before {
+                Some(peer) => {
+                    peer.renew(plane, *key);
+                    peer
+                }
+                None => Peer::new(*key),
+            };
+            table.name(key, &peer);
+            peer
+        }
+    };
+    if let Some(wanted) = &change.allowed_ips {
+        let mut allowed = peer.allowed.lock();
+        for network in allowed.iter().filter(|network| !wanted.contains(network)) {
+            table.disallow(network, &peer);
+        }
+        for network in wanted {
+            table.allow(network, &peer);
+        }
+        allowed.clone_from(wanted);
+    }
+    if let Some(relay) = &change.relay {
+        // A relay that comes with the same delta comes before those who need it.
+        peer.reach_through(relay.and_then(|key| table.peer(&key).cloned()));
+    }
+    if let Some(candidates) = &change.candidates {
+        peer.look_at(candidates);
+    }
+    peer.configure(plane, change);
+}
 
-async fn change_peers(device: &mut Writing<'_>, changes: &[PeerChange]) {
-    for change in changes {
-        let known = device.modify_peer(&change.public_key, |peer| {
-            if let Some(allowed) = &change.allowed_ips {
-                peer.clear_allowed_ips();
-                peer.add_allowed_ips(allowed.iter().copied());
-            }
-            if let Some(endpoint) = change.endpoint {
-                peer.set_endpoint(Some(endpoint));
-            }
-            if let Some(seconds) = change.keepalive_s {
-                peer.set_keepalive(Some(seconds).filter(|&seconds| seconds > 0));
-            }
-        });
-        if !known.await {
-            device.add_peer(new_peer(change));
+fn remove_peer(plane: &Plane, table: &mut Table, key: &PublicKey) {
+    let Some(peer) = table.peer(key).cloned() else {
+        return;
+    };
+    table.forget(key);
+    if peer.forget(plane, key) {
+        for network in std::mem::take(&mut *peer.allowed.lock()) {
+            table.disallow(&network, &peer);
         }
     }
 }
 
-fn new_peer(change: &PeerChange) -> Peer {
-    let mut peer = Peer::new(change.public_key);
-    peer.allowed_ips = change.allowed_ips.clone().unwrap_or_default();
-    peer.endpoint = change.endpoint;
-    peer.keepalive = change.keepalive_s.filter(|&seconds| seconds > 0);
-    peer
+fn stats(table: &Table) -> Vec<PeerStats> {
+    let mut stats = Vec::new();
+    table.for_each(|key, peer| {
+        // A peer between two keys stands in the table with both.
+        let seen = peer.seen();
+        stats.extend(seen.filter(|seen| seen.key.as_bytes() == key).map(stats_of));
+    });
+    stats
 }
 
-async fn remove_peers(device: &mut Writing<'_>, keys: &[PublicKey]) {
-    for key in keys {
-        device.remove_peer(key).await;
-    }
-}
-
-fn stats_of(peer: &device::configure::PeerStats) -> PeerStats {
-    let ago = peer.stats.last_handshake;
+fn stats_of(seen: Seen) -> PeerStats {
+    let ms = |ago: std::time::Duration| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
     PeerStats {
-        public_key: STANDARD.encode(peer.peer.public_key.as_bytes()),
-        endpoint: peer.peer.endpoint.map(|endpoint| endpoint.to_string()),
-        last_handshake_ms: ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
-        received_bytes: peer.stats.rx_bytes as u64,
-        sent_bytes: peer.stats.tx_bytes as u64,
+        public_key: seen.key,
+        endpoint: seen.endpoint,
+        last_handshake_ms: seen.last_handshake.map(ms),
+        received_bytes: seen.received_bytes as u64,
+        sent_bytes: seen.sent_bytes as u64,
+        is_on_previous_key: seen.is_on_previous_key,
+        path: if seen.doubt.is_some() {
+            "relay"
+        } else {
+            "direct"
+        },
+        why_not_direct: seen.doubt.map(|doubt| match doubt {
+            Doubt::NoEndpoint => "no endpoint",
+            Doubt::Unproven => "unproven",
+            Doubt::Silent => "silent",
+        }),
+        seen_as: seen.seen_as,
     }
+}
+
+/// Without a text of its own for each of ten thousand.
+fn base64<S: Serializer>(key: &PublicKey, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = [0; KEY_CHARACTERS];
+    let written = STANDARD.encode_slice(key.as_bytes(), &mut text);
+    let text = text.get(..written.unwrap_or(0)).map(str::from_utf8);
+    serializer.serialize_str(text.and_then(Result::ok).unwrap_or_default())
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

@@ -17,6 +17,8 @@ pub enum Code {
     InterfaceGone,
     PortTaken,
     RouteTaken,
+    /// Packets to a peer would go into the tunnel to it.
+    RouteLoop,
     NoTun,
     NotPermitted,
     System,
@@ -35,6 +37,7 @@ impl Code {
             Self::InterfaceGone => "INTERFACE_GONE",
             Self::PortTaken => "PORT_TAKEN",
             Self::RouteTaken => "ROUTE_TAKEN",
+            Self::RouteLoop => "ROUTE_LOOP",
             Self::NoTun => "NO_TUN",
             Self::NotPermitted => "NOT_PERMITTED",
             Self::System => "SYSTEM",

@@ -1,16 +1,39 @@
-//! A WireGuard device of this program: gotatun between a TUN interface and a UDP socket, with the
-//! addresses and routes that belong to it.
+//! A WireGuard device of this program: packet paths of our own around gotatun's protocol core,
+//! between a TUN interface and a UDP socket, with the addresses and routes that belong to it.
 //!
 //! One surface: [`Device::open`], [`Device::apply`] with a delta, [`Device::stats`]. A delta never
 //! restarts the interface and never replaces the list of peers. The interface lives as long as the
 //! device: the kernel takes it away with its addresses and routes when the program ends, however it
 //! ends, so nothing of ours stays and nothing of others is touched.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
 
+mod checksum;
 mod delta;
 mod device;
+mod envelope;
 mod error;
+mod ip;
+mod joining;
+mod keys;
 mod links;
+mod paths;
+mod peer;
+mod plane;
+mod relay;
+mod routes;
+mod segments;
+mod socket;
+mod table;
+mod trie;
 mod tun;
 
 pub use delta::{Delta, Options};

@@ -107,8 +107,8 @@ impl Links {
         )
     }
 
-    /// The MTU of the interface through which the machine reaches an address.
-    async fn mtu_to(&self, address: IpAddr) -> Result<Option<u32>, Error> {
+    /// The interface through which the machine reaches an address; none without a route.
+    pub async fn interface_to(&self, address: IpAddr) -> Result<Option<u32>, Error> {
         let network = IpNetwork::from(address);
         let wanted = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(network.ip(), network.prefix())
@@ -118,14 +118,18 @@ impl Links {
         let Some(route) = first(routes, "the route").await? else {
             return Ok(None);
         };
-        let out = route
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
-            });
-        let Some(index) = out else { return Ok(None) };
+        let mut attributes = route.attributes.iter();
+        Ok(attributes.find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        }))
+    }
+
+    /// The MTU of that interface.
+    async fn mtu_to(&self, address: IpAddr) -> Result<Option<u32>, Error> {
+        let Some(index) = self.interface_to(address).await? else {
+            return Ok(None);
+        };
         let links = self.handle.link().get().match_index(index).execute();
         Ok(first(links, "the interface").await?.and_then(mtu_of))
     }

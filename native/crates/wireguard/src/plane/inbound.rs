@@ -1,0 +1,273 @@
+//! From the network to the interface.
+
+use crate::envelope::{self, Ends, Envelope, Kind, id_of};
+use crate::ip::{Ip, clamp_mss};
+use crate::keys::{Judged, initiator};
+use crate::peer::Peer;
+use crate::plane::{Destination, Plane, index_of};
+use crate::relay::Way;
+use crate::segments::Buffers;
+use crate::socket::{Datagram, RECEIVE_BYTES};
+use crate::table::{Reader, Table};
+use bytes::BytesMut;
+use gotatun::packet::{Packet, WgKind};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// First bytes of WireGuard's messages.
+pub const COOKIE_REPLY: u8 = 3;
+const TRANSPORT: u8 = 4;
+/// Where a transport message or a cookie names its receiver, and where a response does.
+const RECEIVER: std::ops::Range<usize> = 4..8;
+const RESPONSE_RECEIVER: std::ops::Range<usize> = 8..12;
+/// After an error of the socket that is none of a packet.
+const ERROR_PAUSE_MS: u16 = 10;
+
+/// Where a message comes from: an address, and the relay that is there when one forwarded it.
+struct Origin {
+    address: SocketAddr,
+    relay: Option<Arc<Peer>>,
+}
+
+impl Origin {
+    fn directly(&self) -> Option<SocketAddr> {
+        self.relay.is_none().then_some(self.address)
+    }
+}
+
+/// The path's thread.
+pub struct Inbound<'a> {
+    plane: &'a Plane,
+    reader: Reader,
+    buffers: Buffers,
+    /// Where the last message went, and its index: most often the next one's.
+    last: Option<(u32, Destination)>,
+    /// An address that was seen to be the last peer's in the table of this turn.
+    allowed: Option<IpAddr>,
+    packets: Vec<BytesMut>,
+    answers: Vec<Datagram>,
+}
+
+impl<'a> Inbound<'a> {
+    pub fn new(plane: &'a Plane) -> Self {
+        Self {
+            plane,
+            reader: Reader::new(&plane.current),
+            buffers: Buffers::default(),
+            last: None,
+            allowed: None,
+            packets: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    pub fn run(mut self) {
+        let mut space = vec![0; RECEIVE_BYTES];
+        let udp = &self.plane.udp;
+        loop {
+            match udp.receive(&mut space) {
+                Ok(Some(arrival)) => {
+                    let table = Arc::clone(self.reader.table(&self.plane.current));
+                    let got = space.get(..arrival.length).unwrap_or_default();
+                    let from = Origin {
+                        address: arrival.from,
+                        relay: None,
+                    };
+                    for message in got.chunks(arrival.stride) {
+                        self.take(&table, message, &from);
+                    }
+                    self.flush();
+                }
+                Ok(None) => {
+                    if !self.plane.wait(udp.as_fd()) {
+                        return;
+                    }
+                }
+                Err(_) => {
+                    if !self.plane.pause(ERROR_PAUSE_MS) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, table: &Table, message: &[u8], from: &Origin) {
+        match message.first() {
+            Some(&TRANSPORT) => self.take_packet(table, message, from),
+            Some(&COOKIE_REPLY) => {
+                let destination = self.plane.destination(message, RECEIVER);
+                let cookie = Packet::copy_from(message).try_into_wg();
+                if let (Some((peer, serial)), Ok(cookie)) = (destination, cookie) {
+                    peer.open(self.plane, serial, cookie, from.directly());
+                }
+            }
+            Some(&envelope::FIRST) => {
+                if let (Some(envelope), None) = (Envelope::parse(message), &from.relay) {
+                    self.take_envelope(table, &envelope, from.address);
+                }
+            }
+            Some(_) => self.take_handshake(table, message, from),
+            None => {}
+        }
+    }
+
+    fn take_handshake(&mut self, table: &Table, message: &[u8], from: &Origin) {
+        let (own, kind) = match table.keys.judge(from.address, message) {
+            Judged::For(own, kind) => (own, kind),
+            Judged::Answer(cookie) => {
+                // Through a relay it would not find back: nobody was proven to be there.
+                if from.relay.is_none() {
+                    let bytes = Packet::from(cookie);
+                    self.answer(from.address, BytesMut::from(&bytes[..]));
+                }
+                return;
+            }
+            Judged::Nothing => return,
+        };
+        let (peer, answers) = match &kind {
+            WgKind::HandshakeInit(initiation) => {
+                let Some(remote) = initiator(&own, initiation) else {
+                    return;
+                };
+                let Some(peer) = table.peer(&remote) else {
+                    return;
+                };
+                let told = (&own, kind);
+                let directly = from.directly();
+                let answers = peer.answer(self.plane, &table.keys, &remote, told, directly);
+                (Arc::clone(peer), answers)
+            }
+            _ => match self.plane.destination(message, RESPONSE_RECEIVER) {
+                Some((peer, serial)) => {
+                    let (_, answers) = peer.open(self.plane, serial, kind, from.directly());
+                    (peer, answers)
+                }
+                None => return,
+            },
+        };
+        let way = match (&from.relay, peer.newest()) {
+            (Some(relay), Some(key)) => {
+                Way::back(&table.keys.current, relay, from.address, id_of(&key))
+            }
+            _ => Way::directly(Some(from.address)),
+        };
+        for bytes in answers {
+            way.send(bytes, &mut |to, bytes| self.answer(to, bytes));
+        }
+    }
+
+    /// A message beside WireGuard's, of a peer who proves that it is one.
+    fn take_envelope(&mut self, table: &Table, envelope: &Envelope, from: SocketAddr) {
+        let Ends { from: id, to } = envelope.ends;
+        let Some(peer) = table.named(id) else { return };
+        let Some(key) = peer.key_of(id) else { return };
+        let own = table.keys.all().find(|own| {
+            let is_ours = envelope.kind == Kind::Forward || id_of(&own.public) == to;
+            is_ours && envelope.is_from(&peer.secret(own, &key))
+        });
+        let Some(own) = own else { return };
+        let back = Ends {
+            from: id_of(&own.public),
+            to: id,
+        };
+        match envelope.kind {
+            Kind::Forward => self.forward(table, peer, to, envelope.body),
+            Kind::Forwarded => {
+                let relay = Some(Arc::clone(peer));
+                let address = from;
+                self.take(table, envelope.body, &Origin { address, relay });
+            }
+            Kind::Probe if peer.may_be_answered() => {
+                let secret = peer.secret(own, &key);
+                let answer = envelope::answer(back, &secret, envelope.number(), from);
+                self.answer(from, answer);
+            }
+            Kind::Probe => {}
+            Kind::Answer => peer.answered(envelope.number(), from, envelope.seen()),
+        }
+    }
+
+    /// Hands a message of a peer to another one, if this node is a relay.
+    fn forward(&mut self, table: &Table, sender: &Arc<Peer>, to: envelope::Id, body: &[u8]) {
+        if !self.plane.is_relay || !sender.may_forward(body.len()) {
+            return;
+        }
+        let receiver = table.named(to);
+        let known = receiver.and_then(|peer| Some((peer, peer.endpoint()?, peer.key_of(to)?)));
+        let Some((receiver, endpoint, key)) = known else {
+            return;
+        };
+        let own = &table.keys.current;
+        let ends = Ends {
+            from: id_of(&own.public),
+            to,
+        };
+        let secret = receiver.secret(own, &key);
+        let message = envelope::seal(Kind::Forwarded, ends, &secret, body);
+        self.answer(endpoint, message);
+    }
+
+    fn answer(&mut self, to: SocketAddr, bytes: BytesMut) {
+        self.answers.push(Datagram { to, bytes });
+    }
+
+    fn take_packet(&mut self, table: &Table, message: &[u8], from: &Origin) {
+        let Some(index) = index_of(message, RECEIVER) else {
+            return;
+        };
+        if self.last.as_ref().is_none_or(|(last, _)| *last != index) {
+            let destination = self.plane.destination(message, RECEIVER);
+            self.last = destination.map(|destination| (index, destination));
+            self.allowed = None;
+        }
+        let Some((_, (peer, serial))) = &self.last else {
+            return;
+        };
+        let mut buffer = self.buffers.take();
+        buffer.extend_from_slice(message);
+        let Ok(kind) = Packet::from_bytes(buffer).try_into_wg() else {
+            return;
+        };
+        let mtu = peer.mtu(self.plane.mtu);
+        let (packet, _) = peer.open(self.plane, *serial, kind, from.directly());
+        let Some(mut packet) = packet else {
+            return;
+        };
+        match Ip::parse(&packet) {
+            Some(ip) if self.is_allowed(table, ip.source) => {
+                packet.truncate(ip.total);
+                clamp_mss(&mut packet, &ip, mtu);
+                self.packets.push(packet);
+            }
+            _ => self.buffers.give(packet), // a keepalive, or nothing of this peer's
+        }
+    }
+
+    /// Whether packets to this address would go to the peer that sends from it.
+    fn is_allowed(&mut self, table: &Table, source: IpAddr) -> bool {
+        if self.allowed == Some(source) {
+            return true;
+        }
+        let peer = self.last.as_ref().map(|(_, (peer, _))| peer);
+        let owner = table.owner(source);
+        let is_owner =
+            matches!((peer, owner), (Some(peer), Some(owner)) if Arc::ptr_eq(peer, owner));
+        if is_owner {
+            self.allowed = Some(source);
+        }
+        is_owner
+    }
+
+    fn flush(&mut self) {
+        self.plane.udp.send(&self.answers);
+        self.answers.clear();
+        self.plane.tun.write(&self.packets);
+        for packet in self.packets.drain(..) {
+            self.buffers.give(packet);
+        }
+        // The next turn may have another table, in which the peer is gone or has lost addresses.
+        self.last = None;
+    }
+}

@@ -1,0 +1,60 @@
+//! The routes that a device has, and whether one of them leads a device's own packets into itself.
+
+use crate::table::Table;
+use crate::trie::Trie;
+use gotatun::x25519::PublicKey;
+use ipnetwork::IpNetwork;
+use std::net::IpAddr;
+
+/// Routes into the tunnel that the kernel has from us.
+#[derive(Default)]
+pub struct Routes {
+    v4: Trie<4, IpNetwork>,
+    v6: Trie<16, IpNetwork>,
+}
+
+impl Routes {
+    pub fn add(&mut self, network: IpNetwork) {
+        let length = u16::from(network.prefix());
+        match network.network() {
+            IpAddr::V4(v4) => self.v4.insert(&v4.octets(), length, network),
+            IpAddr::V6(v6) => self.v6.insert(&v6.octets(), length, network),
+        };
+    }
+
+    pub fn remove(&mut self, network: IpNetwork) {
+        let length = u16::from(network.prefix());
+        match network.network() {
+            IpAddr::V4(v4) => self.v4.remove(&v4.octets(), length, |_| true),
+            IpAddr::V6(v6) => self.v6.remove(&v6.octets(), length, |_| true),
+        }
+    }
+
+    /// The route of ours that an address lies in.
+    fn around(&self, address: IpAddr) -> Option<IpNetwork> {
+        match address {
+            IpAddr::V4(v4) => self.v4.longest(&v4.octets()).copied(),
+            IpAddr::V6(v6) => self.v6.longest(&v6.octets()).copied(),
+        }
+    }
+
+    /// Endpoints inside a route of ours, with it. The machine may have a better route to one of
+    /// them, so this is a doubt and not yet a fault. Asks about the peers of `keys`, or all.
+    pub fn doubtful(&self, table: &Table, keys: Option<&[PublicKey]>) -> Vec<(IpAddr, IpNetwork)> {
+        let mut doubtful = Vec::new();
+        let mut look = |endpoint: Option<IpAddr>| {
+            let around = endpoint.and_then(|address| Some((address, self.around(address)?)));
+            doubtful.extend(around);
+        };
+        let address = |peer: &crate::peer::Peer| peer.endpoint().map(|endpoint| endpoint.ip());
+        match keys {
+            Some(keys) => {
+                for key in keys {
+                    look(table.peer(key).and_then(|peer| address(peer)));
+                }
+            }
+            None => table.for_each(|_, peer| look(address(peer))),
+        }
+        doubtful
+    }
+}
