@@ -167,7 +167,7 @@ class Claims {
   }
 }
 
-/** Addresses that no range of the mesh may have in it, in their order: there are as many as nodes. */
+/** Addresses that no range of the mesh may have in it, in their order: as many as nodes. */
 class Outside {
   readonly #addresses: readonly { readonly address: Address; readonly what: string }[]
 
