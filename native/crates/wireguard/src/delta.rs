@@ -17,17 +17,39 @@ pub const MTU_MIN: u16 = 1280;
 /// A packet and WireGuard's 32 bytes around it must fit gotatun's buffers of 4,096.
 pub const MTU_MAX: u16 = 4000;
 
+/// What a device's packets come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// An interface of the system.
+    #[default]
+    Tun,
+    /// A stack in this program, which needs no privilege.
+    Netstack,
+}
+
 /// How a device is opened.
 pub struct Options {
+    pub mode: Mode,
     pub interface: String,
     pub private_key: StaticSecret,
     pub port: u16,
     pub mtu: u16,
+    /// Ranges of other machines that a stack serves.
+    pub serve: Vec<IpNetwork>,
+    /// Path of the socket by which other programs dial through a stack.
+    pub door: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OptionsText {
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    serve: Vec<String>,
+    #[serde(default)]
+    door: Option<String>,
     interface: String,
     private_key: String,
     port: u16,
@@ -39,6 +61,9 @@ impl Options {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let given: OptionsText = json(text)?;
         let OptionsText {
+            mode,
+            serve,
+            door,
             interface,
             private_key,
             port,
@@ -52,6 +77,9 @@ impl Options {
             return Err(Error::new(Code::MtuInvalid, text));
         }
         Ok(Self {
+            mode,
+            serve: networks(&serve)?,
+            door,
             interface,
             private_key: StaticSecret::from(key(&private_key, "the private key")?),
             port,

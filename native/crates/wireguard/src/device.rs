@@ -1,9 +1,9 @@
 //! A device with its interface, and the deltas that change it while packets flow.
 
 use crate::delta::{Delta, Options, PeerChange};
+use crate::ends::{In, Out};
 use crate::error::{Code, Error};
-use crate::links::Links;
-use crate::tun::TunEnd;
+use crate::network::Network;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::device::{self, DeviceBuilder, Peer};
@@ -18,14 +18,13 @@ const CHANGES_AT_ONCE: usize = 16;
 /// Threads that encrypt and decrypt.
 const THREADS: usize = 2;
 
-type Tunnel = device::Device<(UdpSocketFactory, TunEnd, TunEnd)>;
+type Tunnel = device::Device<(UdpSocketFactory, Out, In)>;
 
 /// One WireGuard device of this program.
 pub struct Device {
     // Before the runtime, since it ends its tasks there.
     tunnel: Option<Tunnel>,
-    links: Option<Links>,
-    index: u32,
+    network: Option<Network>,
     runtime: Option<Runtime>,
 }
 
@@ -55,11 +54,10 @@ impl Device {
             .enable_all()
             .build()
             .map_err(|error| Error::system("a runtime", &error))?;
-        let (tunnel, links, index) = runtime.block_on(open(options))?;
+        let (tunnel, network) = runtime.block_on(open(options))?;
         Ok(Self {
             tunnel: Some(tunnel),
-            links: Some(links),
-            index,
+            network: Some(network),
             runtime: Some(runtime),
         })
     }
@@ -67,16 +65,16 @@ impl Device {
     /// Brings a delta about; gives the addresses and routes that the kernel refused, as JSON. They
     /// can be tried again, everything else is in force.
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
-        let (runtime, tunnel, links) = self.parts()?;
-        let faults = runtime.block_on(apply(tunnel, links, self.index, delta))?;
+        let (runtime, tunnel, network) = self.parts()?;
+        let faults = runtime.block_on(apply(tunnel, network, delta))?;
         json(&faults)
     }
 
     /// Every peer as JSON; fails when somebody took the interface away.
     pub fn stats(&self) -> Result<String, Error> {
-        let (runtime, tunnel, links) = self.parts()?;
+        let (runtime, tunnel, network) = self.parts()?;
         let peers = runtime.block_on(async {
-            if links.has(self.index).await? {
+            if network.is_there().await? {
                 return Ok(tunnel.peers().await);
             }
             Err(gone())
@@ -89,19 +87,22 @@ impl Device {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
+        if let Some(network) = &self.network {
+            runtime.block_on(network.close());
+        }
         if let Some(tunnel) = self.tunnel.take() {
             runtime.block_on(tunnel.stop());
         }
         {
             let _inside = runtime.enter();
-            self.links = None;
+            self.network = None;
         }
         runtime.shutdown_background();
     }
 
-    fn parts(&self) -> Result<(&Runtime, &Tunnel, &Links), Error> {
-        match (&self.runtime, &self.tunnel, &self.links) {
-            (Some(runtime), Some(tunnel), Some(links)) => Ok((runtime, tunnel, links)),
+    fn parts(&self) -> Result<(&Runtime, &Tunnel, &Network), Error> {
+        match (&self.runtime, &self.tunnel, &self.network) {
+            (Some(runtime), Some(tunnel), Some(network)) => Ok((runtime, tunnel, network)),
             _ => Err(gone()),
         }
     }
@@ -117,20 +118,11 @@ fn gone() -> Error {
     Error::new(Code::InterfaceGone, "the interface")
 }
 
-async fn open(options: Options) -> Result<(Tunnel, Links, u32), Error> {
-    let links = Links::connect()?;
-    let name = &options.interface;
-    // The kernel would give us a persistent one that somebody else made.
-    if links.index_of(name).await?.is_some() {
-        return Err(Error::new(Code::InterfaceTaken, name));
-    }
-    let end = TunEnd::create(name, options.mtu).map_err(|error| tun_fault(name, &error))?;
-    let missing = || Error::new(Code::InterfaceGone, name);
-    let index = links.index_of(name).await?.ok_or_else(missing)?;
-    links.bring_up(index, options.mtu).await?;
+async fn open(options: Options) -> Result<(Tunnel, Network), Error> {
+    let (network, out, input) = Network::open(&options).await?;
     let tunnel = DeviceBuilder::new()
         .with_default_udp()
-        .with_ip(end)
+        .with_ip_pair(out, input)
         .with_listen_port(options.port)
         .build()
         .await
@@ -138,15 +130,7 @@ async fn open(options: Options) -> Result<(Tunnel, Links, u32), Error> {
     // Setting the key is what binds the socket of a device that has no peers yet.
     let bound = tunnel.set_private_key(options.private_key).await;
     bound.map_err(|error| device_fault(options.port, error))?;
-    Ok((tunnel, links, index))
-}
-
-fn tun_fault(name: &str, error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::new(Code::NoTun, "/dev/net/tun"),
-        io::ErrorKind::ResourceBusy => Error::new(Code::InterfaceTaken, name),
-        _ => Error::system("/dev/net/tun", error),
-    }
+    Ok((tunnel, network))
 }
 
 fn device_fault(port: u16, error: device::Error) -> Error {
@@ -159,19 +143,10 @@ fn device_fault(port: u16, error: device::Error) -> Error {
     }
 }
 
-async fn apply(
-    tunnel: &Tunnel,
-    links: &Links,
-    index: u32,
-    delta: Delta,
-) -> Result<Vec<Fault>, Error> {
+async fn apply(tunnel: &Tunnel, network: &Network, delta: Delta) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     for address in delta.add_addresses {
-        note(
-            &mut faults,
-            address,
-            links.add_address(index, address).await,
-        )?;
+        note(&mut faults, address, network.add_address(address).await)?;
     }
     // A prefix that moves goes to its new peer before the old one loses it.
     for chunk in delta.peers.chunks(CHANGES_AT_ONCE) {
@@ -182,22 +157,14 @@ async fn apply(
         let removed = tunnel.write(async |device| remove_peers(device, chunk).await);
         removed.await.map_err(|error| device_fault(0, error))?;
     }
-    for network in delta.remove_routes {
-        note(
-            &mut faults,
-            network,
-            links.remove_route(index, network).await,
-        )?;
+    for range in delta.remove_routes {
+        note(&mut faults, range, network.remove_route(range).await)?;
     }
-    for network in delta.add_routes {
-        note(&mut faults, network, links.add_route(index, network).await)?;
+    for range in delta.add_routes {
+        note(&mut faults, range, network.add_route(range).await)?;
     }
     for address in delta.remove_addresses {
-        note(
-            &mut faults,
-            address,
-            links.remove_address(index, address).await,
-        )?;
+        note(&mut faults, address, network.remove_address(address).await)?;
     }
     Ok(faults)
 }
@@ -221,7 +188,7 @@ fn note(
     }
 }
 
-type Writing<'a> = device::configure::DeviceWrite<'a, (UdpSocketFactory, TunEnd, TunEnd)>;
+type Writing<'a> = device::configure::DeviceWrite<'a, (UdpSocketFactory, Out, In)>;
 
 async fn change_peers(device: &mut Writing<'_>, changes: &[PeerChange]) {
     for change in changes {

@@ -9,8 +9,10 @@
 
 mod delta;
 mod device;
+mod ends;
 mod error;
 mod links;
+mod network;
 mod tun;
 
 pub use delta::{Delta, Options};
