@@ -9,7 +9,8 @@ import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../waf/reason-of.ts'
 import { CoordinatorClient, type StreamEvent } from './client.ts'
-import { type Device, linkMtu, openDevice, type PeerStats } from './device.ts'
+import { type Device, linkMtu, type PeerStats } from './device.ts'
+import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord } from './entry.ts'
 import { MeshFault } from './fault.ts'
 import { makeFolder } from './folder.ts'
@@ -18,6 +19,7 @@ import { meshLimits } from './limits.ts'
 import type { Log } from './log.ts'
 import { type Membership, readMembership, readView, writeMembership, writeView } from './memory.ts'
 import { writeNames } from './names.ts'
+import { type MeshMode, openMode, type WantedMode } from './mode.ts'
 import { nodeOf } from './node.ts'
 import { afterApplying, type Applied, nothingApplied, reconcile } from './reconcile.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
@@ -34,6 +36,7 @@ export interface AgentOptions {
   readonly name: string
   readonly folder: string
   readonly interface: string
+  readonly mode: WantedMode
   readonly port: number
   /** Null: what the way to the coordinator lets through. */
   readonly mtu: number | null
@@ -52,6 +55,7 @@ interface Parts {
   readonly client: CoordinatorClient
   readonly path: Path
   readonly device: Device
+  readonly mode: MeshMode
   readonly status: Server
 }
 
@@ -61,6 +65,8 @@ export class Agent {
   readonly #membership: Membership
   readonly #client: CoordinatorClient
   readonly #device: Device
+  /** The one that the system allowed. */
+  readonly #mode: MeshMode
   readonly #status: Server
   readonly #mtu: number
   readonly #outside: readonly string[]
@@ -80,6 +86,7 @@ export class Agent {
     this.#membership = parts.membership
     this.#client = parts.client
     this.#device = parts.device
+    this.#mode = parts.mode
     this.#status = parts.status
     this.#outside = parts.path.addresses
     this.#mtu = parts.path.mtu
@@ -101,12 +108,17 @@ export class Agent {
       const pin = known?.pin ?? pinFor(options)
       // Before a token is spent: what this machine refuses costs nothing.
       const path = await pathTo(options)
-      const { interface: name, port } = options
+      const { interface: name, port, mode: wanted, advertise: serve, log } = options
       const { privateKey } = identity.wireguard
-      device = await openDevice({ interface: name, privateKey, port, mtu: path.mtu })
+      const door = dialSocket(options.folder)
+      const settings = { interface: name, privateKey, port, mtu: path.mtu, serve, door }
+      const opened = await openMode({ ...settings, wanted, log })
+      device = opened.device
+      writeMode(options.folder, opened.mode)
       client = new CoordinatorClient(options.coordinator, pin, identity)
       const membership = known ?? (await join(options, { identity, client, pin }, signal))
-      agent = new Agent(options, { identity, membership, client, path, device, status })
+      const { mode } = opened
+      agent = new Agent(options, { identity, membership, client, path, device, mode, status })
       return agent
     } catch (error) {
       status.close()
@@ -119,6 +131,11 @@ export class Agent {
   /** The node's addresses, once the device has them. */
   get ready(): Promise<readonly string[]> {
     return this.#ready.promise
+  }
+
+  /** The name of the node's interface; `none` in a mode that has none. */
+  get interface(): string {
+    return this.#mode === 'netstack' ? 'none' : this.#options.interface
   }
 
   /** Until the signal; fails when the device is gone or the node was removed from the mesh. */
@@ -147,14 +164,14 @@ export class Agent {
     const addresses = this.#selfAddresses()
     if (addresses.length === 0) return null
     const stats = new Map((await this.#device.stats()).map((peer) => [peer.publicKey, peer]))
-    const { name, interface: named, port } = this.#options
+    const { name, port } = this.#options
     const { url } = this.#membership
     return {
       self: {
         name,
         addresses: [...addresses],
-        interface: named,
-        mode: 'tun',
+        interface: this.interface,
+        mode: this.#mode,
         mtu: this.#mtu,
         port,
       },

@@ -8,11 +8,16 @@ import type { DeviceDelta } from './reconcile.ts'
 
 /** How a device is opened. */
 export interface DeviceOptions {
+  readonly mode: 'tun' | 'netstack'
   readonly interface: string
   /** 32 bytes in base64. */
   readonly privateKey: string
   readonly port: number
   readonly mtu: number
+  /** Ranges of other machines that a node without an interface serves by sockets of its own. */
+  readonly serve: readonly string[]
+  /** Path of the socket by which other programs dial through such a node. */
+  readonly door: string
 }
 
 /** An address or a route that the kernel did not take. */

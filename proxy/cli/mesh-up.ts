@@ -2,6 +2,7 @@
 import { Agent, type AgentOptions } from '../../mesh/agent.ts'
 import { parseEndpoint } from '../../mesh/entry.ts'
 import { meshLimits } from '../../mesh/limits.ts'
+import { wantedModes } from '../../mesh/mode.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
@@ -34,13 +35,13 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   void signals.end.then(() => ending.abort())
   let agent: Agent | null = null
   try {
-    agent = await Agent.start({ ...given, log }, ending.signal)
-    void agent.ready.then((addresses) =>
-      terminal.print(
-        `ready name=${given.name} addresses=${addresses.join(',')} interface=${given.interface}`,
-      ),
-    )
-    await agent.run(ending.signal)
+    const started = await Agent.start({ ...given, log }, ending.signal)
+    agent = started
+    void started.ready.then((addresses) => {
+      const where = `addresses=${addresses.join(',')} interface=${started.interface}`
+      terminal.print(`ready name=${given.name} ${where}`)
+    })
+    await started.run(ending.signal)
     log.info({}, 'the agent ends')
     return exitCodes.fine
   } catch (error) {
@@ -67,8 +68,9 @@ interface Values {
 
 function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'log'> {
   const { endpoint = null, token = env['EDGE_MESH_TOKEN'] ?? null } = values
-  if (!['auto', 'tun'].includes(values.mode)) {
-    throw new UsageError(`--mode: "${values.mode}" is neither auto nor tun`)
+  const mode = wantedModes.find((known) => known === values.mode)
+  if (mode === undefined) {
+    throw new UsageError(`--mode: "${values.mode}" is none of ${wantedModes.join(', ')}`)
   }
   if (endpoint !== null && parseEndpoint(endpoint) === null) {
     throw new UsageError(`--endpoint: "${endpoint}" is not ADDRESS:PORT`)
@@ -85,6 +87,7 @@ function agentOptions(values: Values, { env }: Terminal): Omit<AgentOptions, 'lo
     name,
     folder: required('--state', values.state),
     interface: values.interface,
+    mode,
     port: numberOf('--port', values.port, { least: 1, most: 65_535 }),
     mtu:
       values.mtu === undefined

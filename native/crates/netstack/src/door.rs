@@ -38,7 +38,7 @@ const FAILED: u8 = 6;
 /// Makes the socket, for this user alone, in place of one that was left behind.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     // Under its name only when it is shut to others.
-    let fresh = path.with_extension(std::process::id().to_string());
+    let fresh = path.with_extension("new");
     let _ = fs::remove_file(&fresh);
     let listener = UnixListener::bind(&fresh)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
