@@ -56,6 +56,6 @@ export async function dialThrough(
     return socket
   } catch (error) {
     socket.destroy()
-    throw error
+    throw signal.aborted ? signal.reason : error
   }
 }
