@@ -140,7 +140,8 @@ function line(name: string, samples: readonly Sample[]): string {
   const rates = samples.map(({ gigabits }) => gigabits)
   const of = (what: keyof Sample) => median(samples.map((one) => one[what])).toFixed(2)
   const spread = `${Math.min(...rates).toFixed(2)}-${Math.max(...rates).toFixed(2)}`
-  return `${name} ${of('gigabits')} Gbit/s (${spread}), CPU-s/GiB own ${of('ownCpu')}, both ${of('cpu')}`
+  const cpu = `CPU-s/GiB own ${of('ownCpu')}, both ${of('cpu')}`
+  return `${name} ${of('gigabits')} Gbit/s (${spread}), ${cpu}`
 }
 
 try {

@@ -1,5 +1,5 @@
 /**
- * How programs beside an agent without an interface dial through it: its Unix socket takes one line,
+ * How programs beside an agent without an interface dial through it: its Unix socket takes a line,
  * `ADDRESS:PORT`, answers with one byte, and is the connection from then on. The wire does the same
  * in Rust (native/crates/netstack); this is for what Node connects to itself.
  */

@@ -1,4 +1,4 @@
-/** In which way a node is in the mesh: with an interface of the system, or without any privilege. */
+/** How a node is in the mesh: with an interface of the system, or without any privilege. */
 import { type Device, type DeviceOptions, openDevice } from './device.ts'
 import { MeshFault } from './fault.ts'
 import type { Log } from './log.ts'

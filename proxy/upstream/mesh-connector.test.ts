@@ -56,8 +56,8 @@ afterAll(() => {
   rmSync(folder, { recursive: true })
 })
 
-const answer = (_request: unknown, response: Pick<ServerResponse, 'writeHead' | 'end'>): void => {
-  response.writeHead(204)
+const answer = (_request: unknown, response: Pick<ServerResponse, 'statusCode' | 'end'>): void => {
+  response.statusCode = 204
   response.end()
 }
 
@@ -90,12 +90,12 @@ test(
   'a probe reaches its endpoint through the agent, in clear and over TLS',
   { timeout: 60_000 },
   async () => {
-    const clear = await portOf(createHttpServer(answer))
+    const clear = await portOf(createHttpServer().on('request', answer))
     expect(await probe(target(clear))).toBeNull()
     expect(asked.at(-1)).toBe(`100.96.0.2:${clear}`)
-    const h2c = await portOf(createH2cServer(answer))
+    const h2c = await portOf(createH2cServer().on('request', answer))
     expect(await probe(target(h2c, { protocol: 'http2' }))).toBeNull()
-    const secure = await portOf(createSecureServer(pair, answer))
+    const secure = await portOf(createSecureServer(pair).on('request', answer))
     expect(await probe(target(secure, { tls: { ...tls, trusted } }))).toBeNull()
     const other = { ...tls, trusted, serverName: 'other' }
     expect(await probe(target(secure, { tls: other }))).toContain('other')

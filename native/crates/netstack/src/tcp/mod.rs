@@ -86,6 +86,9 @@ pub struct Connection {
     newest: u64,
     /// Bytes that came since the last acknowledgement.
     unanswered: usize,
+    /// Bytes that came in order, one soon after the other, and when the last of them did.
+    flow: usize,
+    flowed: Instant,
     owes_answer: bool,
     owes_reset: bool,
     owes_probe: bool,
@@ -170,6 +173,8 @@ impl Connection {
             window_max: RECEIVE_BYTES_MAX,
             newest: 0,
             unanswered: 0,
+            flow: 0,
+            flowed: now,
             owes_answer: false,
             owes_reset: false,
             owes_probe: false,

@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 
 /// How long an acknowledgement waits for company (RFC 9293 §3.8.6.3: less than half a second).
 const DELAY: Duration = Duration::from_millis(20);
+const DELAY_IN_FLOW: Duration = Duration::from_millis(2);
+/// Between two segments of one flow.
+const PAUSE: Duration = Duration::from_millis(5);
+/// From here on a flow is one that acknowledgements need not drive.
+const FLOW_BYTES: usize = 256 * 1024;
+const SEGMENTS_IN_FLOW: usize = 8;
 
 impl Connection {
     /// A peer begins one; nothing is said until `accept`.
@@ -237,15 +243,36 @@ impl Connection {
             .insert(at, segment.payload.get(..fits).unwrap_or_default());
         self.newest = at;
         self.unanswered += segment.payload.len();
+        let is_in_order = at <= expected && !had_early;
+        let (often, delay) = self.answers_after(is_in_order, segment.payload.len(), now);
         // RFC 5681 §4.2: a hole, its end, and the end of the stream are told at once.
-        if at > expected
-            || had_early
-            || self.has_peer_ended()
-            || self.unanswered >= 2 * self.segment
-        {
+        if !is_in_order || self.has_peer_ended() || self.unanswered >= often * self.segment {
             self.owes_answer = true;
         } else if length > 0 && self.timers.delayed.is_none() {
-            self.timers.delayed = Some(now + DELAY);
+            self.timers.delayed = Some(now + delay);
+        }
+    }
+
+    /// Segments until the next acknowledgement, and how long it waits for them: two (RFC 9293
+    /// §3.8.6.3), and more while much flows without a hole or a pause, as behind a card that joins
+    /// segments. A sender whose window is small pauses, and is answered soon.
+    fn answers_after(
+        &mut self,
+        is_in_order: bool,
+        bytes: usize,
+        now: Instant,
+    ) -> (usize, Duration) {
+        let paused = now.saturating_duration_since(self.flowed) > PAUSE;
+        self.flow = if is_in_order && !paused {
+            self.flow.saturating_add(bytes)
+        } else {
+            0
+        };
+        self.flowed = now;
+        if self.flow >= FLOW_BYTES {
+            (SEGMENTS_IN_FLOW, DELAY_IN_FLOW)
+        } else {
+            (2, DELAY)
         }
     }
 }
