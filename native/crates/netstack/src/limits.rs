@@ -16,7 +16,7 @@ pub const RECEIVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const RECEIVE_BYTES_UNDER_PRESSURE: usize = 32 * 1024;
 /// Separate pieces that came too early, of one connection; further ones are dropped.
 pub const EARLY_PIECES_MAX: usize = 64;
-/// Packets that wait in either direction.
+/// Refusals and echo replies that wait to be taken.
 pub const PACKETS_MAX: usize = 1_024;
 /// Incoming connections that wait for somebody to take them.
 pub const INCOMING_MAX: usize = HALF_OPEN_MAX;

@@ -66,6 +66,10 @@ pub struct Stack {
     half_open: usize,
     held: usize,
     wakers: Vec<Waker>,
+    /// Whoever takes packets knows that there are some.
+    is_told: bool,
+    /// Until when the task of the timers waits.
+    waits_until: Option<Instant>,
 }
 
 impl Stack {
@@ -87,6 +91,8 @@ impl Stack {
             half_open: 0,
             held: 0,
             wakers: Vec::new(),
+            is_told: false,
+            waits_until: None,
         }
     }
 
@@ -349,31 +355,52 @@ impl Stack {
         self.half_open -= usize::from(entry.is_half_open);
     }
 
-    /// Appends at most `room` packets; whether there are more.
-    pub fn transmit(&mut self, packets: &mut Vec<BytesMut>, room: usize, now: Instant) -> bool {
-        let limit = packets.len() + room;
-        while packets.len() < limit
-            && let Some(reply) = self.replies.pop_front()
-        {
+    /// Appends packets, all to one address; false when there are none.
+    pub fn transmit(&mut self, packets: &mut Vec<BytesMut>, now: Instant) -> bool {
+        if let Some(reply) = self.replies.pop_front() {
             packets.push(reply);
+            return true;
         }
-        while packets.len() < limit
-            && let Some(id) = self.ready.pop_front()
-        {
+        let before = packets.len();
+        while let Some(id) = self.ready.pop_front() {
             let Some(entry) = self.connections.get_mut(id) else {
                 continue;
             };
-            let turn = TURN_PACKETS.min(limit - packets.len());
             entry.is_ready = false;
-            entry.connection.transmit(now, packets, turn);
+            entry.connection.transmit(now, packets, TURN_PACKETS);
             self.settle(id, now);
+            if packets.len() > before {
+                return true;
+            }
         }
-        !self.ready.is_empty() || !self.replies.is_empty()
+        self.is_told = false;
+        false
     }
 
-    /// When `finish` has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+    /// Packets to take, of which nobody was told.
+    pub fn has_news(&mut self) -> bool {
+        let has_packets = !self.ready.is_empty() || !self.replies.is_empty();
+        has_packets && !std::mem::replace(&mut self.is_told, true)
+    }
+
+    /// When `finish` has something to do; whoever asks waits until then.
+    pub fn wait(&mut self) -> Option<Instant> {
+        self.waits_until = self.timers.peek().map(|Reverse((at, _))| *at);
+        self.waits_until
+    }
+
+    /// Whether that has come nearer since.
+    pub fn ends_sooner(&mut self) -> bool {
+        let next = self.timers.peek().map(|Reverse((at, _))| *at);
+        let is_sooner = match (next, self.waits_until) {
+            (Some(next), Some(until)) => next < until,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_sooner {
+            self.waits_until = next;
+        }
+        is_sooner
     }
 
     /// Who is to be woken, outside of the lock.

@@ -1,7 +1,7 @@
 //! A connection as a stream of bytes.
 
 use crate::netstack::Shared;
-use crate::stack::{Stack, Waiting};
+use crate::stack::Waiting;
 use crate::tcp::{Connection, Phase};
 use std::io;
 use std::pin::Pin;
@@ -58,35 +58,21 @@ impl Stream {
         found.unwrap_or(Poll::Ready(Err(io::ErrorKind::NotConnected.into())))
     }
 
-    /// Changes the connection; the task is woken when it has something to say for it.
+    /// Changes the connection; none when it is gone.
     fn change<T>(&self, change: impl FnOnce(Held<'_>) -> T) -> Option<T> {
-        let mut stack = self.shared.lock();
-        let changed = change(stack.held(self.id)?);
-        let says = self.settle(&mut stack);
-        let wakers = stack.take_wakers();
-        drop(stack);
-        for waker in wakers {
-            waker.wake();
-        }
-        if says {
-            self.shared.wake();
-        }
-        Some(changed)
-    }
-
-    fn settle(&self, stack: &mut Stack) -> bool {
-        stack.settle(self.id, Instant::now());
-        stack
-            .held(self.id)
-            .is_some_and(|(connection, _)| connection.has_something_to_say())
+        self.shared.with(|stack| {
+            let changed = change(stack.held(self.id)?);
+            stack.settle(self.id, Instant::now());
+            Some(changed)
+        })
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         if !self.is_forgotten {
-            self.shared.lock().release(self.id, Instant::now());
-            self.shared.wake();
+            self.shared
+                .with(|stack| stack.release(self.id, Instant::now()));
         }
     }
 }

@@ -3,15 +3,16 @@
 
 use bytes::BytesMut;
 use edge_netstack::door::{self, DoorStream};
-use edge_netstack::{Link, Netstack, Offer, Options, Stream, forward};
+use edge_netstack::{Netstack, Offer, Options, Stream, forward};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
 const HERE: &str = "100.96.0.1";
@@ -24,36 +25,45 @@ struct Node {
 }
 
 /// Carries packets; one of so many is lost.
-async fn carry(mut from: mpsc::Receiver<BytesMut>, into: mpsc::Sender<BytesMut>, one_of: u64) {
+async fn carry((from, told): (Netstack, Arc<Notify>), into: Netstack, one_of: u64) {
     let mut count = 0_u64;
-    while let Some(packet) = from.recv().await {
-        count += 1;
-        if !count.is_multiple_of(one_of) && into.send(packet).await.is_err() {
-            return;
+    let mut packets = Vec::new();
+    loop {
+        while from.collect(&mut packets) {
+            let passes = |_: &&BytesMut| {
+                count += 1;
+                !count.is_multiple_of(one_of)
+            };
+            into.deliver(packets.iter().filter(passes).map(|packet| &packet[..]));
+            packets.clear();
         }
+        told.notified().await;
     }
 }
 
-fn node(address: &str, served: &[&str]) -> (Node, Link<BytesMut>) {
+fn node(address: &str, served: &[&str]) -> (Node, Arc<Notify>) {
     let served = served.iter().map(|text| text.parse().unwrap()).collect();
     let options = Options {
         packet_bytes_max: 1420,
         served,
     };
-    let (netstack, link, incoming) = Netstack::open(options);
+    let told = Arc::new(Notify::new());
+    let signal = told.clone();
+    let (netstack, incoming) = Netstack::open(options, move || signal.notify_one());
     netstack.add_address(address.parse().unwrap());
     for route in ["100.96.0.0/16", "127.0.0.0/8"] {
         netstack.add_route(route.parse().unwrap());
     }
-    (Node { netstack, incoming }, link)
+    (Node { netstack, incoming }, told)
 }
 
 /// Two of them; the second serves the loopback's addresses as a range, too.
 fn pair(one_of: u64) -> (Node, Node) {
     let (here, one) = node(HERE, &[]);
     let (there, other) = node(THERE, &["127.0.0.0/8"]);
-    tokio::spawn(carry(one.out, other.into, one_of));
-    tokio::spawn(carry(other.out, one.into, one_of));
+    let (a, b) = (here.netstack.clone(), there.netstack.clone());
+    tokio::spawn(carry((a.clone(), one), b.clone(), one_of));
+    tokio::spawn(carry((b, other), a, one_of));
     (here, there)
 }
 

@@ -6,10 +6,12 @@ use crate::ends::{In, Out, Source};
 use crate::error::{Code, Error};
 use crate::links::Links;
 use crate::tun::TunEnd;
-use edge_netstack::{Link, Netstack, door, forward};
+use edge_netstack::{Netstack, door, forward};
 use ipnetwork::IpNetwork;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// What a device's packets come from.
 pub enum Network {
@@ -104,15 +106,18 @@ fn open_stack(options: &Options) -> Result<(Network, Out, In), Error> {
         packet_bytes_max: usize::from(options.mtu),
         served: options.serve.clone(),
     };
-    let (netstack, Link { into, out }, incoming) = Netstack::open(settings);
+    let told = Arc::new(Notify::new());
+    let signal = Arc::clone(&told);
+    let (netstack, incoming) = Netstack::open(settings, move || signal.notify_one());
     tokio::spawn(forward::forward(incoming));
     if let Some(path) = &options.door {
         let listener = door::bind(Path::new(path));
         let listener = listener.map_err(|error| Error::system(path, &error))?;
         tokio::spawn(door::serve(listener, netstack.clone()));
     }
-    let input = In::new(Source::Stack(out), options.mtu);
-    Ok((Network::Stack(netstack), Out::Stack(into), input))
+    let input = In::new(Source::Stack(netstack.clone(), told), options.mtu);
+    let out = Out::Stack(netstack.clone());
+    Ok((Network::Stack(netstack), out, input))
 }
 
 fn tun_fault(name: &str, error: &io::Error) -> Error {

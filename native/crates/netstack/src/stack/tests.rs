@@ -35,7 +35,7 @@ fn receive(stack: &mut Stack, segment: &Segment<'_>, now: Instant) {
 
 fn said(stack: &mut Stack, now: Instant) -> Vec<(u8, u32)> {
     let mut packets = Vec::new();
-    while stack.transmit(&mut packets, 10, now) {}
+    while stack.transmit(&mut packets, now) {}
     let parse = |bytes: &BytesMut| {
         let packet = packet::parse(bytes).unwrap();
         let segment = Segment::parse(&packet).unwrap();
@@ -168,7 +168,7 @@ fn an_echo_request_is_answered_for_own_addresses_only() {
         ping.extend_from_slice(&[8, 0, 0, 0, 0, 0, 0, 0]);
         stack.receive(&ping, now);
         let mut packets = Vec::new();
-        stack.transmit(&mut packets, 10, now);
+        stack.transmit(&mut packets, now);
         assert_eq!(packets.len(), answers);
     }
 }

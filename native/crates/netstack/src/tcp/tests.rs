@@ -269,7 +269,11 @@ fn a_few_losses_cost_less_than_time_outs() {
         took.push(world.now - world.began);
         let least = 8_000_000_u64.div_ceil(1380);
         // Without a loss an acknowledgement is for many segments.
-        assert!(lost > 0 || world.sent < least * 13 / 10, "{} for {least}", world.sent);
+        assert!(
+            lost > 0 || world.sent < least * 13 / 10,
+            "{} for {least}",
+            world.sent
+        );
         // Each lost segment again, and acknowledgements: not the whole window.
         assert!(world.sent < least * 21 / 10, "{} for {least}", world.sent);
     }
