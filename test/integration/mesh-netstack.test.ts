@@ -130,7 +130,9 @@ async function status(machine: number): Promise<MeshStatus> {
 async function move(machine: number, url: string, { version = '1.1', up = 10, down = 10 } = {}) {
   const words = ['ask', url, version, String(up), String(down)]
   const running = start(machine, process.execPath, [transfer, ...words])
-  expect(await running.ended, running.output()).toBe(0)
+  const code = await running.ended
+  const said = [running, ...proxies].map(({ output }) => output().slice(-2_000)).join('\n')
+  expect(code, said).toBe(0)
   return JSON.parse(running.output()) as Transferred
 }
 

@@ -85,6 +85,9 @@ struct World {
     /// Under way: when it arrives, a number that keeps the order, to whom.
     link: BTreeMap<(Instant, u64), (usize, BytesMut)>,
     sent: u64,
+    /// Packets that fit on the way to one side, and how long each takes there.
+    queue: Option<(usize, Duration)>,
+    free_at: [Option<Instant>; 2],
 }
 
 fn ends(local: &str, remote: &str) -> Ends {
@@ -113,7 +116,22 @@ impl World {
             delay: Duration::from_millis(10),
             link: BTreeMap::new(),
             sent: 0,
+            queue: None,
+            free_at: [None; 2],
         }
+    }
+
+    /// When a packet leaves a queue that may be full.
+    fn queued(&mut self, to: usize) -> Option<Instant> {
+        let Some((most, each)) = self.queue else {
+            return Some(self.now);
+        };
+        let free = self.free_at[to].map_or(self.now, |free| free.max(self.now));
+        if free - self.now > each * u32::try_from(most).unwrap() {
+            return None;
+        }
+        self.free_at[to] = Some(free + each);
+        Some(free + each)
     }
 
     fn send(&mut self, to: usize, packet: BytesMut) {
@@ -132,8 +150,11 @@ impl World {
             } else {
                 Duration::ZERO
             };
+            let Some(leaves) = self.queued(to) else {
+                continue;
+            };
             self.link.insert(
-                (self.now + self.delay + late, self.sent),
+                (leaves + self.delay + late, self.sent),
                 (to, packet.clone()),
             );
         }
@@ -279,6 +300,24 @@ fn a_few_losses_cost_less_than_time_outs() {
     }
     assert!(took[0] < Duration::from_secs(1), "{took:?}");
     assert!(took[1] < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_short_queue_on_the_way_costs_some_of_the_rate() {
+    for both in [false, true] {
+        let back = if both { pattern(4_000_000) } else { Vec::new() };
+        let mut world = World::new(Faults::default(), pattern(8_000_000), back);
+        world.delay = Duration::from_micros(200);
+        // One gigabit a second, and room for a socket's usual buffer.
+        world.queue = Some((90, Duration::from_micros(11)));
+        world.run(|world| world.sides.iter().all(|side| side.has_ended));
+        let took = world.now - world.began;
+        assert!(
+            took < Duration::from_secs(3),
+            "{took:?}, {} sent",
+            world.sent
+        );
+    }
 }
 
 #[test]
