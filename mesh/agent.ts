@@ -6,7 +6,8 @@
 import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { CoordinatorClient } from './client.ts'
-import { type Device, openDevice, type PeerStats } from './device.ts'
+import type { Device, PeerStats } from './device.ts'
+import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
@@ -16,6 +17,7 @@ import { entranceOf, join, type JoinOptions, knownMembership, recordOf } from '.
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
+import { type MeshMode, openMode, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
 import { isOwnAddress, type Path, pathTo } from './path.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
@@ -29,6 +31,7 @@ import type { View } from './view.ts'
 /** What `edge mesh up` was told. */
 export interface AgentOptions extends JoinOptions {
   readonly interface: string
+  readonly mode: WantedMode
   /** Null: what the way to the coordinator lets through. */
   readonly mtu: number | null
 }
@@ -44,6 +47,7 @@ interface Parts {
   readonly client: CoordinatorClient
   readonly path: Path
   readonly device: Device
+  readonly mode: MeshMode
   readonly status: Server
 }
 
@@ -54,6 +58,8 @@ export class Agent {
   readonly #membership: Membership
   readonly #client: CoordinatorClient
   readonly #device: Device
+  /** The one that the system allowed. */
+  readonly #mode: MeshMode
   readonly #status: Server
   readonly #mtu: number
   readonly #outside: readonly string[]
@@ -74,6 +80,7 @@ export class Agent {
     this.#membership = parts.membership
     this.#client = parts.client
     this.#device = parts.device
+    this.#mode = parts.mode
     this.#status = parts.status
     this.#outside = parts.path.addresses
     this.#mtu = parts.path.mtu
@@ -108,13 +115,18 @@ export class Agent {
       const { pin, token } = await entranceOf(options, known, signal)
       // Before a token is spent: what this machine refuses costs nothing.
       const path = await pathTo(options.coordinator, options)
-      const { interface: name, port } = options
+      const { interface: name, port, mode: wanted, advertise: serve, log } = options
       const keys = KeyRing.of(options.folder, identity, Date.now())
-      device = await openDevice({ interface: name, ...keys.device, port, mtu: path.mtu })
+      const door = dialSocket(options.folder)
+      const settings = { interface: name, ...keys.device, port, mtu: path.mtu, serve, door }
+      const opened = await openMode({ ...settings, wanted, log })
+      device = opened.device
+      const { mode } = opened
+      writeMode(options.folder, mode)
       client = new CoordinatorClient(options.coordinator, pin, identity)
       const membership =
         known ?? (await join(options, { identity, keys, client, pin, token }, signal))
-      agent = new Agent(options, { identity, keys, membership, client, path, device, status })
+      agent = new Agent(options, { identity, keys, membership, client, path, device, mode, status })
       return agent
     } catch (error) {
       status.close()
@@ -127,6 +139,11 @@ export class Agent {
   /** The node's addresses, once the device has them. */
   get ready(): Promise<readonly string[]> {
     return this.#ready.promise
+  }
+
+  /** The name of the node's interface; `none` in a mode that has none. */
+  get interface(): string {
+    return this.#mode === 'netstack' ? 'none' : this.#options.interface
   }
 
   /** Until the signal; fails when the device is gone or the node was removed from the mesh. */
@@ -156,14 +173,14 @@ export class Agent {
     const addresses = this.#selfAddresses()
     if (addresses.length === 0) return null
     const stats = new Map((await this.#device.stats()).map((peer) => [peer.publicKey, peer]))
-    const { name, interface: named, port } = this.#options
+    const { name, port } = this.#options
     const { url } = this.#membership
     return {
       self: {
         name,
         addresses: [...addresses],
-        interface: named,
-        mode: 'tun',
+        interface: this.interface,
+        mode: this.#mode,
         mtu: this.#mtu,
         port,
       },

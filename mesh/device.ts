@@ -8,6 +8,7 @@ import type { DeviceDelta } from './reconcile.ts'
 
 /** How a device is opened. */
 export interface DeviceOptions {
+  readonly mode: 'tun' | 'netstack'
   readonly interface: string
   /** 32 bytes in base64. */
   readonly privateKey: string
@@ -15,6 +16,10 @@ export interface DeviceOptions {
   readonly previousPrivateKey?: string
   readonly port: number
   readonly mtu: number
+  /** Ranges of other machines that a node without an interface serves by sockets of its own. */
+  readonly serve: readonly string[]
+  /** Path of the socket by which other programs dial through such a node. */
+  readonly door: string
   /** Forwards packets between its peers, for those that name it as their relay. */
   readonly isRelay?: boolean
   /** The mark of what it sends, for the machine's rules of routing and its firewall. */

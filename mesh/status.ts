@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { reasonOf } from '../waf/reason-of.ts'
 import { MeshFault } from './fault.ts'
 import { meshLimits } from './limits.ts'
+import { meshModes } from './mode.ts'
 
 const socketName = 'agent.sock'
 const answerTimeoutMs = 3_000
@@ -34,7 +35,7 @@ const meshStatus = z.object({
     name: z.string(),
     addresses: z.array(z.string()),
     interface: z.string(),
-    mode: z.enum(['tun']),
+    mode: z.enum(meshModes),
     mtu: z.number(),
     port: z.number(),
   }),
@@ -98,8 +99,9 @@ export async function askStatus(folder: string): Promise<MeshStatus | 'nobody' |
   }
 }
 
-function socketPath(folder: string): string {
-  const path = join(folder, socketName)
+/** The path of a Unix socket of the folder. */
+export function socketPath(folder: string, name = socketName): string {
+  const path = join(folder, name)
   if (Buffer.byteLength(path) <= meshLimits.socketPathBytesMax) return path
   throw new MeshFault('STATE_PATH_TOO_LONG', {
     where: '--state',

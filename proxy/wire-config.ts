@@ -154,4 +154,6 @@ export interface EndpointConfig {
   readonly protocol: 'http1' | 'http2' | 'auto'
   /** Null: in clear. */
   readonly tls: EndpointTls | null
+  /** Path of the socket of the agent that dials it; absent: the system does. */
+  readonly via?: string
 }

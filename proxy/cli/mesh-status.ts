@@ -27,7 +27,7 @@ function linesOf({ self, coordinator, peers, conflicts }: MeshStatus): string[] 
   const link = coordinator.isConnected ? 'connected' : 'away: the mesh goes on as it is'
   return [
     [self.name, ...self.addresses].join('  '),
-    `interface ${self.interface}, mtu ${self.mtu}, port ${self.port}`,
+    `mode ${self.mode}, interface ${self.interface}, mtu ${self.mtu}, port ${self.port}`,
     `coordinator ${coordinator.url}: ${link}, version ${coordinator.version}`,
     ...peers.map(peerLine),
     ...conflicts.map(({ node, prefix, reason }) => `not used: ${prefix} of ${node}: ${reason}`),

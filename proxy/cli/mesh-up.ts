@@ -3,6 +3,7 @@ import { Agent, type AgentOptions } from '../../mesh/agent.ts'
 import type { JoinOptions } from '../../mesh/joining.ts'
 import { meshLimits } from '../../mesh/limits.ts'
 import { readMembership } from '../../mesh/memory.ts'
+import { wantedModes } from '../../mesh/mode.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
 import { listenToSignals } from '../signals.ts'
@@ -40,13 +41,13 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   let agent: Agent | null = null
   try {
     await pinKnown(given, { log, signal: ending.signal })
-    agent = await Agent.start({ ...given, log }, ending.signal)
-    void agent.ready.then((addresses) =>
-      terminal.print(
-        `ready name=${given.name} addresses=${addresses.join(',')} interface=${given.interface}`,
-      ),
-    )
-    await agent.run(ending.signal)
+    const started = await Agent.start({ ...given, log }, ending.signal)
+    agent = started
+    void started.ready.then((addresses) => {
+      const where = `addresses=${addresses.join(',')} interface=${started.interface}`
+      terminal.print(`ready name=${given.name} ${where}`)
+    })
+    await started.run(ending.signal)
     log.info({}, 'the agent ends')
     return exitCodes.fine
   } catch (error) {
@@ -76,14 +77,16 @@ export interface AgentValues {
 
 /** Judges it. */
 export function agentOptions(values: AgentValues, terminal: Terminal): Omit<AgentOptions, 'log'> {
-  if (!['auto', 'tun'].includes(values.mode)) {
-    throw new UsageError(`--mode: "${values.mode}" is neither auto nor tun`)
+  const mode = wantedModes.find((known) => known === values.mode)
+  if (mode === undefined) {
+    throw new UsageError(`--mode: "${values.mode}" is none of ${wantedModes.join(', ')}`)
   }
   const { mtuMin, mtuMax } = meshLimits
   return {
     ...joinOptions(values, terminal),
     credential: credentialOf(values),
     interface: values.interface,
+    mode,
     mtu:
       values.mtu === undefined
         ? null

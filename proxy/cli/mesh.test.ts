@@ -63,7 +63,7 @@ const wrong = [
   [['remove', '--state', 's'], 'edge mesh remove NAME'],
   [[...up, '--coordinator', 'http://h:1'], '--coordinator: "http://h:1" is not https://HOST:PORT'],
   [[...up, '--name', 'a b'], '--name: "a b" is no name'],
-  [[...up, '--mode', 'kernel'], '--mode: "kernel" is neither auto nor tun'],
+  [[...up, '--mode', 'bridge'], '--mode: "bridge" is none of auto, tun, netstack'],
   [[...up, '--port', '70000'], '--port: "70000" is not a number from 1 to 65535'],
   [[...up, '--mtu', '9000'], '--mtu: "9000" is not a number from 1280 to 4000'],
   [[...up, '--advertise', '10.0.0.0'], '--advertise: "10.0.0.0" is no CIDR'],

@@ -1,4 +1,5 @@
 /** Names of endpoints: nodes of the mesh by the agent's file, all others by the machine. */
+import { dialPathOf } from '../../mesh/dial.ts'
 import { MeshNames } from '../../mesh/names.ts'
 import { type Lookup, systemLookup } from './names.ts'
 
@@ -11,6 +12,9 @@ export function endpointLookup(folder: string | null): Lookup {
   const names = new MeshNames(folder)
   return async (host) => {
     if (!host.startsWith('mesh://')) return systemLookup(host)
-    return { addresses: names.addressesOf(host.slice('mesh://'.length)), ttlMs }
+    const addresses = names.addressesOf(host.slice('mesh://'.length))
+    // Without an interface the agent dials; the system would look for these elsewhere.
+    const via = dialPathOf(folder)
+    return { addresses, ttlMs, ...(via === null ? {} : { via }) }
   }
 }

@@ -11,6 +11,8 @@ export interface Found {
   readonly addresses: readonly string[]
   /** How long it holds, where the resolver says so. */
   readonly ttlMs: number | null
+  /** Path of the socket of the agent that dials them; absent: the system does. */
+  readonly via?: string
 }
 
 export type Lookup = (host: string) => Promise<Found>
@@ -21,6 +23,8 @@ export interface Resolution {
   readonly addresses: readonly string[]
   /** The last look-up failed. */
   readonly stale: boolean
+  /** See `Found`. */
+  readonly via?: string
 }
 
 export interface NamesOptions {
@@ -115,17 +119,18 @@ export class Names {
     let nextMs = name.intervalMs
     const before = name.resolution
     try {
-      const { addresses, ttlMs } = await this.#options.lookup(host)
+      const { addresses, ttlMs, via } = await this.#options.lookup(host)
       if (addresses.length === 0) throw new Error(`${host} has no address`)
       this.counts.found += 1
       if (ttlMs !== null) nextMs = Math.min(nextMs, Math.max(ttlMs, intervalMinMs))
       const kept = addresses.slice(0, addressesMax)
       // Resolvers rotate their answers: only another set is a change.
-      const isSame = sameSet(kept, before.addresses)
-      name.resolution = { addresses: isSame ? before.addresses : kept, stale: false }
+      const isSame = via === before.via && sameSet(kept, before.addresses)
+      const way = via === undefined ? {} : { via }
+      name.resolution = { addresses: isSame ? before.addresses : kept, stale: false, ...way }
     } catch (error) {
       this.counts.failed += 1
-      name.resolution = { addresses: before.addresses, stale: true }
+      name.resolution = { ...before, stale: true }
       if (before.addresses.length === 0) nextMs = Math.min(nextMs, unresolvedIntervalMs)
       if (!before.stale) this.#options.onFailure(host, error)
     }

@@ -4,13 +4,14 @@ import { checkServerIdentity } from 'node:tls'
 import type { Client } from 'undici'
 import { hostPortOf } from '../host-port.ts'
 import type { EndpointConfig } from '../wire-config.ts'
+import { meshConnector } from './mesh-connector.ts'
 
 /** What is asked, and of whom. */
 export interface ProbeTarget {
   /** Scheme, host and port of the endpoint. */
   readonly url: string
   /** Resolved: a probe does not look names up. */
-  readonly endpoint: Pick<EndpointConfig, 'addresses' | 'protocol' | 'tls'>
+  readonly endpoint: Pick<EndpointConfig, 'addresses' | 'protocol' | 'tls' | 'via'>
   readonly path: string
   readonly host: string | null
   readonly timeoutMs: number
@@ -45,19 +46,24 @@ export async function probe(target: ProbeTarget): Promise<string | null> {
 async function clientOf({ url, endpoint, timeoutMs }: ProbeTarget): Promise<Client> {
   // Loaded with the first probe: most programs have none, and every start would pay.
   const { Client } = await import('undici')
-  const { protocol, tls, addresses } = endpoint
+  const { protocol, tls, addresses, via } = endpoint
   const inClear = tls === null
+  const speaksHttp2 = protocol === 'http2' || (protocol === 'auto' && !inClear)
+  const way = { timeoutMs, http2: speaksHttp2, tls: inClear ? null : tlsOptions(tls) }
   return new Client(url.replace(/^mesh:/, 'http:'), {
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
-    allowH2: protocol === 'http2' || (protocol === 'auto' && !inClear),
+    allowH2: speaksHttp2,
     h2Options: { useH2c: protocol === 'http2' && inClear },
-    connect: {
-      timeout: timeoutMs,
-      lookup: (_host, _options, found) => found(null, addresses.map(socketAddress)),
-      autoSelectFamily: true,
-      ...(inClear ? {} : tlsOptions(tls)),
-    },
+    connect:
+      via === undefined
+        ? {
+            timeout: timeoutMs,
+            lookup: (_host, _options, found) => found(null, addresses.map(socketAddress)),
+            autoSelectFamily: true,
+            ...way.tls,
+          }
+        : meshConnector({ ...way, via, addresses }),
   })
 }
 

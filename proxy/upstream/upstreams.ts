@@ -64,6 +64,7 @@ interface Endpoint {
   weight: number
   token: string
   addresses: readonly string[]
+  via: string | undefined
   readonly probes: ProbeHistory
   readonly ejections: EjectionHistory
   probeFailure: string | null
@@ -221,7 +222,7 @@ export class Upstreams {
 
   #endpointsOf({ config, files }: Upstream): Endpoint[] {
     return config.endpoints.flatMap(({ url, weight, eachAddress }) => {
-      const { addresses } = this.#names.get(hostOfUrl(url))
+      const { addresses, via } = this.#names.get(hostOfUrl(url))
       const sockets = addresses.map((address) => socketAddress(address, url))
       const groups = eachAddress ? sockets.map((socket) => [socket]) : [sockets]
       return groups.map((group) => {
@@ -234,6 +235,7 @@ export class Upstreams {
         endpoint.url = url
         endpoint.weight = weight
         endpoint.addresses = group
+        endpoint.via = via
         endpoint.token = tokenOf(`${config.name} ${label}`, files.stickyKey)
         return endpoint
       })
@@ -251,6 +253,7 @@ export class Upstreams {
       weight: 1,
       token: '',
       addresses: [],
+      via: undefined,
       probes: new ProbeHistory(),
       ejections: new EjectionHistory(),
       probeFailure: null,
@@ -407,6 +410,7 @@ function wireEndpoint({ config, files }: Upstream, endpoint: Endpoint): Endpoint
     addresses: endpoint.addresses,
     protocol: config.protocol,
     tls: endpointTls(endpoint.url, config.tls, files),
+    ...(endpoint.via === undefined ? {} : { via: endpoint.via }),
   }
 }
 

@@ -7,6 +7,7 @@ use crate::rate::RateLimits;
 use edge_http_policy::{HeadLimits, TrailerLimits};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A listener.
@@ -233,6 +234,9 @@ pub struct EndpointConfig {
     pub protocol: EndpointProtocol,
     /// `None`: in clear.
     pub tls: Option<EndpointTls>,
+    /// Path of the socket of an agent that dials for us; absent: the system does.
+    #[serde(default)]
+    pub via: Option<PathBuf>,
 }
 
 /// What an endpoint speaks.

@@ -15,6 +15,7 @@ use boring::ssl::SslAcceptor;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
@@ -39,6 +40,8 @@ pub struct Endpoint {
     pub protocol: EndpointProtocol,
     /// `None`: in clear.
     pub tls: Option<EndpointTls>,
+    /// The socket of an agent that dials for us.
+    pub via: Option<Arc<Path>>,
 }
 
 /// Endpoints by id.
@@ -204,11 +207,13 @@ impl Shared {
                 addresses,
                 protocol,
                 tls,
+                via,
             } = entry;
             let endpoint = Endpoint {
                 addresses,
                 protocol,
                 tls,
+                via: via.map(Arc::from),
             };
             (id, Arc::new(endpoint))
         });

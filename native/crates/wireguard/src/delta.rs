@@ -18,13 +18,29 @@ pub const MTU_MIN: u16 = 1280;
 /// What was tried out; a datagram could be much longer.
 pub const MTU_MAX: u16 = 4000;
 
+/// What a device's packets come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// An interface of the system.
+    #[default]
+    Tun,
+    /// A stack in this program, which needs no privilege.
+    Netstack,
+}
+
 /// How a device is opened.
 pub struct Options {
+    pub mode: Mode,
     pub interface: String,
     pub private_key: StaticSecret,
     pub previous_private_key: Option<StaticSecret>,
     pub port: u16,
     pub mtu: u16,
+    /// Ranges of other machines that a stack serves.
+    pub serve: Vec<IpNetwork>,
+    /// Path of the socket by which other programs dial through a stack.
+    pub door: Option<String>,
     /// Whether it forwards packets between its peers.
     pub is_relay: bool,
     /// The mark of what it sends, for the machine's rules of routing and its firewall (SO_MARK).
@@ -34,6 +50,12 @@ pub struct Options {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OptionsText {
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    serve: Vec<String>,
+    #[serde(default)]
+    door: Option<String>,
     interface: String,
     private_key: String,
     previous_private_key: Option<String>,
@@ -49,6 +71,9 @@ impl Options {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let given: OptionsText = json(text)?;
         let OptionsText {
+            mode,
+            serve,
+            door,
             interface,
             private_key,
             previous_private_key,
@@ -64,6 +89,9 @@ impl Options {
             return Err(Error::new(Code::MtuInvalid, "zero is no MTU"));
         }
         Ok(Self {
+            mode,
+            serve: networks(&serve)?,
+            door,
             interface,
             private_key: secret(&private_key)?,
             previous_private_key: previous_private_key.as_deref().map(secret).transpose()?,

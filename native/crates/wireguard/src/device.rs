@@ -1,16 +1,15 @@
 //! A device with its interface, and the deltas that change it while packets flow.
 
-use crate::delta::{Delta, Options, OwnKeyChange, PeerChange};
+use crate::delta::{Delta, Mode, Options, OwnKeyChange, PeerChange};
 use crate::error::{Code, Error};
 use crate::keys::OwnKeys;
-use crate::links::Links;
+use crate::network::Network;
 use crate::paths::Doubt;
 use crate::peer::{Peer, Seen};
 use crate::plane::Plane;
 use crate::routes::Routes;
 use crate::socket::UdpEnd;
 use crate::table::Table;
-use crate::tun::TunEnd;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::x25519::PublicKey;
@@ -24,6 +23,8 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Of 32 bytes in base64.
 const KEY_CHARACTERS: usize = 44;
+/// Threads that carry the streams of a stack.
+const STACK_THREADS: usize = 2;
 
 /// One WireGuard device of this program.
 pub struct Device {
@@ -31,9 +32,8 @@ pub struct Device {
     paths: Vec<JoinHandle<()>>,
     /// Changes are made one after the other, by who has the routes.
     routes: Mutex<Routes>,
-    links: Option<Links>,
-    index: u32,
-    /// For netlink only.
+    network: Option<Network>,
+    /// For netlink, and for the streams of a stack.
     runtime: Option<Runtime>,
 }
 
@@ -63,17 +63,22 @@ struct Fault {
 impl Device {
     /// Makes the interface and opens the port; without peers and addresses.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .map_err(|error| Error::system("a runtime", &error))?;
-        let (tun, links, index) = runtime.block_on(open_interface(&options))?;
+        let runtime = match options.mode {
+            Mode::Tun => Builder::new_current_thread().enable_io().build(),
+            Mode::Netstack => Builder::new_multi_thread()
+                .worker_threads(STACK_THREADS)
+                .thread_name("netstack")
+                .enable_all()
+                .build(),
+        };
+        let runtime = runtime.map_err(|error| Error::system("a runtime", &error))?;
+        let (network, end) = runtime.block_on(Network::open(&options))?;
         let udp = UdpEnd::bind(options.port, options.mark)
             .map_err(|error| udp_fault(options.port, &error))?;
         let keys = OwnKeys::new(options.private_key, options.previous_private_key);
         let fault = |error| Error::system("the packet paths", &error);
         let plane =
-            Arc::new(Plane::new((tun, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
+            Arc::new(Plane::new((end, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
         let paths = plane.start().map_err(|error| {
             plane.stop(); // those that did start
             fault(error)
@@ -82,8 +87,7 @@ impl Device {
             plane,
             paths,
             routes: Mutex::default(),
-            links: Some(links),
-            index,
+            network: Some(network),
             runtime: Some(runtime),
         })
     }
@@ -92,19 +96,15 @@ impl Device {
     /// can be tried again, everything else is in force.
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
         let mut routes = self.routes.lock();
-        let (runtime, links) = self.parts()?;
-        let interface = Interface {
-            links,
-            index: self.index,
-        };
-        let faults = runtime.block_on(apply(&self.plane, interface, &mut routes, delta))?;
+        let (runtime, network) = self.parts()?;
+        let faults = runtime.block_on(apply(&self.plane, network, &mut routes, delta))?;
         json(&faults)
     }
 
     /// Every peer as JSON; fails when somebody took the interface away.
     pub fn stats(&self) -> Result<String, Error> {
-        let (runtime, links) = self.parts()?;
-        if !runtime.block_on(links.has(self.index))? {
+        let (runtime, network) = self.parts()?;
+        if !runtime.block_on(network.is_there())? {
             return Err(gone());
         }
         json(&stats(&self.plane.current.get()))
@@ -115,20 +115,23 @@ impl Device {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
+        if let Some(network) = &self.network {
+            runtime.block_on(network.close());
+        }
         self.plane.stop();
         for path in self.paths.drain(..) {
             let _ = path.join();
         }
         {
             let _inside = runtime.enter();
-            self.links = None;
+            self.network = None;
         }
         runtime.shutdown_background();
     }
 
-    fn parts(&self) -> Result<(&Runtime, &Links), Error> {
-        match (&self.runtime, &self.links) {
-            (Some(runtime), Some(links)) => Ok((runtime, links)),
+    fn parts(&self) -> Result<(&Runtime, &Network), Error> {
+        match (&self.runtime, &self.network) {
+            (Some(runtime), Some(network)) => Ok((runtime, network)),
             _ => Err(gone()),
         }
     }
@@ -144,28 +147,6 @@ fn gone() -> Error {
     Error::new(Code::InterfaceGone, "the interface")
 }
 
-async fn open_interface(options: &Options) -> Result<(TunEnd, Links, u32), Error> {
-    let links = Links::connect()?;
-    let name = &options.interface;
-    // The kernel would give us a persistent one that somebody else made.
-    if links.index_of(name).await?.is_some() {
-        return Err(Error::new(Code::InterfaceTaken, name));
-    }
-    let tun = TunEnd::create(name).map_err(|error| tun_fault(name, &error))?;
-    let missing = || Error::new(Code::InterfaceGone, name);
-    let index = links.index_of(name).await?.ok_or_else(missing)?;
-    links.bring_up(index, options.mtu).await?;
-    Ok((tun, links, index))
-}
-
-fn tun_fault(name: &str, error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::new(Code::NoTun, "/dev/net/tun"),
-        io::ErrorKind::ResourceBusy => Error::new(Code::InterfaceTaken, name),
-        _ => Error::system("/dev/net/tun", error),
-    }
-}
-
 fn udp_fault(port: u16, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::AddrInUse => Error::new(Code::PortTaken, port.to_string()),
@@ -173,34 +154,27 @@ fn udp_fault(port: u16, error: &io::Error) -> Error {
     }
 }
 
-/// An interface by its number, and who can change it.
-#[derive(Clone, Copy)]
-struct Interface<'a> {
-    links: &'a Links,
-    index: u32,
-}
-
 async fn apply(
     plane: &Plane,
-    Interface { links, index }: Interface<'_>,
+    network: &Network,
     routes: &mut Routes,
     delta: Delta,
 ) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     for &address in &delta.add_addresses {
-        let added = links.add_address(index, address).await;
+        let added = network.add_address(address).await;
         note(&mut faults, address, added)?;
     }
     change_table(plane, &delta);
-    for network in delta.remove_routes {
-        let removed = links.remove_route(index, network).await;
-        note(&mut faults, network, removed)?;
-        routes.remove(network);
+    for range in delta.remove_routes {
+        let removed = network.remove_route(range).await;
+        note(&mut faults, range, removed)?;
+        routes.remove(range);
     }
-    for &network in &delta.add_routes {
-        let added = links.add_route(index, network).await;
-        if note(&mut faults, network, added)? {
-            routes.add(network);
+    for &range in &delta.add_routes {
+        let added = network.add_route(range).await;
+        if note(&mut faults, range, added)? {
+            routes.add(range);
         }
     }
     let moved = delta
@@ -210,18 +184,16 @@ async fn apply(
     let moved: Vec<_> = moved.map(|change| change.public_key).collect();
     // A new route can be around any endpoint, an old one around a new endpoint only.
     let suspects = delta.add_routes.is_empty().then_some(&moved[..]);
-    for (endpoint, network) in routes.doubtful(&plane.current.get(), suspects) {
-        // An address that cannot be reached is not reached through the tunnel either.
-        let through = links.interface_to(endpoint).await.unwrap_or_default();
-        if through == Some(index) {
-            links.remove_route(index, network).await?;
-            routes.remove(network);
-            let text = format!("{endpoint}, where a peer is, lies inside {network}");
-            note(&mut faults, network, Err(Error::new(Code::RouteLoop, text)))?;
+    for (endpoint, range) in routes.doubtful(&plane.current.get(), suspects) {
+        if network.leads_to(endpoint).await {
+            network.remove_route(range).await?;
+            routes.remove(range);
+            let text = format!("{endpoint}, where a peer is, lies inside {range}");
+            note(&mut faults, range, Err(Error::new(Code::RouteLoop, text)))?;
         }
     }
     for address in delta.remove_addresses {
-        let removed = links.remove_address(index, address).await;
+        let removed = network.remove_address(address).await;
         note(&mut faults, address, removed)?;
     }
     Ok(faults)

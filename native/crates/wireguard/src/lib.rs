@@ -19,12 +19,14 @@
 mod checksum;
 mod delta;
 mod device;
+mod ends;
 mod envelope;
 mod error;
 mod ip;
 mod joining;
 mod keys;
 mod links;
+mod network;
 mod paths;
 mod peer;
 mod plane;

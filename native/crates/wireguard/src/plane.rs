@@ -9,11 +9,11 @@ mod outbound;
 #[cfg(test)]
 mod tests;
 
+use crate::ends::End;
 use crate::keys::OwnKeys;
 use crate::peer::Peer;
 use crate::socket::{Datagram, UdpEnd};
 use crate::table::{Current, Reader, Table};
-use crate::tun::TunEnd;
 use gotatun::noise::index_table::IndexTable;
 use inbound::Inbound;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,7 +38,7 @@ pub struct Plane {
     is_relay: bool,
     pub indices: IndexTable,
     pub current: Current,
-    tun: TunEnd,
+    tun: End,
     udp: UdpEnd,
     by_index: Mutex<HashMap<u32, Destination>>,
     /// Peers that the timers do not know yet.
@@ -56,7 +56,7 @@ type Destination = (Arc<Peer>, u32);
 
 impl Plane {
     pub fn new(
-        (tun, udp): (TunEnd, UdpEnd),
+        (tun, udp): (End, UdpEnd),
         mtu: u16,
         is_relay: bool,
         keys: OwnKeys,

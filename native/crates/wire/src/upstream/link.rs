@@ -1,30 +1,33 @@
 //! One byte stream to an endpoint, in clear or encrypted.
 
+use super::socket::Socket;
 use crate::error_code::ErrorCode;
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_boring::SslStream;
 
 /// A connection's bytes.
 pub enum Stream {
-    Plain(TcpStream),
-    Tls(Box<SslStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<SslStream<Socket>>),
 }
 
 impl Stream {
-    /// Connects to the first address that answers.
-    pub async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), ErrorCode> {
+    /// Connects to the first address that answers, through the socket of an agent if there is one.
+    pub async fn connect(
+        addresses: &[SocketAddr],
+        via: Option<&Path>,
+    ) -> Result<(Socket, SocketAddr), ErrorCode> {
         for address in addresses {
-            if let Ok(stream) = TcpStream::connect(address).await {
-                let _ = stream.set_nodelay(true);
-                return Ok((stream, *address));
+            if let Ok(socket) = Socket::connect(*address, via).await {
+                return Ok((socket, *address));
             }
         }
         Err(ErrorCode::UpstreamConnectFailed)

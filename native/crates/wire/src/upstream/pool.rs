@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +22,11 @@ use tokio::time::timeout;
 const IDLE_MAX_UNREPEATABLE: Duration = Duration::from_secs(1);
 
 /// What a connection may be used for again: the same address under the same TLS identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     address: SocketAddr,
+    /// Behind another agent, another machine may have the address.
+    via: Option<Arc<Path>>,
     /// `Identity::number`.
     identity: u32,
 }
@@ -50,6 +53,7 @@ impl Target {
         addresses.filter_map(move |address| {
             Some(Key {
                 address: *address,
+                via: self.endpoint.via.clone(),
                 identity: identity?,
             })
         })
@@ -205,7 +209,8 @@ impl Pool {
             Some(tls) => Some(self.identities.of(tls)?),
             None => None,
         };
-        let (stream, address) = Stream::connect(&endpoint.addresses).await?;
+        let (stream, address) =
+            Stream::connect(&endpoint.addresses, endpoint.via.as_deref()).await?;
         let (stream, http2, number) = match identity {
             Some(identity) => {
                 let (stream, http2) = Box::pin(identity.connect(stream, offer)).await?;
@@ -218,6 +223,7 @@ impl Pool {
         };
         let key = Key {
             address,
+            via: endpoint.via.clone(),
             identity: number,
         };
         if !http2 {

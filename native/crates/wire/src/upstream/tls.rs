@@ -1,6 +1,7 @@
 //! TLS to endpoints: verified unless the configuration says otherwise, TLS 1.2 or newer. Sessions
 //! are never resumed, so that no connection can inherit the identity of another one.
 
+use super::socket::Socket;
 use crate::config::EndpointTls;
 use crate::error_code::ErrorCode;
 use boring::error::ErrorStack;
@@ -16,7 +17,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use tokio::net::TcpStream;
 use tokio_boring::{SslStream, SslStreamBuilder};
 
 /// Protocols to offer, in ALPN's wire format.
@@ -83,9 +83,9 @@ impl Identity {
     /// Shakes hands over `stream`. True: HTTP/2 was selected.
     pub async fn connect(
         &self,
-        stream: TcpStream,
+        stream: Socket,
         offer: Offer,
-    ) -> Result<(SslStream<TcpStream>, bool), ErrorCode> {
+    ) -> Result<(SslStream<Socket>, bool), ErrorCode> {
         let failed = |_| ErrorCode::UpstreamTlsFailed;
         let ssl = self.ssl(offer).map_err(failed)?;
         let stream = SslStreamBuilder::new(ssl, stream).connect().await;

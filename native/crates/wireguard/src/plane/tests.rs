@@ -6,6 +6,7 @@ use crate::delta::Delta;
 use crate::device::change_table;
 use crate::ip::tests::tcp;
 use crate::ip::{Family, UDP};
+use crate::tun::TunEnd;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::packet::Packet;
@@ -46,8 +47,13 @@ impl Machine {
         let udp = UdpEnd::bind(0, None).expect("a socket");
         let port = udp.port();
         let keys = OwnKeys::new(secret(number), None);
-        let plane =
-            Plane::new((TunEnd::of(outside, false), udp), MTU, is_relay, keys).expect("a plane");
+        let plane = Plane::new(
+            (End::Tun(TunEnd::of(outside, false)), udp),
+            MTU,
+            is_relay,
+            keys,
+        )
+        .expect("a plane");
         let plane = Arc::new(plane);
         let paths = plane.start().expect("threads");
         Self {
