@@ -60,8 +60,9 @@ pub struct Io<S> {
     read_size: usize,
     /// The client sends no more.
     ended: bool,
-    /// Bytes written so far.
+    /// Bytes written and read so far.
     written: u64,
+    filled: u64,
 }
 
 impl<S: Transport> Io<S> {
@@ -76,6 +77,7 @@ impl<S: Transport> Io<S> {
             Poll::Pending if self.input.is_empty() => self.input = BytesMut::new(),
             Poll::Pending => {}
             Poll::Ready(Ok(read)) => {
+                self.filled += *read as u64;
                 self.ended = *read == 0;
                 self.read_size = if *read >= self.read_size {
                     BULK_READ
@@ -136,6 +138,7 @@ impl<S: Transport> Bytestream<S> {
                 read_size: SMALL_READ,
                 ended: false,
                 written: 0,
+                filled: 0,
             }),
             timers,
             pace,
@@ -144,9 +147,17 @@ impl<S: Transport> Bytestream<S> {
         }
     }
 
-    /// More input, 0 at the end. Cancel-safe.
+    /// More input, 0 at the end; also what `broken` reads in the meantime. Cancel-safe.
     pub async fn fill(&self) -> io::Result<usize> {
-        poll_fn(|context| self.io.borrow_mut().poll_fill(context)).await
+        let before = self.io.borrow().filled;
+        poll_fn(|context| {
+            let mut io = self.io.borrow_mut();
+            match usize::try_from(io.filled - before) {
+                Ok(came @ 1..) => Poll::Ready(Ok(came)),
+                _ => io.poll_fill(context),
+            }
+        })
+        .await
     }
 
     /// More input if it is there already.
@@ -256,7 +267,10 @@ impl<S: Transport> Bytestream<S> {
                 if io.input.len() >= AHEAD_MAX && !io.ended {
                     return Poll::Pending; // it is alive, and its body waits to be read
                 }
-                match ready!(io.poll_fill(context)) {
+                let filled = ready!(io.poll_fill(context));
+                // Whoever waits in `fill` was asked before, and nothing more may ever come.
+                context.waker().wake_by_ref();
+                match filled {
                     Ok(1..) => {}
                     Ok(_) => return Poll::Ready(false),
                     Err(_) => return Poll::Ready(true),
@@ -309,5 +323,39 @@ impl<S: Transport> Bytestream<S> {
             }
         };
         self.timers.within(LINGER, drained).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_read_while_looking_for_a_break_reaches_who_waits_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), connecting);
+        let mut client = client.unwrap();
+        let pace = RateLimits {
+            bytes_min: 0,
+            grace: Duration::ZERO,
+            idle: Duration::from_secs(5),
+        };
+        let stream = Bytestream::new(accepted.unwrap().0, Rc::new(Timers::default()), pace);
+        let (mut fill, mut broken) = (pin!(stream.fill()), pin!(stream.broken()));
+        let asked = poll_fn(|context| Poll::Ready(fill.as_mut().poll(context).is_pending()));
+        assert!(asked.await);
+        client.write_all(b"the last piece").await.unwrap();
+        // As one task that asks for a break first.
+        let filled = poll_fn(|context| {
+            assert!(broken.as_mut().poll(context).is_pending());
+            fill.as_mut().poll(context)
+        });
+        let filled = tokio::time::timeout(Duration::from_secs(5), filled).await;
+        assert_eq!(filled.unwrap().unwrap(), 14);
+        assert_eq!(&stream.io.borrow().input[..], b"the last piece");
     }
 }
