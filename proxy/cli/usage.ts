@@ -55,7 +55,7 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                  [--advertise CIDR]… [--endpoint ADDR:PORT]
                   makes this node one of the mesh and ends; then: edge mesh up --state DIR
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
-               [--mode auto|tun] [--port 51820] [--mtu N] [--advertise CIDR]…
+               [--mode auto|tun|netstack] [--port 51820] [--mtu N] [--advertise CIDR]…
                [--endpoint ADDR:PORT]
                   this node's agent; needs NET_ADMIN and /dev/net/tun; the token (EDGE_MESH_TOKEN)
                   only the first time; --advertise: ranges that others reach through this node.
