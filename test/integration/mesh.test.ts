@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { MeshStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
@@ -244,6 +245,25 @@ story(
     expect(() => here().ip(4, 'link', 'show', 'edge0')).toThrow()
   },
 )
+
+/** 5 ms each; `EDGE_MESH_PINGS=10000` takes a minute. */
+const pings = Number(process.env['EDGE_MESH_PINGS'] ?? 2_000)
+
+story('keys change under a flow that loses nothing', { timeout: 240_000 }, async () => {
+  const [address = ''] = addresses[1] ?? []
+  await probes[0]?.ask({ ask: 'begin', address, intervalMs: 5 })
+  const began = performance.now()
+  // First of the node that answers, then of the one that asks.
+  for (const machine of [2, 1]) {
+    expect((await run(machine, 'mesh', 'rotate', '--state', stateOf(machine))).code).toBe(0)
+    const output = () => agents[machine - 1]?.output() ?? ''
+    await until('the key changed', () => output().includes('the next key is in use'), 60_000)
+  }
+  await sleep(Math.max(1_000, pings * 5 - (performance.now() - began)))
+  const flow = (await probes[0]?.ask({ ask: 'end' })) as { sent: number; lost: number }
+  expect(flow.sent).toBeGreaterThan(500)
+  expect(flow.lost).toBe(0)
+})
 
 story(
   'without its coordinator the mesh goes on, also after a restart of a node',
