@@ -2,7 +2,6 @@
  * The mesh without any privilege: agents and a proxy as nobody with no capability, in namespaces of
  * one machine, beside a node that has an interface.
  */
-import type { ChildProcess } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -19,42 +18,24 @@ import type { MeshStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
 import { type Transferred, transferPort } from '../harness/mesh-transfer.ts'
 import { type Machines, makeMachines, missingForMachines } from '../harness/namespaces.ts'
+import { programsOn, ready, type Running, stop } from '../harness/programs.ts'
 import { until } from '../harness/wait.ts'
 
 const edge = join(root, 'edge')
 const transfer = join(root, 'test/harness/mesh-transfer.ts')
 const nobody = 65_534
 const machines: { all: Machines | null } = { all: null }
-const children = new Set<ChildProcess>()
 const folder = mkdtempSync(join(tmpdir(), 'mesh-'))
 const coordinatorState = join(folder, 'coordinator')
 /** By machine: the first and the third have no privilege. */
 const names = ['a', 'b', 'c'] as const
-
-interface Running {
-  readonly child: ChildProcess
-  readonly output: () => string
-  readonly ended: Promise<number | null>
-}
 
 function here(): Machines {
   if (machines.all === null) throw new Error('there are no machines')
   return machines.all
 }
 
-function start(machine: number, program: string, args: readonly string[]): Running {
-  const child = here().spawn(machine, program, args)
-  children.add(child)
-  let text = ''
-  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  const { promise: ended, resolve } = Promise.withResolvers<number | null>()
-  child.on('close', (code) => {
-    children.delete(child)
-    resolve(code)
-  })
-  return { child, output: () => text, ended }
-}
+const { start, run, end } = programsOn(here)
 
 /** As nobody, and with no capability, not even one to be had again. */
 function startAsNobody(machine: number, args: readonly string[]): Running {
@@ -71,28 +52,6 @@ function capabilitiesOf({ child }: Running): string {
 }
 
 const nothing = [...Array.from({ length: 3 }, () => '0'.repeat(16)), nobody].join(' ')
-
-async function run(machine: number, ...args: readonly string[]) {
-  const running = start(machine, edge, args)
-  return { code: await running.ended, output: running.output() }
-}
-
-async function ready(running: Running): Promise<string> {
-  const line = () => /^ready.*$/m.exec(running.output())?.[0]
-  let isOver = false
-  void running.ended.then(() => (isOver = true))
-  await until(
-    () => `ready: ${running.output()}`,
-    () => line() !== undefined || isOver,
-    60_000,
-  )
-  return line() ?? `ended: ${running.output()}`
-}
-
-async function stop(running: Running): Promise<number | null> {
-  running.child.kill('SIGTERM')
-  return running.ended
-}
 
 function homeOf(machine: number): string {
   return join(folder, names[machine - 1] ?? '')
@@ -183,8 +142,7 @@ beforeAll(() => {
 })
 
 afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL')
-  await until('all programs end', () => children.size === 0)
+  await end()
   machines.all?.remove()
   rmSync(folder, { recursive: true, force: true })
 })

@@ -2,7 +2,6 @@
  * The mesh as it is used: real programs in namespaces of one machine, with real WireGuard packets
  * over a switch, one story from the first token to the last node.
  */
-import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,65 +12,24 @@ import type { MeshStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
 import { bodyBytes, type ProbeCommand, probePorts } from '../harness/mesh-probe.ts'
 import { type Machines, makeMachines, missingForMachines } from '../harness/namespaces.ts'
+import { programsOn, ready, type Running, stop } from '../harness/programs.ts'
 import { until } from '../harness/wait.ts'
 
 const edge = join(root, 'edge')
 const node = process.execPath
 const prefix = `edge-mesh-${process.pid}`
 const machines: { all: Machines | null } = { all: null }
-const children = new Set<ChildProcess>()
 const folder = mkdtempSync(join(tmpdir(), 'mesh-'))
 const coordinatorState = join(folder, 'coordinator')
 const names = ['a', 'b', 'c', 'd'] as const
 const coordinators = ['https://10.77.0.1:7443', 'https://[fd77::1]:7443'] as const
-
-interface Running {
-  readonly child: ChildProcess
-  readonly output: () => string
-  /** The exit code. */
-  readonly ended: Promise<number | null>
-}
 
 function here(): Machines {
   if (machines.all === null) throw new Error('there are no machines')
   return machines.all
 }
 
-function start(machine: number, program: string, args: readonly string[]): Running {
-  const child = here().spawn(machine, program, args)
-  children.add(child)
-  let text = ''
-  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  const { promise: ended, resolve } = Promise.withResolvers<number | null>()
-  child.on('close', (code) => {
-    children.delete(child)
-    resolve(code)
-  })
-  return { child, output: () => text, ended }
-}
-
-async function run(machine: number, ...args: readonly string[]) {
-  const running = start(machine, edge, args)
-  return { code: await running.ended, output: running.output() }
-}
-
-async function ready(running: Running): Promise<string> {
-  const line = () => /^ready .*$/m.exec(running.output())?.[0]
-  let isOver = false
-  void running.ended.then(() => (isOver = true))
-  await until(
-    () => `ready: ${running.output()}`,
-    () => line() !== undefined || isOver,
-    60_000,
-  )
-  return line() ?? `ended: ${running.output()}`
-}
-
-async function stop(running: Running): Promise<number | null> {
-  running.child.kill('SIGTERM')
-  return running.ended
-}
+const { start, run, end } = programsOn(here)
 
 function startCoordinator(): Running {
   return start(1, edge, [
@@ -159,8 +117,7 @@ beforeAll(() => {
 })
 
 afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL')
-  await until('all programs end', () => children.size === 0)
+  await end()
   machines.all?.remove()
   rmSync(folder, { recursive: true, force: true })
 })
