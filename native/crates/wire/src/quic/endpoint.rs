@@ -213,6 +213,7 @@ impl Endpoint {
         if state.follow() {
             stats.quic_add("migrations", 1);
         }
+        state.retry_goaway();
         if state.quic.is_draining() || state.quic.is_closed() {
             state.lose_streams();
         }

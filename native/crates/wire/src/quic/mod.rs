@@ -32,6 +32,8 @@ mod timers;
 mod token;
 
 #[cfg(test)]
+mod move_tests;
+#[cfg(test)]
 mod routing_tests;
 #[cfg(test)]
 pub(crate) mod test_edge;

@@ -1,8 +1,14 @@
 //! Clients that come from another address than before: a NAT gave them another port, or they moved.
+//!
+//! quiche has a path for each pair of addresses, with a window, clocks and packets in flight of its
+//! own. It proves a new one (RFC 9000 §8.2), but loses sight of what was left behind: a packet
+//! counts as lost when a later one *of the same path* is acknowledged, and on a path that the client
+//! left no later one is sent. It also gives paths up, even those that the client is on, when a
+//! challenge and whatever else times out at once. So this module remembers where the client was
+//! proven to be, and quiche's paths are only names: what it sends on any of them goes there.
 
 use super::queue::Quic;
-use quiche::PathEvent;
-use std::collections::VecDeque;
+use quiche::{Error, RecvInfo};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,14 +18,14 @@ use std::time::{Duration, Instant};
 const CHALLENGES_MAX: u32 = 16;
 const CHALLENGES_AT_ONCE: u32 = 4;
 const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
-/// Paths that are remembered as those of a NAT.
-const REBOUND_MAX: usize = 64;
-/// Paths that were left, and may have packets on their way that will not arrive, and how often each
-/// is probed for them.
-const LEFT_MAX: usize = 4;
-const PROBES_MAX: u32 = 8;
-/// The first of quiche's states of a path, `Failed`, which has a name only inside of it.
+/// A client that was heard on another path than its own is still there for so long: it probes it.
+const VISIT: Duration = Duration::from_millis(500);
+/// A packet of this length brings three times as much to a path that is not proven: a PING.
+const GRANT_BYTES: usize = 64;
+/// Two of quiche's states of a path, which have names only inside of it: `Failed`, and the first of
+/// those in which an answer to a challenge has come.
 const GIVEN_UP: u8 = 0;
+const ANSWERED: u8 = 3;
 
 /// Two ends, as quiche tells paths apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,105 +34,167 @@ pub(super) struct Path {
     pub peer: SocketAddr,
 }
 
+/// A path of a client that has, or had, several.
+struct Place {
+    path: Path,
+    /// An answer to a challenge came from there.
+    is_proven: bool,
+    is_given_up: bool,
+    is_active: bool,
+    heard: Instant,
+    /// How often something sent there was not acknowledged in time.
+    timeouts: usize,
+    /// A PING is to be sent on it, so that what is in flight there is acknowledged or lost.
+    is_due: bool,
+}
+
 /// The addresses of one client.
 #[derive(Default)]
 pub(super) struct Moves {
-    /// A packet came from another address than the client's.
-    strayed: bool,
-    challenged: Option<(SocketAddr, u32, Instant)>,
-    /// Where the client is, once it was somewhere else.
+    /// Where the client is, as far as that is proven.
     home: Option<Path>,
-    /// Paths that begin with an id of another path: the client does not know that it moved.
-    rebound: VecDeque<Path>,
-    left: VecDeque<Left>,
-}
-
-/// A path that a client left without knowing it.
-struct Left {
-    path: Path,
-    probes: u32,
+    /// Every path that quiche has, once the client came from a second one.
+    places: Vec<Place>,
+    /// Packets came from another path than the client's; the last one that did.
+    strayed: Option<Path>,
+    challenged: Option<(SocketAddr, u32, Instant)>,
 }
 
 impl Moves {
-    /// A packet comes by that path; `peer` is where the client was. False: it is better dropped.
-    /// quiche gives a path up whose proof takes too long, closes the connection when something
-    /// comes by it nevertheless, and takes it up again when it is asked for another proof.
-    pub fn heard(&mut self, quic: &mut Quic, path: Path, peer: SocketAddr) -> bool {
-        let is_home = *self.home.get_or_insert(path) == path;
-        self.strayed |= path.peer != peer || !is_home;
-        if is_home || !is_given_up(quic, path) {
-            return true;
+    /// Gives quiche a packet that came by `path`. What comes by a path that quiche gave up would
+    /// end the connection: it is given as if it came by the one that quiche uses.
+    pub fn receive(&mut self, quic: &mut Quic, packet: &mut [u8], path: Path) {
+        if *self.home.get_or_insert(path) != path {
+            self.strayed = Some(path);
         }
-        let _ = quic.probe_path(path.local, path.peer);
-        false
+        let place = self.places.iter_mut().find(|place| place.path == path);
+        let Some(place) = place else {
+            return take(quic, packet, path);
+        };
+        place.heard = Instant::now();
+        if !place.is_given_up {
+            return take(quic, packet, path);
+        }
+        let is_proven = place.is_proven;
+        let Some(active) = self.places.iter().find(|place| place.is_active) else {
+            return take(quic, packet, path);
+        };
+        let active = active.path;
+        if !is_proven && self.may_challenge(path.peer) {
+            grant(quic, path, packet.len());
+            let _ = quic.probe_path(path.local, path.peer);
+        }
+        let before = quic.stats().recv;
+        take(quic, packet, active);
+        if is_proven && quic.stats().recv > before {
+            self.arrive(quic, path);
+        }
     }
 
-    /// Where the client is, once that is proven, if it may be somewhere else.
+    /// Where the client is, if that may have changed: after packets were taken or a clock rang.
     pub fn follow(&mut self, quic: &mut Quic) -> Option<SocketAddr> {
-        let mut changed = false;
-        while let Some(event) = quic.path_event_next() {
-            match event {
-                PathEvent::Validated(..) | PathEvent::PeerMigrated(..) => changed = true,
-                PathEvent::ReusedSourceConnectionId(_, _, (local, peer)) => {
-                    keep(&mut self.rebound, REBOUND_MAX, Path { local, peer });
-                }
-                _ => {}
-            }
-        }
-        self.probe_left(quic);
-        if !std::mem::take(&mut self.strayed) && !changed {
+        while quic.path_event_next().is_some() {}
+        let strayed = self.strayed.take();
+        if self.places.is_empty() && strayed.is_none() {
             return None;
         }
-        let path = quic.path_stats().find(|path| path.active)?;
-        let (local, peer) = (path.local_addr, path.peer_addr);
-        if quic.is_path_validated(local, peer) == Ok(true) {
-            self.arrive(quic, Path { local, peer });
-            return Some(peer);
+        self.look(quic);
+        let known = |place: &&Place| place.is_active && Some(place.path) == strayed;
+        if let Some(&Place {
+            path, is_proven, ..
+        }) = self.places.iter().find(known)
+        {
+            if is_proven {
+                self.arrive(quic, path);
+            } else if self.may_challenge(path.peer) {
+                let _ = quic.probe_path(path.local, path.peer);
+            }
         }
-        if self.may_challenge(peer) {
-            let _ = quic.probe_path(local, peer);
-        }
-        None
+        self.home.map(|home| home.peer)
     }
 
-    /// Where a packet goes that quiche sends on that path: those for a path that the client left
-    /// without knowing it reach the client where it is now.
-    pub fn way(&self, local: SocketAddr, peer: SocketAddr) -> Path {
-        let path = Path { local, peer };
+    /// The next packet, and where it goes.
+    pub fn send(&mut self, quic: &mut Quic, space: &mut [u8]) -> Result<(usize, Path), Error> {
+        if self.places.is_empty() {
+            let (length, info) = quic.send(space)?;
+            return Ok((length, path(info.from, info.to)));
+        }
+        if let Some(home) = self.home {
+            while let Some(place) = self.places.iter_mut().find(|place| place.is_due) {
+                place.is_due = false;
+                let (local, peer) = (Some(place.path.local), Some(place.path.peer));
+                if let Ok((length, _)) = quic.send_on_path(space, local, peer) {
+                    return Ok((length, home));
+                }
+            }
+        }
+        let (length, info) = match quic.send(space) {
+            // It chose a path that wants a proof and may not send: the others wait for nothing.
+            Err(Error::Done) => {
+                let active = self.places.iter().find(|place| place.is_active);
+                let active = active.ok_or(Error::Done)?.path;
+                quic.send_on_path(space, Some(active.local), Some(active.peer))?
+            }
+            sent => sent?,
+        };
+        Ok((length, self.way(path(info.from, info.to))))
+    }
+
+    /// Where a packet goes that quiche sends on that path: to the client, if that is not there
+    /// any more, and to nobody who did not prove to be it.
+    fn way(&self, path: Path) -> Path {
+        let place = self.places.iter().find(|place| place.path == path);
+        let is_left = place.is_some_and(|place| place.is_proven && place.heard.elapsed() > VISIT);
         match self.home {
-            Some(home) if self.left.iter().any(|left| left.path == path) => home,
+            Some(home) if is_left => home,
             _ => path,
         }
     }
 
-    /// The client is there. What was on its way to where it was before is lost, and quiche would
-    /// learn that late or never: it takes a packet for lost when a later one *of the same path* is
-    /// acknowledged, and sends no later one there. So it sends a PATH_CHALLENGE there, the only
-    /// thing it can be asked for, which takes the new path and is acknowledged from it.
-    fn arrive(&mut self, quic: &mut Quic, path: Path) {
-        let Some(before) = self.home.replace(path).filter(|before| *before != path) else {
-            return;
-        };
-        self.left.retain(|left| left.path != path);
-        let is_rebound = self.rebound.contains(&path);
-        // Without a proof of its own the other path must not get one from here.
-        let was_proven = quic.is_path_validated(before.local, before.peer) == Ok(true);
-        if is_rebound && was_proven && quic.probe_path(before.local, before.peer).is_ok() {
-            let left = Left {
-                path: before,
-                probes: 1,
+    /// Notes what became of quiche's paths.
+    fn look(&mut self, quic: &mut Quic) {
+        let now = Instant::now();
+        let mut before = std::mem::take(&mut self.places);
+        for stats in quic.path_stats() {
+            let path = path(stats.local_addr, stats.peer_addr);
+            let known = before.iter().position(|place| place.path == path);
+            let mut place = match known {
+                Some(index) => before.swap_remove(index),
+                None => Place {
+                    path,
+                    is_proven: false,
+                    is_given_up: false,
+                    is_active: false,
+                    heard: now,
+                    timeouts: stats.total_pto_count,
+                    is_due: false,
+                },
             };
-            keep(&mut self.left, LEFT_MAX, left);
+            let state = stats.validation_state as u8;
+            place.is_proven |= state >= ANSWERED;
+            place.is_given_up = state == GIVEN_UP;
+            place.is_active = stats.active && !place.is_given_up;
+            place.is_due |= stats.total_pto_count > place.timeouts && !place.is_active;
+            place.timeouts = stats.total_pto_count;
+            self.places.push(place);
+        }
+        for place in &self.places {
+            if place.is_due && !place.is_proven {
+                // Its PING goes to where the client is: the path itself needs no proof for it.
+                grant(quic, place.path, GRANT_BYTES);
+            }
         }
     }
 
-    /// Probes again what quiche gave up because the first probe was lost.
-    fn probe_left(&mut self, quic: &mut Quic) {
-        for Left { path, probes } in &mut self.left {
-            if *probes < PROBES_MAX && is_given_up(quic, *path) {
-                *probes += 1;
-                let _ = quic.probe_path(path.local, path.peer);
-            }
+    /// The client is there; nothing will arrive where it was.
+    fn arrive(&mut self, quic: &mut Quic, path: Path) {
+        let before = self.home.replace(path).filter(|before| *before != path);
+        let before = |place: &&mut Place| Some(place.path) == before && !place.is_active;
+        if let Some(place) = self.places.iter_mut().find(before) {
+            let left = place.path;
+            place.is_due = quic
+                .send_ack_eliciting_on_path(left.local, left.peer)
+                .is_ok();
         }
     }
 
@@ -148,16 +216,22 @@ impl Moves {
     }
 }
 
-fn is_given_up(quic: &Quic, path: Path) -> bool {
-    let mut failed = quic
-        .path_stats()
-        .filter(|known| known.validation_state as u8 == GIVEN_UP);
-    failed.any(|known| (known.local_addr, known.peer_addr) == (path.local, path.peer))
+fn path(local: SocketAddr, peer: SocketAddr) -> Path {
+    Path { local, peer }
 }
 
-fn keep<T>(paths: &mut VecDeque<T>, most: usize, path: T) {
-    paths.push_back(path);
-    if paths.len() > most {
-        paths.pop_front();
-    }
+/// An error closes the connection or drops the packet; quiche keeps what is to be done.
+fn take(quic: &mut Quic, packet: &mut [u8], Path { local, peer }: Path) {
+    let (from, to) = (peer, local);
+    let _ = quic.recv(packet, RecvInfo { from, to });
+}
+
+/// Has quiche believe that so many bytes came by a path that is not proven: they count before they
+/// are read (RFC 9000 §8.1 counts the bytes of datagrams), and these cannot be decrypted.
+fn grant(quic: &mut Quic, path: Path, bytes: usize) {
+    let id = quic.source_ids().next().map(|id| id.to_vec());
+    let mut packet = vec![0x40];
+    packet.extend_from_slice(&id.unwrap_or_default());
+    packet.resize(bytes.max(GRANT_BYTES), 0);
+    take(quic, &mut packet, path);
 }

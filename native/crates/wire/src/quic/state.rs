@@ -13,8 +13,8 @@ use crate::exchange::ConnectionFacts;
 use crate::shared::Admission;
 use crate::stats::Stats;
 use bytes::Bytes;
+use quiche::Shutdown;
 use quiche::h3::Priority;
-use quiche::{RecvInfo, Shutdown};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -76,6 +76,8 @@ struct PendingHead {
 
 /// After the first GOAWAY.
 struct Leaving {
+    /// Nothing can be said while the client's window is full of a response.
+    is_said: bool,
     since: Instant,
     look: Instant,
     /// The GOAWAY that says which streams are served was sent.
@@ -261,16 +263,11 @@ impl State {
         true
     }
 
-    /// Takes a packet. An error closes the connection or drops the packet; quiche keeps what is to
-    /// be done.
+    /// Takes a packet.
     pub fn receive(&mut self, packet: &mut [u8], from: SocketAddr, to: SocketAddr) {
         let (local, peer) = (to, from);
-        let is_wanted = self
-            .moves
-            .heard(&mut self.quic, Path { local, peer }, self.facts.peer);
-        if is_wanted {
-            let _ = self.quic.recv(packet, RecvInfo { from, to });
-        }
+        self.moves
+            .receive(&mut self.quic, packet, Path { local, peer });
     }
 
     /// Follows the client to another address, once that is proven. Returns whether it moved.
@@ -287,11 +284,8 @@ impl State {
 
     /// The next packet: its length, the address it goes from and the one it goes to.
     pub fn send(&mut self, space: &mut [u8]) -> Option<(usize, SocketAddr, SocketAddr)> {
-        match self.quic.send(space) {
-            Ok((length, info)) => {
-                let path = self.moves.way(info.from, info.to);
-                Some((length, path.local, path.peer))
-            }
+        match self.moves.send(&mut self.quic, space) {
+            Ok((length, path)) => Some((length, path.local, path.peer)),
             Err(quiche::Error::Done) => None,
             Err(_) => {
                 let _ = self.quic.close(false, 1, b"");
@@ -392,13 +386,26 @@ impl State {
         else {
             return;
         };
-        if leaving.is_none() && h3.send_goaway(quic, GOAWAY_ID).is_ok() {
-            let now = Instant::now();
-            *leaving = Some(Leaving {
-                since: now,
-                look: now + LEAVE_INTERVAL,
-                last: None,
-            });
+        if leaving.as_ref().is_some_and(|leaving| leaving.is_said) {
+            return;
+        }
+        let now = Instant::now();
+        *leaving = Some(Leaving {
+            is_said: h3.send_goaway(quic, GOAWAY_ID).is_ok(),
+            since: now,
+            look: now + LEAVE_INTERVAL,
+            last: None,
+        });
+    }
+
+    /// Says that GOAWAY, now that packets came or time went by, if it could not be said before.
+    pub fn retry_goaway(&mut self) {
+        if self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| !leaving.is_said)
+        {
+            self.go_away();
         }
     }
 
@@ -418,6 +425,9 @@ impl State {
             return;
         }
         leaving.look = now + LEAVE_INTERVAL;
+        if !leaving.is_said {
+            return;
+        }
         let losses = losses(quic);
         let rtt = quic.path_stats().find(|path| path.active);
         let rtt = rtt.map_or(Duration::ZERO, |path| path.rtt);

@@ -162,6 +162,21 @@ fn a_client_that_stops_takes_nothing_with_it() {
     }
 }
 
+/// While the window is full of a response nothing else can be sent, not even that.
+#[test]
+fn a_drain_says_goaway_in_the_middle_of_a_download() {
+    let edge = edge();
+    let mut client = Client::connect(edge.address, "one.test");
+    let id = client.get("/big");
+    client.until(|client| client.answers.contains_key(&id));
+    // Nobody acknowledges: what may be sent is sent.
+    std::thread::sleep(Duration::from_millis(100));
+    edge.shared.begin_drain();
+    std::thread::sleep(Duration::from_millis(50));
+    client.until(|client| client.goaway);
+    assert_eq!(client.answer(id).body.len(), BIG_BYTES);
+}
+
 #[test]
 fn a_drain_says_goaway_and_closes_what_is_idle() {
     let edge = edge();

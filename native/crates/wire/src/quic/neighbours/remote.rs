@@ -8,6 +8,7 @@ use super::flows::{Flow, Flows};
 use super::message::{KEY_BYTES, MESSAGE_BYTES_MAX, Saying, Speaker};
 use crate::quic::cid::random;
 use crate::quic::inbox::Datagram;
+use crate::shared::Shared;
 use crate::thread::WireThread;
 use serde::Deserialize;
 use std::io::Result;
@@ -286,8 +287,8 @@ impl Remote {
                 }
                 self.relays.store(true, Ordering::Relaxed);
                 drop(state);
-                shared.stats.quic_add("receivedNeighbours", 1);
-                return shared.quic.receive(datagram, shared.config.threads);
+                let is_taken = shared.quic.receive(datagram, shared.config.threads);
+                count(shared, "receivedNeighbours", is_taken);
             }
             Heard::Return(generation, datagram) => {
                 let flow = Flow {
@@ -299,8 +300,8 @@ impl Remote {
                     return false;
                 }
                 drop(state);
-                shared.stats.quic_add("returnedNeighbours", 1);
-                return shared.quic.send_from_here(datagram);
+                let is_taken = shared.quic.send_from_here(datagram);
+                count(shared, "returnedNeighbours", is_taken);
             }
         }
         true
@@ -392,6 +393,12 @@ fn read(remote: &Remote, socket: &tokio::net::UdpSocket, message: &mut [u8], thr
     if refused > 0 {
         thread.shared.stats.quic_add("refusedNeighbours", refused);
     }
+}
+
+/// Counts a datagram by name, or that there was no room for it: QUIC repairs that, as any loss.
+fn count(shared: &Shared, name: &'static str, is_taken: bool) {
+    let name = if is_taken { name } else { "droppedNeighbours" };
+    shared.stats.quic_add(name, 1);
 }
 
 struct Farewell<'a>(&'a Remote);

@@ -1,0 +1,151 @@
+//! Clients that come from another address than before, on ways that lose packets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::test_edge::{BIG_BYTES, Client, shared_edge};
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A NAT that loses packets: every address of a client has a port of its own towards the edge.
+struct LossyNat {
+    address: SocketAddr,
+    rebinds: Arc<AtomicU32>,
+    closed: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// The least numbers that differ enough (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+fn quick_socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+impl LossyNat {
+    /// Before `edge`; loses so many of 1,000 packets in each direction.
+    fn start(edge: SocketAddr, loss: u64, seed: u64) -> LossyNat {
+        let front = quick_socket();
+        let nat = LossyNat {
+            address: front.local_addr().unwrap(),
+            rebinds: Arc::default(),
+            closed: Arc::default(),
+            thread: None,
+        };
+        let (rebinds, closed) = (nat.rebinds.clone(), nat.closed.clone());
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let thread = std::thread::spawn(move || {
+            let mut ports: HashMap<SocketAddr, UdpSocket> = HashMap::new();
+            let (mut packet, mut done) = ([0; 2048], 0);
+            while !closed.load(Ordering::Relaxed) {
+                let asked = rebinds.load(Ordering::Relaxed);
+                if std::mem::replace(&mut done, asked) != asked {
+                    for port in ports.values_mut() {
+                        *port = quick_socket();
+                    }
+                }
+                let mut quiet = true;
+                while let Ok((length, client)) = front.recv_from(&mut packet) {
+                    quiet = false;
+                    let port = ports.entry(client).or_insert_with(quick_socket);
+                    if dice.roll(1000) >= loss {
+                        let _ = port.send_to(&packet[..length], edge);
+                    }
+                }
+                for (client, port) in &ports {
+                    while let Ok(length) = port.recv(&mut packet) {
+                        quiet = false;
+                        if dice.roll(1000) >= loss {
+                            let _ = front.send_to(&packet[..length], client);
+                        }
+                    }
+                }
+                if quiet {
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            }
+        });
+        LossyNat {
+            thread: Some(thread),
+            ..nat
+        }
+    }
+
+    fn rebind(&self) {
+        self.rebinds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn close(mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A download by a client that moves each time some of it is here; it keeps alive, as browsers do.
+fn download(client: &mut Client, mut go: impl FnMut(&mut Client)) -> Duration {
+    let began = Instant::now();
+    let big = client.get("/big");
+    let (mut moved, mut alive) = (0, Instant::now());
+    loop {
+        let came = client.answers.get(&big).map_or(0, |big| big.body.len());
+        if came == BIG_BYTES {
+            return began.elapsed();
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it stood still at {came}"
+        );
+        if came > moved + BIG_BYTES / 4 {
+            moved = came;
+            go(client);
+        }
+        if alive.elapsed() > Duration::from_millis(200) {
+            alive = Instant::now();
+            client.quic.send_ack_eliciting().unwrap();
+        }
+        client.turn();
+    }
+}
+
+#[test]
+fn downloads_by_clients_that_move_on_a_lossy_way_end() {
+    let edge = shared_edge("127.0.0.1:0", 2);
+    let address = edge.address;
+    let clients: Vec<_> = (0..6)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut slowest = Duration::ZERO;
+                for turn in 0..4 {
+                    let nat = LossyNat::start(address, 20, 100 * number + turn);
+                    let mut client = Client::connect(nat.address, "one.test");
+                    let took = download(&mut client, |client| match number % 2 {
+                        0 => nat.rebind(),
+                        _ => {
+                            if client.quic.available_dcids() > 0 {
+                                client.migrate();
+                            }
+                        }
+                    });
+                    slowest = slowest.max(took);
+                    nat.close();
+                }
+                slowest
+            })
+        })
+        .collect();
+    for client in clients {
+        println!("slowest: {:?}", client.join().unwrap());
+    }
+}
