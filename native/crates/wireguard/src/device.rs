@@ -1,5 +1,6 @@
 //! A device with its interface, and the deltas that change it while packets flow.
 
+use crate::applying::{Tunnel, apply};
 use crate::delta::{Delta, Mode, Options, OwnKeyChange, PeerChange};
 use crate::error::{Code, Error};
 use crate::keys::OwnKeys;
@@ -16,7 +17,7 @@ use gotatun::x25519::PublicKey;
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
@@ -52,12 +53,6 @@ struct PeerStats {
     path: &'static str,
     why_not_direct: Option<&'static str>,
     seen_as: Option<SocketAddr>,
-}
-
-#[derive(Serialize)]
-struct Fault {
-    network: String,
-    error: String,
 }
 
 impl Device {
@@ -97,7 +92,7 @@ impl Device {
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
         let mut routes = self.routes.lock();
         let (runtime, network) = self.parts()?;
-        let faults = runtime.block_on(apply(&self.plane, network, &mut routes, delta))?;
+        let faults = runtime.block_on(apply(&*self.plane, network, &mut routes, delta))?;
         json(&faults)
     }
 
@@ -154,49 +149,25 @@ fn udp_fault(port: u16, error: &io::Error) -> Error {
     }
 }
 
-async fn apply(
-    plane: &Plane,
-    network: &Network,
-    routes: &mut Routes,
-    delta: Delta,
-) -> Result<Vec<Fault>, Error> {
-    let mut faults = Vec::new();
-    for &address in &delta.add_addresses {
-        let added = network.add_address(address).await;
-        note(&mut faults, address, added)?;
+impl Tunnel for Plane {
+    fn change(&self, delta: &Delta) -> Result<(), Error> {
+        change_table(self, delta);
+        Ok(())
     }
-    change_table(plane, &delta);
-    for range in delta.remove_routes {
-        let removed = network.remove_route(range).await;
-        note(&mut faults, range, removed)?;
-        routes.remove(range);
-    }
-    for &range in &delta.add_routes {
-        let added = network.add_route(range).await;
-        if note(&mut faults, range, added)? {
-            routes.add(range);
+
+    fn endpoints(&self, keys: Option<&[PublicKey]>) -> Vec<IpAddr> {
+        let table = self.current.get();
+        let mut endpoints = Vec::new();
+        let mut look = |peer: &Peer| endpoints.extend(peer.endpoint().map(|place| place.ip()));
+        match keys {
+            Some(keys) => keys
+                .iter()
+                .filter_map(|key| table.peer(key))
+                .for_each(|peer| look(peer)),
+            None => table.for_each(|_, peer| look(peer)),
         }
+        endpoints
     }
-    let moved = delta
-        .peers
-        .iter()
-        .filter(|change| change.endpoint.is_some());
-    let moved: Vec<_> = moved.map(|change| change.public_key).collect();
-    // A new route can be around any endpoint, an old one around a new endpoint only.
-    let suspects = delta.add_routes.is_empty().then_some(&moved[..]);
-    for (endpoint, range) in routes.doubtful(&plane.current.get(), suspects) {
-        if network.leads_to(endpoint).await {
-            network.remove_route(range).await?;
-            routes.remove(range);
-            let text = format!("{endpoint}, where a peer is, lies inside {range}");
-            note(&mut faults, range, Err(Error::new(Code::RouteLoop, text)))?;
-        }
-    }
-    for address in delta.remove_addresses {
-        let removed = network.remove_address(address).await;
-        note(&mut faults, address, removed)?;
-    }
-    Ok(faults)
 }
 
 /// All peers and keys of a delta come into force at one moment.
@@ -217,26 +188,6 @@ pub fn change_table(plane: &Plane, delta: &Delta) {
     }
     let changes = delta.peers.len() + delta.remove_peers.len();
     plane.current.set(table, changes);
-}
-
-/// What one prefix is refused for does not keep the others; without the interface nothing goes on.
-/// False when it was refused.
-fn note(
-    faults: &mut Vec<Fault>,
-    network: ipnetwork::IpNetwork,
-    done: Result<(), Error>,
-) -> Result<bool, Error> {
-    match done {
-        Ok(()) => Ok(true),
-        Err(error) if error.code == Code::InterfaceGone => Err(error),
-        Err(error) => {
-            faults.push(Fault {
-                network: network.to_string(),
-                error: error.to_string(),
-            });
-            Ok(false)
-        }
-    }
 }
 
 fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {

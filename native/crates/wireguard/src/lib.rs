@@ -16,6 +16,7 @@
     )
 )]
 
+mod applying;
 mod checksum;
 mod delta;
 mod device;
