@@ -25,6 +25,8 @@ pub enum Mode {
     /// An interface of the system.
     #[default]
     Tun,
+    /// An interface of the kernel's WireGuard.
+    Kernel,
     /// A stack in this program, which needs no privilege.
     Netstack,
 }

@@ -38,33 +38,35 @@ pub struct Device {
     runtime: Option<Runtime>,
 }
 
+/// What is told of a peer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PeerStats {
+pub struct PeerStats {
     #[serde(serialize_with = "base64")]
-    public_key: PublicKey,
-    endpoint: Option<SocketAddr>,
+    pub public_key: PublicKey,
+    pub endpoint: Option<SocketAddr>,
     /// How long ago; none before the first one.
-    last_handshake_ms: Option<u64>,
-    received_bytes: u64,
-    sent_bytes: u64,
+    pub last_handshake_ms: Option<u64>,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
     /// Packets still take a session of a key that was replaced, its own or this device's.
-    is_on_previous_key: bool,
-    path: &'static str,
-    why_not_direct: Option<&'static str>,
-    seen_as: Option<SocketAddr>,
+    pub is_on_previous_key: bool,
+    pub path: &'static str,
+    pub why_not_direct: Option<&'static str>,
+    pub seen_as: Option<SocketAddr>,
 }
 
 impl Device {
     /// Makes the interface and opens the port; without peers and addresses.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let runtime = match options.mode {
-            Mode::Tun => Builder::new_current_thread().enable_io().build(),
-            Mode::Netstack => Builder::new_multi_thread()
+        let runtime = if options.mode == Mode::Netstack {
+            Builder::new_multi_thread()
                 .worker_threads(STACK_THREADS)
                 .thread_name("netstack")
                 .enable_all()
-                .build(),
+                .build()
+        } else {
+            Builder::new_current_thread().enable_io().build()
         };
         let runtime = runtime.map_err(|error| Error::system("a runtime", &error))?;
         let (network, end) = runtime.block_on(Network::open(&options))?;
@@ -282,6 +284,6 @@ fn base64<S: Serializer>(key: &PublicKey, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(text.and_then(Result::ok).unwrap_or_default())
 }
 
-fn json(value: &impl Serialize) -> Result<String, Error> {
+pub fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::new(Code::System, error.to_string()))
 }

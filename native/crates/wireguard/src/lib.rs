@@ -18,6 +18,7 @@
 
 mod applying;
 mod checksum;
+mod chosen;
 mod delta;
 mod device;
 mod ends;
@@ -25,6 +26,7 @@ mod envelope;
 mod error;
 mod ip;
 mod joining;
+mod kernel;
 mod keys;
 mod links;
 mod network;
@@ -39,7 +41,8 @@ mod table;
 mod trie;
 mod tun;
 
+pub use chosen::Device;
 pub use delta::{Delta, Options};
-pub use device::Device;
+
 pub use error::{Code, Error};
 pub use links::link_mtu_to;

@@ -3,10 +3,11 @@
 use crate::error::{Code, Error};
 use futures::StreamExt;
 use ipnetwork::IpNetwork;
-use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
-use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkWireguard, RouteMessageBuilder};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tokio::task::JoinHandle;
@@ -18,6 +19,8 @@ const ESRCH: i32 = 3;
 const EACCES: i32 = 13;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
+const EOPNOTSUPP: i32 = 95;
+const EADDRINUSE: i32 = 98;
 const EADDRNOTAVAIL: i32 = 99;
 
 /// A netlink socket.
@@ -54,6 +57,64 @@ impl Links {
     pub async fn has(&self, index: u32) -> Result<bool, Error> {
         let found = self.handle.link().get().match_index(index).execute();
         Ok(first(found, "the interface").await?.is_some())
+    }
+
+    /// Makes an interface of the kernel's WireGuard, down and without anything; its index.
+    pub async fn add_wireguard(&self, name: &str) -> Result<u32, Error> {
+        let request = self.handle.link().add(LinkWireguard::new(name).build());
+        request
+            .execute()
+            .await
+            .map_err(|error| match errno(&error) {
+                Some(EEXIST) => Error::new(Code::InterfaceTaken, name),
+                Some(EOPNOTSUPP) => Error::new(Code::NoModule, "wireguard"),
+                _ => fault(&format!("the interface {name}"), &error),
+            })?;
+        let missing = || Error::new(Code::InterfaceGone, name);
+        self.index_of(name).await?.ok_or_else(missing)
+    }
+
+    /// Takes an interface away; one that is gone is no fault.
+    pub async fn remove(&self, index: u32) -> Result<(), Error> {
+        let done = self.handle.link().del(index).execute().await;
+        accept(done, ENODEV, "the interface")
+    }
+
+    /// The addresses of an interface, but for those that the kernel gives to every link.
+    pub async fn addresses(&self, index: u32) -> Result<Vec<IpNetwork>, Error> {
+        let request = self.handle.address().get().set_link_index_filter(index);
+        let mut found = Box::pin(request.execute());
+        let mut addresses = Vec::new();
+        while let Some(message) = found.next().await {
+            let message = message.map_err(|error| fault("the addresses", &error))?;
+            if message.header.scope == AddressScope::Link {
+                continue;
+            }
+            let length = message.header.prefix_len;
+            let address = message.attributes.iter().find_map(|one| match one {
+                AddressAttribute::Local(ip) | AddressAttribute::Address(ip) => Some(*ip),
+                _ => None,
+            });
+            addresses.extend(address.and_then(|ip| IpNetwork::new(ip, length).ok()));
+        }
+        Ok(addresses)
+    }
+
+    /// The routes through an interface that a program made, and not the kernel.
+    pub async fn routes(&self, index: u32) -> Result<Vec<IpNetwork>, Error> {
+        let mut routes = Vec::new();
+        let wanted = [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ];
+        for wanted in wanted {
+            let mut found = Box::pin(self.handle.route().get(wanted).execute());
+            while let Some(route) = found.next().await {
+                let route = route.map_err(|error| fault("the routes", &error))?;
+                routes.extend(range_of(&route, index));
+            }
+        }
+        Ok(routes)
     }
 
     pub async fn bring_up(&self, index: u32, mtu: u16) -> Result<(), Error> {
@@ -180,6 +241,29 @@ fn route(index: u32, network: IpNetwork) -> Result<RouteMessage, Error> {
     Ok(wanted.output_interface(index).build())
 }
 
+/// The range of a route of ours through an interface.
+fn range_of(route: &RouteMessage, index: u32) -> Option<IpNetwork> {
+    if route.header.protocol != RouteProtocol::Static {
+        return None;
+    }
+    let length = route.header.destination_prefix_length;
+    let mut address: IpAddr = match route.header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let mut through = None;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => through = Some(*index),
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => address = (*ip).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(ip)) => address = (*ip).into(),
+            _ => {}
+        }
+    }
+    (through == Some(index)).then(|| IpNetwork::new(address, length).ok())?
+}
+
 /// The first answer; none when the kernel says that there is no such thing.
 async fn first<T>(
     answers: impl futures::Stream<Item = Result<T, rtnetlink::Error>>,
@@ -213,6 +297,7 @@ fn fault(what: &str, error: &rtnetlink::Error) -> Error {
     match errno(error) {
         Some(EPERM | EACCES) => Error::new(Code::NotPermitted, what),
         Some(ENODEV) => Error::new(Code::InterfaceGone, what),
+        Some(EADDRINUSE) => Error::new(Code::PortTaken, what),
         Some(code) => Error::system(what, &io::Error::from_raw_os_error(code)),
         None => Error::new(Code::System, format!("{what}: {error}")),
     }

@@ -25,9 +25,10 @@ pub enum Network {
 impl Network {
     /// Makes it, and the end of its packets.
     pub async fn open(options: &Options) -> Result<(Self, End), Error> {
-        match options.mode {
-            Mode::Tun => open_interface(options).await,
-            Mode::Netstack => open_stack(options),
+        if options.mode == Mode::Netstack {
+            open_stack(options)
+        } else {
+            open_interface(options).await
         }
     }
 
