@@ -17,7 +17,7 @@ import { entranceOf, join, type JoinOptions, knownMembership, recordOf } from '.
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
-import { type MeshMode, openMode, type WantedMode } from './mode.ts'
+import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
 import { isOwnAddress, type Path, pathTo } from './path.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
@@ -187,7 +187,8 @@ export class Agent {
       coordinator: { url, isConnected: this.#follower.isConnected, version: this.#view.version },
       peers: this.#others()
         .toSorted((one, other) => (one.name < other.name ? -1 : 1))
-        .map((node) => peerStatus(node, stats.get(node.key))),
+        .map((node) => peerStatus(node, stats.get(node.key)))
+        .map((peer) => withWord(peer, pathWord(this.#mode))),
       conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
     }
   }
@@ -322,6 +323,10 @@ function peerStatus(node: MeshNode, stats: PeerStats | undefined): PeerStatus {
     sentBytes,
     whyNotDirect: whyNotDirect(stats?.endpoint ?? node.endpoint, lastHandshakeMs),
   }
+}
+
+function withWord(peer: PeerStatus, word: string): PeerStatus {
+  return peer.whyNotDirect === null ? peer : { ...peer, whyNotDirect: peer.whyNotDirect + word }
 }
 
 function whyNotDirect(endpoint: string | null, lastHandshakeMs: number | null): string | null {

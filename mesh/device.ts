@@ -8,7 +8,7 @@ import type { DeviceDelta } from './reconcile.ts'
 
 /** How a device is opened. */
 export interface DeviceOptions {
-  readonly mode: 'tun' | 'netstack'
+  readonly mode: 'kernel' | 'tun' | 'netstack'
   readonly interface: string
   /** 32 bytes in base64. */
   readonly privateKey: string
@@ -140,6 +140,11 @@ function wordsFor(code: string, what: string, { interface: name, port }: DeviceO
       '/dev/net/tun',
       'it is not there',
       'load the kernel module tun, or give the container that device',
+    ],
+    NO_MODULE: [
+      '--mode',
+      'the kernel of this machine has no WireGuard',
+      'load its module (modprobe wireguard), or let --mode be auto or tun',
     ],
     NOT_PERMITTED: [
       what,

@@ -1,10 +1,14 @@
-/** How a node is in the mesh: with an interface of the system, or without any privilege. */
+/** How a node is in the mesh: who carries its packets, and what that needs. */
 import { type Device, type DeviceOptions, openDevice } from './device.ts'
 import { MeshFault } from './fault.ts'
 import type { Log } from './log.ts'
 
-/** `tun`: an interface. `netstack`: a stack in the agent, which programs dial through. */
-export const meshModes = ['tun', 'netstack'] as const
+/**
+ * In the order of preference. `kernel`: the kernel's own WireGuard, which needs the least of the
+ * processor and goes on while the agent is away. `tun`: an interface that this program serves.
+ * `netstack`: a stack in the agent, which programs dial through, and no privilege at all.
+ */
+export const meshModes = ['kernel', 'tun', 'netstack'] as const
 export type MeshMode = (typeof meshModes)[number]
 
 /** What `--mode` can be. */
@@ -15,6 +19,8 @@ export type WantedMode = (typeof wantedModes)[number]
 export interface ModeOptions extends Omit<DeviceOptions, 'mode'> {
   readonly wanted: WantedMode
   readonly log: Log
+  /** Opens a device; of the addon, unless a test has its own. */
+  readonly open?: typeof openDevice
 }
 
 /** A device, and the mode that it came to. */
@@ -23,23 +29,47 @@ export interface OpenedMode {
   readonly mode: MeshMode
 }
 
-/** What the system has to give for an interface; without it there is another way. */
-const isPrivilege = (error: unknown): error is MeshFault =>
-  error instanceof MeshFault && ['NO_TUN', 'NOT_PERMITTED'].includes(error.code)
+/** What the system lacks or does not permit; the next mode may need less. */
+const lacks: ReadonlySet<string> = new Set(['NO_MODULE', 'NO_TUN', 'NOT_PERMITTED'])
 
 /** Opens a device in the wanted mode; `auto` takes the first that the system allows. */
-export async function openMode({ wanted, log, ...options }: ModeOptions): Promise<OpenedMode> {
-  if (wanted !== 'auto')
-    return { device: await openDevice({ ...options, mode: wanted }), mode: wanted }
-  try {
-    const device = await openDevice({ ...options, mode: 'tun' })
-    log.info({ mode: 'tun' }, 'the mode of the mesh: the system gives an interface')
-    return { device, mode: 'tun' }
-  } catch (error) {
-    if (!isPrivilege(error)) throw error
-    const reason = `${error.where}: ${error.message}`
-    const device = await openDevice({ ...options, mode: 'netstack' })
-    log.info({ mode: 'netstack', reason }, 'the mode of the mesh: no interface can be had')
-    return { device, mode: 'netstack' }
+export async function openMode({
+  wanted,
+  log,
+  open = openDevice,
+  ...options
+}: ModeOptions): Promise<OpenedMode> {
+  if (wanted !== 'auto') {
+    if (wanted === 'kernel' && options.isRelay === true) throw noRelay()
+    return { device: await open({ ...options, mode: wanted }), mode: wanted }
   }
+  const reasons: string[] = []
+  // The kernel hands nothing on between its peers but what their addresses say.
+  const modes = options.isRelay === true ? meshModes.filter((one) => one !== 'kernel') : meshModes
+  for (const mode of modes) {
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- the next one only if this one cannot be had
+      const device = await open({ ...options, mode })
+      log.info({ mode, ...(reasons.length === 0 ? {} : { reasons }) }, 'the mode of the mesh')
+      return { device, mode }
+    } catch (error) {
+      if (!(error instanceof MeshFault) || !lacks.has(error.code)) throw error
+      reasons.push(`${mode}: ${error.where}: ${error.message}`)
+    }
+  }
+  const message = reasons.join('; ')
+  throw new MeshFault('NO_MODE', { where: '--mode', message, mend: 'see: edge mesh doctor' })
+}
+
+function noRelay(): MeshFault {
+  return new MeshFault('MODE_NO_RELAY', {
+    where: '--mode',
+    message: "the kernel's WireGuard cannot be a relay for other nodes",
+    mend: 'write --mode tun, or let another node be the relay',
+  })
+}
+
+/** What a mode adds to why a peer is not reached; empty: nothing. */
+export function pathWord(mode: MeshMode): string {
+  return mode === 'kernel' ? '; mode kernel has no relay (--mode tun has one)' : ''
 }
