@@ -50,7 +50,8 @@ export async function openMode({
     try {
       // oxlint-disable-next-line no-await-in-loop -- the next one only if this one cannot be had
       const device = await open({ ...options, mode })
-      log.info({ mode, ...(reasons.length === 0 ? {} : { reasons }) }, 'the mode of the mesh')
+      const why = mode === 'netstack' ? ': no interface can be had' : ''
+      log.info({ mode, reasons }, `the mode of the mesh${why}`)
       return { device, mode }
     } catch (error) {
       if (!(error instanceof MeshFault) || !lacks.has(error.code)) throw error
