@@ -34,6 +34,8 @@ export interface AgentOptions extends JoinOptions {
   readonly mode: WantedMode
   /** Null: what the way to the coordinator lets through. */
   readonly mtu: number | null
+  /** The node through which everything goes that is nowhere else; null: none. */
+  readonly defaultRoute?: string | null
 }
 
 /** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */
@@ -119,7 +121,8 @@ export class Agent {
       const keys = KeyRing.of(options.folder, identity, Date.now())
       const door = dialSocket(options.folder)
       const settings = { interface: name, ...keys.device, port, mtu: path.mtu, serve, door }
-      const opened = await openMode({ ...settings, wanted, log })
+      const guard = options.defaultRoute == null ? {} : guardOf(path)
+      const opened = await openMode({ ...settings, ...guard, wanted, log })
       device = opened.device
       const { mode } = opened
       writeMode(options.folder, mode)
@@ -252,6 +255,7 @@ export class Agent {
       self: this.#identity.id,
       networks: this.#membership.networks,
       outside: this.#outside,
+      defaultRoute: this.#options.defaultRoute ?? null,
       isBehindNat: this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null),
     })
     await this.#reconcile()
@@ -309,6 +313,11 @@ export class Agent {
   #selfAddresses(): readonly string[] {
     return this.#view.entries.get(this.#identity.id)?.addresses ?? []
   }
+}
+
+/** What keeps the device's own packets, and the way to the coordinator, out of a default route. */
+function guardOf({ addresses: outside }: Path): { mark: number; outside: readonly string[] } {
+  return { mark: meshLimits.packetMark, outside }
 }
 
 function peerStatus(node: MeshNode, stats: PeerStats | undefined): PeerStatus {

@@ -24,6 +24,8 @@ export interface DeviceOptions {
   readonly isRelay?: boolean
   /** The mark of what it sends, for the machine's rules of routing and its firewall. */
   readonly mark?: number
+  /** Addresses that a default route through it does not lead to. */
+  readonly outside?: readonly string[]
 }
 
 /** An address or a route that the kernel did not take. */

@@ -76,6 +76,9 @@ export const meshLimits = {
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */
   tunnelOverheadBytes: 80,
+  /** The mark of a device's own packets where it has the default route. One byte: others have their
+   * bits above (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, Tailscale 0xff0000). */
+  packetMark: 0xed,
   /** Nodes that the live page draws. */
   pictureNodesMax: 300,
   /** A node changes its key so often, and looks so often whether there is something to do. */

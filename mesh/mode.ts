@@ -41,7 +41,7 @@ export async function openMode({
 }: ModeOptions): Promise<OpenedMode> {
   if (wanted !== 'auto') {
     if (wanted === 'kernel' && options.isRelay === true) throw noRelay()
-    return { device: await open({ ...options, mode: wanted }), mode: wanted }
+    return { device: await open(settingsFor(wanted, options)), mode: wanted }
   }
   const reasons: string[] = []
   // The kernel hands nothing on between its peers but what their addresses say.
@@ -49,7 +49,7 @@ export async function openMode({
   for (const mode of modes) {
     try {
       // oxlint-disable-next-line no-await-in-loop -- the next one only if this one cannot be had
-      const device = await open({ ...options, mode })
+      const device = await open(settingsFor(mode, options))
       const why = mode === 'netstack' ? ': no interface can be had' : ''
       log.info({ mode, reasons }, `the mode of the mesh${why}`)
       return { device, mode }
@@ -60,6 +60,14 @@ export async function openMode({
   }
   const message = reasons.join('; ')
   throw new MeshFault('NO_MODE', { where: '--mode', message, mend: 'see: edge mesh doctor' })
+}
+
+/** A stack's packets need no mark, and to set one takes the privilege that it does without. */
+function settingsFor(
+  mode: MeshMode,
+  { mark, ...options }: Omit<DeviceOptions, 'mode'>,
+): DeviceOptions {
+  return { ...options, mode, ...(mark === undefined || mode === 'netstack' ? {} : { mark }) }
 }
 
 function noRelay(): MeshFault {

@@ -64,6 +64,8 @@ export interface Place {
   readonly outside: readonly string[]
   /** Others cannot reach this node unless it keeps its paths open. */
   readonly isBehindNat: boolean
+  /** The name of the node through which everything else goes; none: as the machine has it. */
+  readonly defaultRoute?: string | null
 }
 
 /** Shorter than the 30 s after which a NAT may forget a flow of UDP (RFC 4787 §4.3: 2 minutes). */
@@ -77,6 +79,7 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
   const claims = new Claims(ordered, place)
   const accepted = new Map(ordered.map((node) => [node.id, claims.of(node)]))
   const others = ordered.filter(({ id }) => id !== place.self)
+  claims.expectDefault()
   const advertised = others.flatMap(({ id }) => accepted.get(id)?.advertised ?? [])
   const networks = [place.networks.ipv4, place.networks.ipv6]
   const keys = new Set(ordered.map(({ key }) => key))
@@ -118,8 +121,11 @@ class Claims {
   readonly #holders = new Map<string, string>()
   readonly #networks: readonly Prefix[]
   readonly #outside: Outside
+  readonly #defaultRoute: string | null
+  #hasDefault = false
 
-  constructor(nodes: readonly MeshNode[], { networks, outside }: Place) {
+  constructor(nodes: readonly MeshNode[], { networks, outside, defaultRoute = null }: Place) {
+    this.#defaultRoute = defaultRoute
     this.#networks = [networks.ipv4, networks.ipv6].flatMap((text) => parsePrefix(text) ?? [])
     const endpoints = nodes.flatMap(({ name, endpoint }) => {
       const address = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
@@ -139,10 +145,24 @@ class Claims {
     const advertised = advertise.flatMap((text) => {
       const prefix = parsePrefix(text)
       if (prefix === null) return this.#refuse(name, text, 'it is no CIDR')
+      if (prefix.length === 0) return this.#default(name, prefix)
       const reason = this.#reasonAgainst(prefix)
       return reason === null ? this.#claim(name, prefix) : this.#refuse(name, text, reason)
     })
     return { own, advertised }
+  }
+
+  /** Whoever was to be the way to everything else, and offers nothing of the kind. */
+  expectDefault(): void {
+    if (this.#defaultRoute === null || this.#hasDefault) return
+    this.#refuse(this.#defaultRoute, '0.0.0.0/0', 'no node of this name offers a default route')
+  }
+
+  /** Each node chooses for itself; to offer one takes nothing from anybody. */
+  #default(node: string, prefix: Prefix): string[] {
+    if (node !== this.#defaultRoute) return []
+    this.#hasDefault = true
+    return this.#claim(node, prefix)
   }
 
   #claim(node: string, prefix: Prefix): string[] {

@@ -1,5 +1,6 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
 import { Agent, type AgentOptions } from '../../mesh/agent.ts'
+import { nodeNamePattern } from '../../mesh/entry.ts'
 import type { JoinOptions } from '../../mesh/joining.ts'
 import { meshLimits } from '../../mesh/limits.ts'
 import { readMembership } from '../../mesh/memory.ts'
@@ -27,6 +28,7 @@ export const agentFlags = {
   mtu: { type: 'string' },
   advertise: { type: 'string', multiple: true },
   endpoint: { type: 'string' },
+  'default-route': { type: 'string' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -73,6 +75,7 @@ export interface AgentValues {
   readonly mtu?: string | undefined
   readonly advertise?: string[] | undefined
   readonly endpoint?: string | undefined
+  readonly 'default-route'?: string | undefined
 }
 
 /** Judges it. */
@@ -87,11 +90,18 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
     credential: credentialOf(values),
     interface: values.interface,
     mode,
+    defaultRoute: defaultRouteOf(values['default-route']),
     mtu:
       values.mtu === undefined
         ? null
         : numberOf('--mtu', values.mtu, { least: mtuMin, most: mtuMax }),
   }
+}
+
+/** `--default-route NAME`; without it the machine's own stays. */
+function defaultRouteOf(name: string | undefined): string | null {
+  if (name === undefined || nodeNamePattern.test(name)) return name ?? null
+  throw new UsageError(`--default-route: "${name}" is not a node name`)
 }
 
 /** What the node is: from flags, seed 000's environment, and what the folder remembers. */

@@ -9,7 +9,7 @@ use gotatun::x25519::{PublicKey, StaticSecret};
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The kernel's, without the closing zero (IFNAMSIZ).
 const NAME_BYTES_MAX: usize = 15;
@@ -47,6 +47,8 @@ pub struct Options {
     pub is_relay: bool,
     /// The mark of what it sends, for the machine's rules of routing and its firewall (SO_MARK).
     pub mark: Option<u32>,
+    /// Addresses that a default route does not lead to.
+    pub outside: Vec<IpAddr>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +68,8 @@ struct OptionsText {
     #[serde(default)]
     is_relay: bool,
     mark: Option<u32>,
+    #[serde(default)]
+    outside: Vec<IpAddr>,
 }
 
 impl Options {
@@ -83,6 +87,7 @@ impl Options {
             mtu,
             is_relay,
             mark,
+            outside,
         } = given;
         if !is_interface_name(&interface) {
             return Err(Error::new(Code::NameInvalid, interface));
@@ -101,6 +106,7 @@ impl Options {
             mtu: path_mtu(mtu)?,
             is_relay,
             mark,
+            outside,
         })
     }
 }

@@ -11,6 +11,7 @@ mod socket;
 mod tunnel;
 
 use crate::applying::apply;
+use crate::default_route::{DefaultRoutes, is_default};
 use crate::delta::{Delta, Options};
 use crate::device::json;
 use crate::error::{Code, Error};
@@ -74,10 +75,11 @@ impl KernelDevice {
             }
         })?;
         let routes = Routes::default();
+        let defaults = DefaultRoutes::new(&options);
         Ok(Self {
             tunnel,
             ranges: Mutex::new(Ranges { routes, adopted }),
-            network: Network::Interface(links, index),
+            network: Network::Interface(links, index, defaults),
             index,
             runtime: Some(runtime),
         })
@@ -104,7 +106,8 @@ impl KernelDevice {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
-        if let Network::Interface(links, _) = &self.network {
+        runtime.block_on(self.network.close());
+        if let Network::Interface(links, ..) = &self.network {
             // Who took it away before has done what was to be done.
             let _ = runtime.block_on(links.remove(self.index));
         }
@@ -130,7 +133,9 @@ impl Ranges {
         };
         let wanted: HashSet<_> = delta.add_routes.iter().copied().collect();
         let there: HashSet<_> = adopted.routes.iter().copied().collect();
-        delta.add_routes.retain(|range| !there.contains(range));
+        // A default route has rules beside it, which may be gone.
+        let is_whole = |range: &IpNetwork| there.contains(range) && !is_default(*range);
+        delta.add_routes.retain(|range| !is_whole(range));
         for &range in there.intersection(&wanted) {
             self.routes.add(range);
         }

@@ -19,6 +19,7 @@
 mod applying;
 mod checksum;
 mod chosen;
+mod default_route;
 mod delta;
 mod device;
 mod ends;

@@ -1,12 +1,16 @@
 //! Interfaces, addresses and routes, by netlink.
 
+use crate::default_route::TABLE;
 use crate::error::{Code, Error};
 use futures::StreamExt;
 use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+};
+use rtnetlink::packet_route::rule::RuleMessage;
 use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, LinkWireguard, RouteMessageBuilder};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -100,7 +104,7 @@ impl Links {
         Ok(addresses)
     }
 
-    /// The routes through an interface that a program made, and not the kernel.
+    /// The routes through an interface that look as those which are made here.
     pub async fn routes(&self, index: u32) -> Result<Vec<IpNetwork>, Error> {
         let mut routes = Vec::new();
         let wanted = [
@@ -150,8 +154,29 @@ impl Links {
 
     /// Refuses where there is one to the same network already: it is somebody else's.
     pub async fn add_route(&self, index: u32, network: IpNetwork) -> Result<(), Error> {
-        let request = self.handle.route().add(route(index, network)?);
-        let done = request.execute().await;
+        self.put_route(route(index, network)?, network).await
+    }
+
+    /// As `add_route`, in a table that is ours: one through this interface may be there already.
+    pub async fn add_route_in(
+        &self,
+        table: u8,
+        index: u32,
+        network: IpNetwork,
+    ) -> Result<(), Error> {
+        let mut message = route(index, network)?;
+        message.header.table = table;
+        match self.put_route(message, network).await {
+            Err(error) if error.code == Code::RouteTaken => {
+                let own = self.routes(index).await?;
+                own.contains(&network).then_some(()).ok_or(error)
+            }
+            other => other,
+        }
+    }
+
+    async fn put_route(&self, message: RouteMessage, network: IpNetwork) -> Result<(), Error> {
+        let done = self.handle.route().add(message).execute().await;
         done.map_err(|error| match errno(&error) {
             Some(EEXIST) => Error::new(Code::RouteTaken, network.to_string()),
             _ => fault(&format!("the route to {network}"), &error),
@@ -160,12 +185,37 @@ impl Links {
 
     /// Names our interface, so that it can only hit ours.
     pub async fn remove_route(&self, index: u32, network: IpNetwork) -> Result<(), Error> {
-        let request = self.handle.route().del(route(index, network)?);
+        self.remove_route_in(RouteHeader::RT_TABLE_MAIN, index, network)
+            .await
+    }
+
+    /// As `remove_route`, in that table.
+    pub async fn remove_route_in(
+        &self,
+        table: u8,
+        index: u32,
+        network: IpNetwork,
+    ) -> Result<(), Error> {
+        let mut message = route(index, network)?;
+        message.header.table = table;
+        let request = self.handle.route().del(message);
         accept(
             request.execute().await,
             ESRCH,
             &format!("the route to {network}"),
         )
+    }
+
+    /// One that is there already, of a program that was killed, is as good.
+    pub async fn add_rule(&self, rule: RuleMessage) -> Result<(), Error> {
+        let mut request = self.handle.rule().add();
+        *request.message_mut() = rule;
+        accept(request.execute().await, EEXIST, "a rule of routing")
+    }
+
+    pub async fn remove_rule(&self, rule: RuleMessage) -> Result<(), Error> {
+        let request = self.handle.rule().del(rule);
+        accept(request.execute().await, ENOENT, "a rule of routing")
     }
 
     /// The interface through which the machine reaches an address; none without a route.
@@ -243,10 +293,19 @@ fn route(index: u32, network: IpNetwork) -> Result<RouteMessage, Error> {
 
 /// The range of a route of ours through an interface.
 fn range_of(route: &RouteMessage, index: u32) -> Option<IpNetwork> {
-    if route.header.protocol != RouteProtocol::Static {
+    let length = route.header.destination_prefix_length;
+    // Our own table has nothing else.
+    let table = if length == 0 {
+        TABLE
+    } else {
+        RouteHeader::RT_TABLE_MAIN
+    };
+    let header = &route.header;
+    let is_ours = (header.protocol, header.scope, header.table)
+        == (RouteProtocol::Static, RouteScope::Universe, table);
+    if !is_ours {
         return None;
     }
-    let length = route.header.destination_prefix_length;
     let mut address: IpAddr = match route.header.address_family {
         AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
         AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),

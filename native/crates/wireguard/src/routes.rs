@@ -1,5 +1,6 @@
 //! The routes that a device has, and whether one of them leads a device's own packets into itself.
 
+use crate::default_route::is_default;
 use crate::trie::Trie;
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
@@ -13,6 +14,9 @@ pub struct Routes {
 
 impl Routes {
     pub fn add(&mut self, network: IpNetwork) {
+        if is_default(network) {
+            return; // rules keep the device's own packets out of it
+        }
         let length = u16::from(network.prefix());
         match network.network() {
             IpAddr::V4(v4) => self.v4.insert(&v4.octets(), length, network),
