@@ -76,8 +76,8 @@ function hasKernelWireguard(): boolean {
 /** What a device of the kernel comes to, as root or as nobody. */
 function openKernel(...before: readonly string[]) {
   const wanted = JSON.stringify({ ...options, mode: 'kernel', interface: 'edge1', port: 51_821 })
-  const [program = '', ...args] = [...before, process.execPath, file, wanted]
-  return spawnSync('ip', ['netns', 'exec', machines.names[0] ?? '', program, ...args], {
+  const command = [...before, process.execPath, file, wanted]
+  return spawnSync('ip', ['netns', 'exec', machines.names[0] ?? '', ...command], {
     encoding: 'utf8',
     timeout: 60_000,
   })
