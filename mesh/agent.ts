@@ -19,7 +19,7 @@ import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
 import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
-import { isOwnAddress, type Path, pathTo } from './path.ts'
+import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
@@ -122,7 +122,8 @@ export class Agent {
       const door = dialSocket(options.folder)
       const settings = { interface: name, ...keys.device, port, mtu: path.mtu, serve, door }
       const guard = options.defaultRoute == null ? {} : guardOf(path)
-      const opened = await openMode({ ...settings, ...guard, wanted, log })
+      const needsRelays = await leadsThroughNat(path.addresses)
+      const opened = await openMode({ ...settings, ...guard, wanted, log, needsRelays })
       device = opened.device
       const { mode } = opened
       writeMode(options.folder, mode)

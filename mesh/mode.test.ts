@@ -66,8 +66,9 @@ test('a mode that is wanted by name is tried alone', async () => {
   await expect(refused).rejects.toMatchObject({ code: 'NO_MODULE' })
 })
 
-test('a relay is never the kernel', async () => {
-  expect((await opened('auto', {}, { isRelay: true })).tried).toEqual(['tun'])
-  const refused = opened('kernel', {}, { isRelay: true })
-  await expect(refused).rejects.toMatchObject({ code: 'MODE_NO_RELAY' })
+test('auto is never the kernel where relays are needed; by name it is', async () => {
+  const { tried, told } = await opened('auto', {}, { needsRelays: true })
+  expect(tried).toEqual(['tun'])
+  expect(told).toEqual([{ mode: 'tun', reasons: [expect.stringContaining('it knows no relays')] }])
+  expect((await opened('kernel', {}, { needsRelays: true })).mode).toBe('kernel')
 })

@@ -19,6 +19,8 @@ export type WantedMode = (typeof wantedModes)[number]
 export interface ModeOptions extends Omit<DeviceOptions, 'mode'> {
   readonly wanted: WantedMode
   readonly log: Log
+  /** Others may have to be reached through relays, or through this node: the kernel knows none. */
+  readonly needsRelays?: boolean
   /** Opens a device; of the addon, unless a test has its own. */
   readonly open?: typeof openDevice
 }
@@ -29,6 +31,9 @@ export interface OpenedMode {
   readonly mode: MeshMode
 }
 
+/** Those whose device can reach others through relays, and be one. */
+const withRelays = meshModes.filter((mode) => mode !== 'kernel')
+
 /** What the system lacks or does not permit; the next mode may need less. */
 const lacks: ReadonlySet<string> = new Set(['NO_MODULE', 'NO_TUN', 'NOT_PERMITTED'])
 
@@ -36,17 +41,16 @@ const lacks: ReadonlySet<string> = new Set(['NO_MODULE', 'NO_TUN', 'NOT_PERMITTE
 export async function openMode({
   wanted,
   log,
+  needsRelays = false,
   open = openDevice,
   ...options
 }: ModeOptions): Promise<OpenedMode> {
   if (wanted !== 'auto') {
-    if (wanted === 'kernel' && options.isRelay === true) throw noRelay()
     return { device: await open(settingsFor(wanted, options)), mode: wanted }
   }
   const reasons: string[] = []
-  // The kernel hands nothing on between its peers but what their addresses say.
-  const modes = options.isRelay === true ? meshModes.filter((one) => one !== 'kernel') : meshModes
-  for (const mode of modes) {
+  if (needsRelays) reasons.push('kernel: it knows no relays, and this node may need them or be one')
+  for (const mode of needsRelays ? withRelays : meshModes) {
     try {
       // oxlint-disable-next-line no-await-in-loop -- the next one only if this one cannot be had
       const device = await open(settingsFor(mode, options))
@@ -68,14 +72,6 @@ function settingsFor(
   { mark, ...options }: Omit<DeviceOptions, 'mode'>,
 ): DeviceOptions {
   return { ...options, mode, ...(mark === undefined || mode === 'netstack' ? {} : { mark }) }
-}
-
-function noRelay(): MeshFault {
-  return new MeshFault('MODE_NO_RELAY', {
-    where: '--mode',
-    message: "the kernel's WireGuard cannot be a relay for other nodes",
-    mend: 'write --mode tun, or let another node be the relay',
-  })
 }
 
 /** What a mode adds to why a peer is not reached; empty: nothing. */
