@@ -76,6 +76,18 @@ export const meshLimits = {
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */
   tunnelOverheadBytes: 80,
+  /** Other places of a node that it names itself. */
+  candidatesMax: 8,
+  /** Relays of a mesh that are counted, the oldest first, and those that serve one node. */
+  relaysMax: 64,
+  relaysPerNode: 2,
+  /** What a relay forwards for each node; a quarter of it may come at once. */
+  relayBytesPerSecond: 16 * 1024 * 1024,
+  /** Pairs of nodes that it forwards for within a minute. */
+  relayPairsMax: 4_096,
+  /** A node behind a NAT keeps its paths to all others open in a mesh of so many nodes; in a larger
+   * one those to its relays, through which the others reach it. */
+  keepaliveNodesMax: 256,
   /** Nodes that the live page draws. */
   pictureNodesMax: 300,
   /** A node changes its key so often, and looks so often whether there is something to do. */

@@ -27,6 +27,7 @@ export const agentFlags = {
   mtu: { type: 'string' },
   advertise: { type: 'string', multiple: true },
   endpoint: { type: 'string' },
+  relay: { type: 'string', default: 'auto' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -73,6 +74,7 @@ export interface AgentValues {
   readonly mtu?: string | undefined
   readonly advertise?: string[] | undefined
   readonly endpoint?: string | undefined
+  readonly relay: string
 }
 
 /** Judges it. */
@@ -81,12 +83,16 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
   if (mode === undefined) {
     throw new UsageError(`--mode: "${values.mode}" is none of ${wantedModes.join(', ')}`)
   }
+  if (!['auto', 'off'].includes(values.relay)) {
+    throw new UsageError(`--relay: "${values.relay}" is none of auto, off`)
+  }
   const { mtuMin, mtuMax } = meshLimits
   return {
     ...joinOptions(values, terminal),
     credential: credentialOf(values),
     interface: values.interface,
     mode,
+    isRelay: values.relay === 'auto',
     mtu:
       values.mtu === undefined
         ? null
