@@ -78,6 +78,8 @@ export interface Place {
 
 /** Shorter than the 30 s after which a NAT may forget a flow of UDP (RFC 4787 §4.3: 2 minutes). */
 const keepaliveS = 25
+/** For so long nobody might find a node that nobody spoke with when its NAT got another address. */
+const relayKeepaliveS = 5
 
 /** What the node `place.self` should have. */
 export function topology(nodes: readonly MeshNode[], place: Place): Desired {
@@ -103,11 +105,12 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
   }
   const self = ordered.find(({ id }) => id === place.self)
   const ownRelays = self === undefined ? [] : relays.of(self)
-  const isKeptOpen = (node: MeshNode): boolean =>
-    place.isBehindNat &&
-    (ownRelays.length === 0 ||
-      ownRelays.includes(node) ||
-      ordered.length <= meshLimits.keepaliveNodesMax)
+  const isSmall = ownRelays.length === 0 || ordered.length <= meshLimits.keepaliveNodesMax
+  const keepaliveTo = (node: MeshNode): number => {
+    if (!place.isBehindNat) return 0
+    if (ownRelays.includes(node)) return relayKeepaliveS
+    return isSmall ? keepaliveS : 0
+  }
   const peers = others.flatMap((node): DesiredPeer[] => {
     const { own = [], advertised = [] } = accepted.get(node.id) ?? {}
     // Without an address of its own it is nobody: another one claimed all it has.
@@ -118,7 +121,7 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
         ...previousKeyOf(node, keys),
         allowedIps: [...own, ...advertised],
         ...waysTo(node),
-        keepaliveS: isKeptOpen(node) ? keepaliveS : 0,
+        keepaliveS: keepaliveTo(node),
       },
     ]
   })

@@ -345,6 +345,11 @@ impl Peer {
         self.state.lock().heard();
     }
 
+    /// It sees this node at another address than before.
+    pub fn was_moved(&self) {
+        self.state.lock().hearing.moved();
+    }
+
     /// The key that it is known to speak with: it announces a new one before that.
     pub fn spoken(&self) -> Option<PublicKey> {
         let state = self.state.lock();

@@ -244,14 +244,18 @@ impl Peer {
 
     /// An answer to a probe; it is known to be the peer's.
     pub fn answered(&self, number: u64, from: SocketAddr, seen_as: Option<SocketAddr>) {
-        let is_asked = {
+        let (is_asked, is_moved) = {
             let mut ways = self.relaying.ways.lock();
             let is_asked = ways.answered(Instant::now(), number, from);
+            let is_moved = is_asked && ways.seen_as != seen_as;
             if is_asked {
                 ways.seen_as = seen_as;
             }
-            is_asked
+            (is_asked, is_moved)
         };
+        if is_moved {
+            self.was_moved();
+        }
         if is_asked && self.has_relay() {
             self.move_to(from);
         }

@@ -1,6 +1,6 @@
-//! A node behind a NAT that suddenly hears no more may have got another address there. Who sends to
-//! it learns that only from a packet of its own, so it says a word soon: a keepalive, long before
-//! the one that is due.
+//! A node behind a NAT that suddenly hears no more may have got another address there, and one that
+//! is seen at another address has. Who sends to it learns that only from a packet of WireGuard, so
+//! it says a word soon: a keepalive, long before the one that is due.
 
 use super::{Message, State};
 use bytes::BytesMut;
@@ -16,6 +16,8 @@ const WORDS_MAX: u32 = 4;
 pub struct Hearing {
     last: Option<Instant>,
     words: u32,
+    /// It sees us at another address than before: a word at once.
+    is_moved: bool,
 }
 
 impl Hearing {
@@ -24,8 +26,15 @@ impl Hearing {
         self.words = 0;
     }
 
+    pub fn moved(&mut self) {
+        self.is_moved = true;
+    }
+
     /// Whether it is time for a word.
     pub fn wants_word(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.is_moved) {
+            return true;
+        }
         let Some(last) = self.last.filter(|_| self.words < WORDS_MAX) else {
             return false;
         };
@@ -72,6 +81,9 @@ mod tests {
             .filter(|turn| hearing.wants_word(now + *turn * Duration::from_millis(250)))
             .collect::<Vec<_>>();
         assert_eq!(said, [2, 4, 6, 8]);
+        hearing.moved();
+        assert!(hearing.wants_word(now + Duration::from_secs(29)));
+        assert!(!hearing.wants_word(now + Duration::from_secs(29)));
         hearing.heard(now + Duration::from_secs(30));
         assert!(hearing.wants_word(now + Duration::from_secs(31)));
     }
