@@ -18,9 +18,14 @@ export const meshLimits = {
   eventBytesMax: 64 * 1024 * 1024,
   /** A request, and its connection: when a fleet comes back, a coordinator is slow for a while. */
   requestTimeoutMs: 8_000,
-  /** The coordinator says something this often; silence of the other length is a lost stream. */
+  /** The coordinator says something this often, and when it will say the next word; in a large mesh
+   * less often: for each stream so long, and never longer than the third of these. */
   pingIntervalMs: 15_000,
+  pingMsPerStream: 12,
+  pingIntervalMsMax: 120_000,
+  /** Silence of more than this, or of so many of those intervals, is a lost stream. */
   streamSilenceMs: 40_000,
+  streamSilencePings: 2.5,
   /** A new node waits this long for the others to know it: a first handshake that nobody answers is
    * repeated only five seconds later. */
   responderWaitMs: 300,

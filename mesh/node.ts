@@ -15,7 +15,14 @@ export function nodeOf(entry: Entry): MeshNode | null {
   const advertise = [...new Set([...record.advertise, ...(entry.granted ?? [])])]
   const before = previousKey === undefined ? {} : { previousKey }
   return {
-    ...{ id, name, key, ...before, addresses, advertise, endpoint: endpoint ?? seen, since },
+    id,
+    name,
+    key,
+    ...before,
+    addresses,
+    advertise,
+    endpoint: endpoint ?? seen,
+    since,
     ...(ways === null ? {} : { ways }),
   }
 }

@@ -90,7 +90,11 @@ function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChang
     const former = previousKey === undefined ? {} : { previousKey }
     const place = endpoint === null ? {} : { endpoint }
     return {
-      ...{ publicKey, ...former, allowedIps, keepaliveS, ...place },
+      publicKey,
+      ...former,
+      allowedIps,
+      keepaliveS,
+      ...place,
       ...(relays.length === 0 ? {} : { relays }),
       ...(candidates.length === 0 ? {} : { candidates }),
     }

@@ -75,7 +75,7 @@ test('whoever asks, a node is reached through the same relays, and never through
   )
 })
 
-test('an address that the coordinator guessed is a candidate, not an endpoint, with a relay', () => {
+test('with a relay, an address that the coordinator guessed is a candidate only', () => {
   const self = hashed(1)
   const hidden = hashed(
     2,
@@ -123,7 +123,7 @@ test('in a large mesh a node behind a NAT keeps its paths to its relays open onl
   for (const key of few) expect(relays).toContain(key)
 })
 
-test('what a record says becomes ways: a relay needs an endpoint, ranges behind it are none', async () => {
+test('a record becomes ways: a relay needs an endpoint, ranges behind it are none', async () => {
   const identity = await passingIdentity()
   const facts = { name: 'a', key: identity.wireguard.publicKey, port: 1, serial: 1 }
   const waysFrom = (more: object, observed: string | null) => {

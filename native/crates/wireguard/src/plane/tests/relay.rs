@@ -9,8 +9,8 @@ const LIMITS: RelayLimits = RelayLimits {
     pairs_max: 8,
 };
 
-/// Passes datagrams on between two ports of loopback, as a NAT between them would: who else sends to
-/// it is not heard.
+/// Passes datagrams on between two ports of loopback, as a NAT would: nobody else is
+/// heard there.
 struct Passage {
     port: u16,
     is_cut: Arc<AtomicBool>,
