@@ -6,21 +6,31 @@
 import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { CoordinatorClient } from './client.ts'
-import type { Device, PeerStats } from './device.ts'
+import type { Device } from './device.ts'
 import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
-import { entranceOf, join, type JoinOptions, knownMembership, recordOf } from './joining.ts'
+import {
+  entranceOf,
+  isRelay,
+  join,
+  type JoinOptions,
+  knownMembership,
+  recordOf,
+  type WaysSaid,
+} from './joining.ts'
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
 import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
 import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
+import { pathOf, peerStatus } from './peer-status.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
+import { candidatesHere, knowsRelays } from './relays.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
@@ -37,9 +47,6 @@ export interface AgentOptions extends JoinOptions {
   /** The node through which everything goes that is nowhere else; null: none. */
   readonly defaultRoute?: string | null
 }
-
-/** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */
-const sessionMs = 180_000
 
 /** What an agent stands on once it is in a mesh. */
 interface Parts {
@@ -120,16 +127,27 @@ export class Agent {
       const { interface: name, port, mode: wanted, advertise: serve, log } = options
       const keys = KeyRing.of(options.folder, identity, Date.now())
       const door = dialSocket(options.folder)
-      const settings = { interface: name, ...keys.device, port, mtu: path.mtu, serve, door }
+      const { relayBytesPerSecond: bytesPerSecond, relayPairsMax: pairsMax } = meshLimits
+      const relay = isRelay(options) ? { relay: { bytesPerSecond, pairsMax } } : {}
+      const settings = {
+        interface: name,
+        ...keys.device,
+        port,
+        mtu: path.mtu,
+        serve,
+        door,
+        ...relay,
+      }
       const guard = options.defaultRoute == null ? {} : guardOf(path)
-      const needsRelays = await leadsThroughNat(path.addresses)
+      const needsRelays = isRelay(options) || (await leadsThroughNat(path.addresses))
       const opened = await openMode({ ...settings, ...guard, wanted, log, needsRelays })
       device = opened.device
       const { mode } = opened
       writeMode(options.folder, mode)
       client = new CoordinatorClient(options.coordinator, pin, identity)
+      const ways = waysOf(options, mode, null)
       const membership =
-        known ?? (await join(options, { identity, keys, client, pin, token }, signal))
+        known ?? (await join(options, { identity, keys, client, pin, token, ways }, signal))
       agent = new Agent(options, { identity, keys, membership, client, path, device, mode, status })
       return agent
     } catch (error) {
@@ -177,6 +195,7 @@ export class Agent {
     const addresses = this.#selfAddresses()
     if (addresses.length === 0) return null
     const stats = new Map((await this.#device.stats()).map((peer) => [peer.publicKey, peer]))
+    const names = new Map(this.#nodes.map(({ key, name }) => [key, name]))
     const { name, port } = this.#options
     const { url } = this.#membership
     return {
@@ -191,7 +210,10 @@ export class Agent {
       coordinator: { url, isConnected: this.#follower.isConnected, version: this.#view.version },
       peers: this.#others()
         .toSorted((one, other) => (one.name < other.name ? -1 : 1))
-        .map((node) => peerStatus(node, stats.get(node.key)))
+        .map((node) => {
+          const desired = this.#desired?.peers.get(node.key)
+          return peerStatus(node, { stats: stats.get(node.key), desired }, (key) => names.get(key))
+        })
         .map((peer) => withWord(peer, pathWord(this.#mode))),
       conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
     }
@@ -205,7 +227,7 @@ export class Agent {
   async #joinAgain(): Promise<void> {
     const { credential, log } = this.#options
     if (credential === undefined) return
-    const record = recordOf(this.#options, this.#keys.announced, Date.now())
+    const record = this.#recordOf(Date.now())
     await this.#client.join(signRecord(this.#identity, record), credential.token())
     log.info({ coordinator: this.#membership.url }, 'joined again')
   }
@@ -214,7 +236,7 @@ export class Agent {
   async #announce(): Promise<void> {
     const before = this.#ownRecord()
     if (before === null) return
-    const record = recordOf(this.#options, this.#keys.announced, before.serial + 1)
+    const record = this.#recordOf(before.serial + 1)
     if (isDeepStrictEqual({ ...record, serial: before.serial }, before)) return
     await this.#client.update(signRecord(this.#identity, record))
   }
@@ -223,8 +245,13 @@ export class Agent {
   async #announceKeys(): Promise<boolean> {
     const before = this.#ownRecord()
     if (before === null) throw new Error('this node is in no table yet')
-    const record = recordOf(this.#options, this.#keys.announced, before.serial + 1)
+    const record = this.#recordOf(before.serial + 1)
     return this.#client.update(signRecord(this.#identity, record))
+  }
+
+  #recordOf(serial: number): NodeRecord {
+    const ways = waysOf(this.#options, this.#mode, this.#membership)
+    return recordOf(this.#options, this.#keys.announced, serial, ways)
   }
 
   #ownRecord(): NodeRecord | null {
@@ -258,6 +285,7 @@ export class Agent {
       outside: this.#outside,
       defaultRoute: this.#options.defaultRoute ?? null,
       isBehindNat: this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null),
+      knowsRelays: knowsRelays(this.#mode),
     })
     await this.#reconcile()
     this.#writeNames()
@@ -321,33 +349,13 @@ function guardOf({ addresses: outside }: Path): { mark: number; outside: readonl
   return { mark: meshLimits.packetMark, outside }
 }
 
-function peerStatus(node: MeshNode, stats: PeerStats | undefined): PeerStatus {
-  const { lastHandshakeMs = null, receivedBytes = 0, sentBytes = 0 } = stats ?? {}
-  return {
-    name: node.name,
-    addresses: [...node.addresses],
-    path: pathOf({ lastHandshakeMs }),
-    endpoint: stats?.endpoint ?? node.endpoint,
-    lastHandshakeMs,
-    receivedBytes,
-    sentBytes,
-    whyNotDirect: whyNotDirect(stats?.endpoint ?? node.endpoint, lastHandshakeMs),
-  }
-}
-
 function withWord(peer: PeerStatus, word: string): PeerStatus {
   return peer.whyNotDirect === null ? peer : { ...peer, whyNotDirect: peer.whyNotDirect + word }
 }
 
-function whyNotDirect(endpoint: string | null, lastHandshakeMs: number | null): string | null {
-  if (pathOf({ lastHandshakeMs }) === 'direct') return null
-  if (endpoint === null) return 'nobody knows where it is: it has to speak first'
-  const since = Math.round(sessionMs / 1000)
-  return lastHandshakeMs === null
-    ? `${endpoint} has not answered yet: is nothing to be sent, or is UDP closed on the way?`
-    : `no handshake for more than ${since} s: nothing was sent, or ${endpoint} is out of reach`
-}
-
-function pathOf({ lastHandshakeMs }: Pick<PeerStats, 'lastHandshakeMs'>): PeerStatus['path'] {
-  return lastHandshakeMs !== null && lastHandshakeMs < sessionMs ? 'direct' : 'none'
+/** What a node's device can do beside WireGuard. */
+function waysOf(options: AgentOptions, mode: MeshMode, known: Membership | null): WaysSaid {
+  if (!knowsRelays(mode)) return {}
+  const candidates = [...candidatesHere(options.port, known?.networks ?? null)]
+  return { candidates, ...(isRelay(options) ? { isRelay: true } : {}) }
 }

@@ -20,8 +20,9 @@ export interface DeviceOptions {
   readonly serve: readonly string[]
   /** Path of the socket by which other programs dial through such a node. */
   readonly door: string
-  /** Forwards packets between its peers, for those that name it as their relay. */
-  readonly isRelay?: boolean
+  /** How much it forwards between its peers, for those that name it as their relay: for each of
+   * them, and for so many pairs. Absent: nothing. */
+  readonly relay?: { readonly bytesPerSecond: number; readonly pairsMax: number }
   /** The mark of what it sends, for the machine's rules of routing and its firewall. */
   readonly mark?: number
   /** Addresses that a default route through it does not lead to. */
@@ -45,8 +46,13 @@ const peerStats = z.object({
   /** `relay`: through it, and directly as well where an endpoint is known. */
   path: z.enum(['direct', 'relay']),
   whyNotDirect: z.enum(['no endpoint', 'unproven', 'silent']).nullable(),
+  /** The key of the relay that packets take, when they take one. */
+  relay: z.string().nullable(),
   /** The address by which this peer saw us, when it answered a probe of a direct path. */
   seenAs: z.string().nullable(),
+  /** What this node forwarded for it as its relay, and how many packets it did not. */
+  forwardedBytes: z.number().default(0),
+  refusedPackets: z.number().default(0),
 })
 /** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
 export type PeerStats = z.infer<typeof peerStats>

@@ -2,6 +2,7 @@
 import { type Device, type DeviceOptions, openDevice } from './device.ts'
 import { MeshFault } from './fault.ts'
 import type { Log } from './log.ts'
+import { knowsRelays } from './relays.ts'
 
 /**
  * In the order of preference. `kernel`: the kernel's own WireGuard, which needs the least of the
@@ -32,7 +33,7 @@ export interface OpenedMode {
 }
 
 /** Those whose device can reach others through relays, and be one. */
-const withRelays = meshModes.filter((mode) => mode !== 'kernel')
+const withRelays = meshModes.filter((mode) => knowsRelays(mode))
 
 /** What the system lacks or does not permit; the next mode may need less. */
 const lacks: ReadonlySet<string> = new Set(['NO_MODULE', 'NO_TUN', 'NOT_PERMITTED'])

@@ -29,6 +29,7 @@ export const agentFlags = {
   advertise: { type: 'string', multiple: true },
   endpoint: { type: 'string' },
   'default-route': { type: 'string' },
+  relay: { type: 'string', default: 'auto' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -76,6 +77,7 @@ export interface AgentValues {
   readonly advertise?: string[] | undefined
   readonly endpoint?: string | undefined
   readonly 'default-route'?: string | undefined
+  readonly relay: string
 }
 
 /** Judges it. */
@@ -84,6 +86,9 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
   if (mode === undefined) {
     throw new UsageError(`--mode: "${values.mode}" is none of ${wantedModes.join(', ')}`)
   }
+  if (!['auto', 'off'].includes(values.relay)) {
+    throw new UsageError(`--relay: "${values.relay}" is none of auto, off`)
+  }
   const { mtuMin, mtuMax } = meshLimits
   return {
     ...joinOptions(values, terminal),
@@ -91,6 +96,7 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
     interface: values.interface,
     mode,
     defaultRoute: defaultRouteOf(values['default-route']),
+    isRelay: values.relay === 'auto',
     mtu:
       values.mtu === undefined
         ? null

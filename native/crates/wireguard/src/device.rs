@@ -53,7 +53,14 @@ pub struct PeerStats {
     pub is_on_previous_key: bool,
     pub path: &'static str,
     pub why_not_direct: Option<&'static str>,
+    #[serde(serialize_with = "base64_of_some")]
+    pub relay: Option<PublicKey>,
     pub seen_as: Option<SocketAddr>,
+    /// What this node forwarded for it, and packets that it did not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub forwarded_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refused_packets: u64,
 }
 
 impl Device {
@@ -75,7 +82,7 @@ impl Device {
         let keys = OwnKeys::new(options.private_key, options.previous_private_key);
         let fault = |error| Error::system("the packet paths", &error);
         let plane =
-            Arc::new(Plane::new((end, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
+            Arc::new(Plane::new((end, udp), options.mtu, options.relay, keys).map_err(fault)?);
         let paths = plane.start().map_err(|error| {
             plane.stop(); // those that did start
             fault(error)
@@ -185,6 +192,10 @@ pub fn change_table(plane: &Plane, delta: &Delta) {
     for change in &delta.peers {
         change_peer(plane, &mut table, change);
     }
+    // Each may be the relay of another one in the same delta.
+    for change in &delta.peers {
+        change_relays(&table, change);
+    }
     for key in &delta.remove_peers {
         remove_peer(plane, &mut table, key);
     }
@@ -221,14 +232,18 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
         }
         allowed.clone_from(wanted);
     }
-    if let Some(relay) = &change.relay {
-        // A relay that comes with the same delta comes before those who need it.
-        peer.reach_through(relay.and_then(|key| table.peer(&key).cloned()));
-    }
     if let Some(candidates) = &change.candidates {
         peer.look_at(candidates);
     }
     peer.configure(plane, change);
+}
+
+fn change_relays(table: &Table, change: &PeerChange) {
+    if let (Some(keys), Some(peer)) = (&change.relays, table.peer(&change.public_key)) {
+        let others = keys.iter().filter(|key| **key != change.public_key);
+        let relays: Vec<_> = others.filter_map(|key| table.peer(key).cloned()).collect();
+        peer.reach_through(&relays);
+    }
 }
 
 fn remove_peer(plane: &Plane, table: &mut Table, key: &PublicKey) {
@@ -255,6 +270,12 @@ fn stats(table: &Table) -> Vec<PeerStats> {
 
 fn stats_of(seen: Seen) -> PeerStats {
     let ms = |ago: std::time::Duration| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    let reason = seen.doubt.and_then(|doubt| match doubt {
+        Doubt::NoEndpoint => Some("no endpoint"),
+        Doubt::Unproven => Some("unproven"),
+        Doubt::Silent => Some("silent"),
+        Doubt::Idle => None, // both until it answers, which it did last
+    });
     PeerStats {
         public_key: seen.key,
         endpoint: seen.endpoint,
@@ -262,17 +283,27 @@ fn stats_of(seen: Seen) -> PeerStats {
         received_bytes: seen.received_bytes as u64,
         sent_bytes: seen.sent_bytes as u64,
         is_on_previous_key: seen.is_on_previous_key,
-        path: if seen.doubt.is_some() {
-            "relay"
-        } else {
-            "direct"
-        },
-        why_not_direct: seen.doubt.map(|doubt| match doubt {
-            Doubt::NoEndpoint => "no endpoint",
-            Doubt::Unproven => "unproven",
-            Doubt::Silent => "silent",
-        }),
+        path: if reason.is_some() { "relay" } else { "direct" },
+        why_not_direct: reason,
+        relay: seen.relay.filter(|_| reason.is_some()),
         seen_as: seen.seen_as,
+        forwarded_bytes: seen.served.forwarded_bytes,
+        refused_packets: seen.served.refused_packets,
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// As `base64`.
+fn base64_of_some<S: Serializer>(
+    key: &Option<PublicKey>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match key {
+        Some(key) => base64(key, serializer),
+        None => serializer.serialize_none(),
     }
 }
 

@@ -231,7 +231,10 @@ fn stats_of(peer: &PeerState) -> PeerStats {
         is_on_previous_key: false,
         path: "direct",
         why_not_direct: None,
+        relay: None,
         seen_as: None,
+        forwarded_bytes: 0,
+        refused_packets: 0,
     }
 }
 

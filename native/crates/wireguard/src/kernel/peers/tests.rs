@@ -18,7 +18,7 @@ fn change(number: u8, allowed: &[&str]) -> PeerChange {
         endpoint: None,
         keepalive_s: None,
         mtu: None,
-        relay: None,
+        relays: None,
         candidates: None,
     }
 }
