@@ -41,6 +41,7 @@ const cases: readonly (readonly [Refusals, string])[] = [
   [{}, 'kernel'],
   [{ kernel: 'NO_MODULE' }, 'tun'],
   [{ kernel: 'NO_MODULE', tun: 'NO_TUN' }, 'netstack'],
+  [{ kernel: 'SYSTEM' }, 'tun'],
   [{ kernel: 'NOT_PERMITTED', tun: 'NOT_PERMITTED' }, 'netstack'],
 ]
 for (const [refusals, mode] of cases) {
@@ -58,6 +59,8 @@ test('what is no lack of the system is told, and nothing else is tried', async (
   for (const code of ['INTERFACE_TAKEN', 'PORT_TAKEN']) {
     await expect(opened('auto', { kernel: code })).rejects.toMatchObject({ code })
   }
+  const tun = opened('auto', { kernel: 'NO_MODULE', tun: 'SYSTEM' })
+  await expect(tun).rejects.toMatchObject({ code: 'SYSTEM' })
 })
 
 test('a mode that is wanted by name is tried alone', async () => {

@@ -59,7 +59,7 @@ export async function openMode({
       log.info({ mode, reasons }, `the mode of the mesh${why}`)
       return { device, mode }
     } catch (error) {
-      if (!(error instanceof MeshFault) || !lacks.has(error.code)) throw error
+      if (!(error instanceof MeshFault) || !isPassed(mode, error.code)) throw error
       reasons.push(`${mode}: ${error.where}: ${error.message}`)
     }
   }
@@ -73,6 +73,11 @@ function settingsFor(
   { mark, ...options }: Omit<DeviceOptions, 'mode'>,
 ): DeviceOptions {
   return { ...options, mode, ...(mark === undefined || mode === 'netstack' ? {} : { mark }) }
+}
+
+/** A kernel that is none of Linux may refuse its own device in any words; tun asks for less. */
+function isPassed(mode: MeshMode, code: string): boolean {
+  return lacks.has(code) || (mode === 'kernel' && code === 'SYSTEM')
 }
 
 /** What a mode adds to why a peer is not reached; empty: nothing. */
