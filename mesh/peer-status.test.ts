@@ -13,6 +13,7 @@ const stats: PeerStats = {
   path: 'direct',
   whyNotDirect: null,
   relay: null,
+  isSilent: false,
   seenAs: null,
   forwardedBytes: 0,
   refusedPackets: 0,

@@ -28,6 +28,7 @@ export const agentFlags = {
   advertise: { type: 'string', multiple: true },
   endpoint: { type: 'string' },
   relay: { type: 'string', default: 'auto' },
+  'relay-tcp': { type: 'string' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -75,6 +76,7 @@ export interface AgentValues {
   readonly advertise?: string[] | undefined
   readonly endpoint?: string | undefined
   readonly relay: string
+  readonly 'relay-tcp'?: string | undefined
 }
 
 /** Judges it. */
@@ -93,6 +95,7 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
     interface: values.interface,
     mode,
     isRelay: values.relay === 'auto',
+    tcpPort: values['relay-tcp'] === undefined ? null : tcpPortOf(values['relay-tcp']),
     mtu:
       values.mtu === undefined
         ? null
@@ -128,6 +131,10 @@ export function joinOptions(
     advertise,
     endpoint,
   }
+}
+
+function tcpPortOf(text: string): number {
+  return numberOf('--relay-tcp', text, { least: 1, most: 65_535 })
 }
 
 /** `--port`, or what the node was told when it joined. */

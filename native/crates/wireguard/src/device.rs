@@ -54,6 +54,9 @@ struct PeerStats {
     #[serde(serialize_with = "base64_of_some")]
     relay: Option<PublicKey>,
     seen_as: Option<SocketAddr>,
+    /// It is in use as a relay, or has relays, and nothing comes back directly.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_silent: bool,
     /// What this node forwarded for it, and packets that it did not.
     #[serde(skip_serializing_if = "is_zero")]
     forwarded_bytes: u64,
@@ -334,6 +337,7 @@ fn stats_of(seen: Seen) -> PeerStats {
         why_not_direct: reason,
         relay: seen.relay.filter(|_| reason.is_some()),
         seen_as: seen.seen_as,
+        is_silent: seen.is_silent,
         forwarded_bytes: seen.served.forwarded_bytes,
         refused_packets: seen.served.refused_packets,
     }
