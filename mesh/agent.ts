@@ -316,6 +316,7 @@ export class Agent {
     const isMember = (identity: string): boolean => this.#view.entries.has(idOf(identity))
     const server = await serveCarriers({ identity: this.#identity, port }, tcpPort, isMember)
     this.#served = server
+    if (signal.aborted) server.close()
     signal.addEventListener('abort', () => server.close(), { once: true })
   }
 

@@ -9,6 +9,7 @@ import { Carriers } from './carriers.ts'
 import { parseEndpoint } from './entry.ts'
 import { type Identity, passingIdentity } from './identity.ts'
 import { meshLimits } from './limits.ts'
+import { statsOf } from './node.fixture.ts'
 import type { DeviceDelta } from './reconcile.ts'
 
 const endings: (() => void)[] = []
@@ -129,13 +130,7 @@ test('a relay that is silent is reached by TCP, and by UDP when that ends', asyn
       deltas.push(delta)
       return []
     },
-    stats: async () => [
-      {
-        ...{ publicKey: 'k', endpoint: null, receivedBytes: 0, sentBytes: 0, relay: null },
-        ...{ isOnPreviousKey: false, path: 'direct' as const, whyNotDirect: null, seenAs: null },
-        ...{ forwardedBytes: 0, refusedPackets: 0, ...seen },
-      },
-    ],
+    stats: async () => [statsOf({ publicKey: 'k', ...seen })],
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
   const one = { ...place, key: 'k', name: 'relay', isOwn: true }
