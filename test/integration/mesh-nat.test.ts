@@ -192,6 +192,21 @@ story('a NAT gets another address under a flow from outside', { timeout: 90_000 
   report('NAT address changes, through a relay', 2_000, relayed)
 })
 
+story('keys change under a flow through a relay', { timeout: 120_000 }, async () => {
+  const result = await flow([5, 6], async () => {
+    // Of a node that is relayed, and of the relay.
+    const { relay } = await peer(5, 6)
+    for (const machine of [6, relay === 'hub' ? 1 : 2] as const) {
+      expect((await run(machine, 'mesh', 'rotate', '--state', stateOf(machine))).code).toBe(0)
+      const output = () => agents.get(machine)?.output() ?? ''
+      await until('the key changed', () => output().includes('the next key is in use'), 60_000)
+      await sleep(2_000)
+    }
+  })
+  report('keys of a node and its relay change', 1_000, result)
+  expect(result.lost).toBe(0)
+})
+
 story('a direct path is cut, and comes back', { timeout: 120_000 }, async () => {
   await awaitPath(5, 2, 'direct')
   const lost = await flow([5, 2], () => cut(here(), 2, ['10.77.0.23']))
