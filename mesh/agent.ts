@@ -5,13 +5,15 @@
  */
 import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
+import { type CarrierServer, serveCarriers } from './carrier.ts'
+import { Carriers, type CarryingRelay } from './carriers.ts'
 import { CoordinatorClient } from './client.ts'
 import type { Device } from './device.ts'
 import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
-import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
+import { type Identity, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
 import {
   entranceOf,
@@ -30,7 +32,7 @@ import { NodeTable } from './node-table.ts'
 import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
 import { pathOf, peerStatus } from './peer-status.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
-import { candidatesHere, knowsRelays } from './relays.ts'
+import { candidatesHere, knowsRelays, Relays } from './relays.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
@@ -74,10 +76,13 @@ export class Agent {
   readonly #outside: readonly string[]
   readonly #ready = Promise.withResolvers<readonly string[]>()
   readonly #follower: Follower
+  readonly #carriers: Carriers
+  #served: CarrierServer | null = null
   readonly #table = new NodeTable()
   readonly #viewFile: ViewFile
   #names = ''
   #nodes: readonly MeshNode[] = []
+  #relays: readonly CarryingRelay[] = []
   #desired: Desired | null = null
   #applied: Applied = nothingApplied
   #refused: readonly Conflict[] = []
@@ -94,6 +99,10 @@ export class Agent {
     this.#outside = parts.path.addresses
     this.#mtu = parts.path.mtu
     this.#viewFile = new ViewFile(options.folder, options.log)
+    const { identity, device } = parts
+    const { port, log } = options
+    const relays = (): readonly CarryingRelay[] => this.#relays
+    this.#carriers = new Carriers({ identity, port, device, relays, log })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
@@ -177,7 +186,13 @@ export class Agent {
         await this.#bringAbout(this.#view)
         await wake(this.#others().flatMap(({ addresses }) => addresses[0] ?? []))
       }
-      await Promise.all([this.#follower.run(both), this.#repair(both), this.#rotate(both)])
+      await Promise.all([
+        this.#follower.run(both),
+        this.#repair(both),
+        this.#rotate(both),
+        this.#carriers.run(both),
+        this.#carry(both),
+      ])
     } finally {
       ending.abort()
     }
@@ -212,7 +227,13 @@ export class Agent {
         .toSorted((one, other) => (one.name < other.name ? -1 : 1))
         .map((node) => {
           const desired = this.#desired?.peers.get(node.key)
-          return peerStatus(node, { stats: stats.get(node.key), desired }, (key) => names.get(key))
+          const known = { stats: stats.get(node.key), desired }
+          const status = peerStatus(node, known, (key) => names.get(key))
+          const place =
+            this.#carriers.placeOf(node.key) ??
+            this.#served?.remoteOf(status.endpoint ?? '') ??
+            null
+          return place === null ? status : { ...status, endpoint: `${place}/tcp` }
         })
         .map((peer) => withWord(peer, pathWord(this.#mode))),
       conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
@@ -288,8 +309,36 @@ export class Agent {
       knowsRelays: knowsRelays(this.#mode),
     })
     await this.#reconcile()
+    this.#relays = this.#carryingRelays(view)
     this.#writeNames()
     if (own !== undefined) this.#ready.resolve(own.addresses)
+  }
+
+  /** Takes packets by TCP from nodes that no UDP comes out of. */
+  async #carry(signal: AbortSignal): Promise<void> {
+    const { port } = this.#options
+    const { tcpPort } = waysOf(this.#options, this.#mode, null)
+    if (tcpPort === undefined) return
+    const isMember = (identity: string): boolean => this.#view.entries.has(idOf(identity))
+    const server = await serveCarriers({ identity: this.#identity, port }, tcpPort, isMember)
+    this.#served = server
+    if (signal.aborted) server.close()
+    signal.addEventListener('abort', () => server.close(), { once: true })
+  }
+
+  #carryingRelays(view: View): readonly CarryingRelay[] {
+    if (!knowsRelays(this.#mode)) return []
+    const { id } = this.#identity
+    const self = this.#nodes.find((node) => node.id === id)
+    const own = self === undefined ? [] : new Relays(this.#nodes).of(self)
+    return this.#nodes.flatMap((node) => {
+      const { key, name, endpoint, ways } = node
+      const { identity } = view.entries.get(node.id) ?? {}
+      if (node.id === id || ways?.isRelay !== true || ways.tcpPort === undefined) return []
+      if (endpoint === null || identity === undefined) return []
+      const isOwn = own.includes(node)
+      return [{ key, name, identity, endpoint, tcpPort: ways.tcpPort, isOwn }]
+    })
   }
 
   #writeNames(): void {
@@ -357,5 +406,7 @@ function withWord(peer: PeerStatus, word: string): PeerStatus {
 function waysOf(options: AgentOptions, mode: MeshMode, known: Membership | null): WaysSaid {
   if (!knowsRelays(mode)) return {}
   const candidates = [...candidatesHere(options.port, known?.networks ?? null)]
-  return { candidates, ...(isRelay(options) ? { isRelay: true } : {}) }
+  if (!isRelay(options)) return { candidates }
+  const { tcpPort = null } = options
+  return { candidates, isRelay: true, ...(tcpPort === null ? {} : { tcpPort }) }
 }

@@ -48,6 +48,8 @@ const peerStats = z.object({
   whyNotDirect: z.enum(['no endpoint', 'unproven', 'silent']).nullable(),
   /** The key of the relay that packets take, when they take one. */
   relay: z.string().nullable(),
+  /** It is in use as a relay, or has relays, and nothing comes back directly. */
+  isSilent: z.boolean().default(false),
   /** The address by which this peer saw us, when it answered a probe of a direct path. */
   seenAs: z.string().nullable(),
   /** What this node forwarded for it as its relay, and how many packets it did not. */

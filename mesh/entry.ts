@@ -51,6 +51,8 @@ export const nodeRecord = z.object({
     .optional(),
   /** It forwards for nodes that are not reached directly. */
   isRelay: z.boolean().optional(),
+  /** Where it takes packets by TCP as well. */
+  tcpPort: port.optional(),
   /** Ranges behind it. */
   advertise: z.array(prefix).max(meshLimits.cidrsMax),
   /** Grows with each record of this node: an old one is not taken for a new one. */

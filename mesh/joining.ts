@@ -28,6 +28,8 @@ export interface JoinOptions {
   readonly endpoint: string | null
   /** False: it forwards for nobody, though others reach it at its endpoint. */
   readonly isRelay?: boolean
+  /** Where a relay takes packets by TCP as well; null: nowhere. */
+  readonly tcpPort?: number | null
   readonly log: Log
 }
 
@@ -158,7 +160,7 @@ export function recordOf(
 }
 
 /** What a record says of ways beside WireGuard's own; nothing where the device knows none. */
-export type WaysSaid = Pick<NodeRecord, 'candidates' | 'isRelay'>
+export type WaysSaid = Pick<NodeRecord, 'candidates' | 'isRelay' | 'tcpPort'>
 
 /** Whoever is reached at an endpoint forwards for the others, unless it was told not to. */
 export function isRelay(options: Pick<JoinOptions, 'endpoint' | 'isRelay'>): boolean {

@@ -91,6 +91,26 @@ export const meshLimits = {
   relaysPerNode: 2,
   /** What a relay forwards for each node; a quarter of it may come at once. */
   relayBytesPerSecond: 16 * 1024 * 1024,
+  /** TCP connections of nodes to one relay, and what waits in one of them. */
+  carriersMax: 4_096,
+  carrierQueueBytesMax: 1024 * 1024,
+  /** The longest packet of any device, in what is around it. */
+  carrierFrameBytesMax: 4_200,
+  /** Nothing came for so long: the other end is gone. */
+  carrierSilenceMs: 30_000,
+  carrierConnectMs: 5_000,
+  /** A relay that was never heard by UDP is tried by TCP after so long (a first handshake that was
+   * lost is repeated after five seconds), and one that fell silent after the other; then again so
+   * often. It is looked at each second. */
+  carrierPatienceMs: 8_000,
+  carrierSilentMs: 3_000,
+  carrierRetryMs: 5_000,
+  carrierLookMs: 1_000,
+  carrierLookMsPerRelay: 100,
+  /** So many looks at a silent connection, and it is given up. */
+  carrierSilencesMax: 5,
+  /** After so long UDP is tried again. */
+  carrierKeptMs: 300_000,
   /** Pairs of nodes that it forwards for within a minute. */
   relayPairsMax: 4_096,
   /** A node behind a NAT keeps its paths to all others open in a mesh of so many nodes; in a larger

@@ -1,26 +1,11 @@
 import { expect, test } from 'vitest'
 import type { PeerStats } from './device.ts'
-import { nodeOf } from './node.fixture.ts'
+import { nodeOf, statsOf } from './node.fixture.ts'
 import { pathOf, peerStatus } from './peer-status.ts'
-
-const stats: PeerStats = {
-  publicKey: nodeOf(2).key,
-  endpoint: '192.0.2.2:51820',
-  lastHandshakeMs: 1_000,
-  receivedBytes: 1,
-  sentBytes: 2,
-  isOnPreviousKey: false,
-  path: 'direct',
-  whyNotDirect: null,
-  relay: null,
-  seenAs: null,
-  forwardedBytes: 0,
-  refusedPackets: 0,
-}
 
 function told(more: Partial<PeerStats>) {
   const nameOf = (key: string) => (key === 'r' ? 'gateway' : undefined)
-  const status = peerStatus(nodeOf(2), { stats: { ...stats, ...more }, desired: undefined }, nameOf)
+  const status = peerStatus(nodeOf(2), { stats: statsOf(more), desired: undefined }, nameOf)
   const { path, relay, whyNotDirect } = status
   return [path, relay, whyNotDirect]
 }

@@ -17,6 +17,8 @@ export interface Ways {
   readonly candidates: readonly string[]
   /** Nobody says that it is reached at its endpoint: the coordinator saw its NAT there. */
   readonly isGuess: boolean
+  /** Where a relay takes packets by TCP as well. */
+  readonly tcpPort?: number
 }
 
 /** Modes whose device asks, answers and forwards; a kernel's WireGuard has no such messages. */
@@ -36,10 +38,11 @@ interface Ranked {
 export class Relays {
   readonly #relays: readonly { readonly relay: MeshNode; readonly number: number }[]
 
-  /** `nodes` with the oldest first: more relays than are counted are none. */
+  /** Of these nodes; more relays than are counted are none, and the oldest ones count. */
   constructor(nodes: readonly MeshNode[]) {
     this.#relays = nodes
       .filter(({ ways }) => ways?.isRelay === true)
+      .toSorted((one, other) => one.since - other.since || (one.id < other.id ? -1 : 1))
       .slice(0, meshLimits.relaysMax)
       .map((relay) => ({ relay, number: numberOf(relay) }))
   }

@@ -30,6 +30,7 @@ export const agentFlags = {
   endpoint: { type: 'string' },
   'default-route': { type: 'string' },
   relay: { type: 'string', default: 'auto' },
+  'relay-tcp': { type: 'string' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -78,6 +79,7 @@ export interface AgentValues {
   readonly endpoint?: string | undefined
   readonly 'default-route'?: string | undefined
   readonly relay: string
+  readonly 'relay-tcp'?: string | undefined
 }
 
 /** Judges it. */
@@ -97,6 +99,7 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
     mode,
     defaultRoute: defaultRouteOf(values['default-route']),
     isRelay: values.relay === 'auto',
+    tcpPort: values['relay-tcp'] === undefined ? null : tcpPortOf(values['relay-tcp']),
     mtu:
       values.mtu === undefined
         ? null
@@ -138,6 +141,10 @@ export function joinOptions(
     advertise,
     endpoint,
   }
+}
+
+function tcpPortOf(text: string): number {
+  return numberOf('--relay-tcp', text, { least: 1, most: 65_535 })
 }
 
 /** `--port`, or what the node was told when it joined. */

@@ -53,6 +53,7 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   takes a node out of the mesh for good, at the coordinator
   edge mesh join --coordinator URL --token TOKEN --name NAME --state DIR [--port N]
                  [--advertise CIDR]… [--endpoint ADDR:PORT] [--relay auto|off]
+                 [--relay-tcp PORT]
                   makes this node one of the mesh and ends; then: edge mesh up --state DIR
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
                [--mode auto|kernel|tun|netstack] [--port 51820] [--mtu N] [--advertise CIDR]…

@@ -66,6 +66,14 @@ export function cut(machines: Machines, machine: number, addresses: readonly str
   )
 }
 
+/** Whether UDP comes out of what hides behind `machine`. */
+export function closeUdp(machines: Machines, machine: number, isClosed: boolean): void {
+  const line = isClosed ? 'meta l4proto udp drop;' : ''
+  const chain = `chain passing { type filter hook forward priority -1; ${line} };`
+  const table = 'table inet datagrams'
+  rules(machines, machine, `${table}\n delete ${table}\n ${table} { ${chain} }`)
+}
+
 /** As routers at home have them: what nobody inside asked for does not come in. */
 function natRules(ports: NatPorts): string {
   return `table inet hiding

@@ -12,7 +12,7 @@ import type { MeshStatus, PeerStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
 import type { FlowResult, ProbeCommand } from '../harness/mesh-probe.ts'
 import { type Machines, makeMachines } from '../harness/namespaces.ts'
-import { cut, hide, missingForNat, type Nat } from '../harness/nat.ts'
+import { closeUdp, cut, hide, missingForNat, type Nat } from '../harness/nat.ts'
 import { programsOn, ready, type Running, stop } from '../harness/programs.ts'
 import { until } from '../harness/wait.ts'
 
@@ -41,7 +41,8 @@ const stateOf = (machine: NodeMachine) => join(folder, names[machine])
 function up(machine: NodeMachine, secret: string): Running {
   const advertise = ['--advertise', `10.3${machine}.0.0/24`, '--advertise', `fd3${machine}::/64`]
   const isPublic = machine === 1 || machine === 2
-  const endpoint = isPublic ? ['--endpoint', `10.77.0.${machine}:51820`] : []
+  const place = ['--endpoint', `10.77.0.${machine}:51820`, '--relay-tcp', '443']
+  const endpoint = isPublic ? place : []
   const args = ['mesh', 'up', '--coordinator', 'https://10.77.0.1:7443', '--token', secret]
   const flags = ['--name', names[machine], '--state', stateOf(machine)]
   return start(machine, edge, [...args, ...flags, ...advertise, ...endpoint])
@@ -191,6 +192,21 @@ story('a NAT gets another address under a flow from outside', { timeout: 90_000 
   report('NAT address changes, through a relay', 2_000, relayed)
 })
 
+story('keys change under a flow through a relay', { timeout: 120_000 }, async () => {
+  const result = await flow([5, 6], async () => {
+    // Of a node that is relayed, and of the relay.
+    const { relay } = await peer(5, 6)
+    for (const machine of [6, relay === 'hub' ? 1 : 2] as const) {
+      expect((await run(machine, 'mesh', 'rotate', '--state', stateOf(machine))).code).toBe(0)
+      const output = () => agents.get(machine)?.output() ?? ''
+      await until('the key changed', () => output().includes('the next key is in use'), 60_000)
+      await sleep(2_000)
+    }
+  })
+  report('keys of a node and its relay change', 1_000, result)
+  expect(result.lost).toBe(0)
+})
+
 story('a direct path is cut, and comes back', { timeout: 120_000 }, async () => {
   await awaitPath(5, 2, 'direct')
   const lost = await flow([5, 2], () => cut(here(), 2, ['10.77.0.23']))
@@ -223,6 +239,27 @@ story('two behind NATs that keep ports find each other', { timeout: 120_000 }, a
   const result = (await ask(5, { ask: 'end' })) as FlowResult
   expect(result.lost).toBe(0)
   expect((await peer(5, 6)).endpoint).toBe('10.77.0.34:51820')
+})
+
+story('where no UDP comes out, packets go to relays by TCP', { timeout: 120_000 }, async () => {
+  closeUdp(here(), 3, true)
+  const began = performance.now()
+  for (const to of [1, 2, 6] as const) {
+    for (const address of pods(to)) {
+      const took = await ask(5, { ask: 'ping', address, timeoutMs: 30_000 })
+      expect(took, `home → ${address}`).not.toBeNull()
+    }
+  }
+  console.log(`mesh-nat: by TCP after UDP was closed: ${Math.round(performance.now() - began)} ms`)
+  expect((await peer(5, 1)).endpoint).toBe('10.77.0.1:443/tcp')
+  expect((await peer(1, 5)).endpoint).toMatch(/^10\.77\.0\.33:\d+\/tcp$/)
+  expect((await peer(5, 6)).path).toBe('relay')
+  // And from outside.
+  const took = await ask(6, { ask: 'ping', address: pods(5)[1], timeoutMs: 30_000 })
+  expect(took).not.toBeNull()
+  closeUdp(here(), 3, false)
+  const result = await flow([5, 6], () => undefined)
+  expect(result.lost).toBe(0)
 })
 
 story('a relay ends, and the other one goes on', { timeout: 120_000 }, async () => {

@@ -56,6 +56,9 @@ pub struct PeerStats {
     #[serde(serialize_with = "base64_of_some")]
     pub relay: Option<PublicKey>,
     pub seen_as: Option<SocketAddr>,
+    /// It is in use as a relay, or has relays, and nothing comes back directly.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
     /// What this node forwarded for it, and packets that it did not.
     #[serde(skip_serializing_if = "is_zero")]
     pub forwarded_bytes: u64,
@@ -287,6 +290,7 @@ fn stats_of(seen: Seen) -> PeerStats {
         why_not_direct: reason,
         relay: seen.relay.filter(|_| reason.is_some()),
         seen_as: seen.seen_as,
+        is_silent: seen.is_silent,
         forwarded_bytes: seen.served.forwarded_bytes,
         refused_packets: seen.served.refused_packets,
     }

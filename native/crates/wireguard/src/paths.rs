@@ -6,7 +6,7 @@
 
 use crate::envelope::Id;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Nothing came back directly for so long after a packet was sent: the way is in doubt. Two probes
@@ -201,6 +201,12 @@ impl Quota {
     }
 }
 
+/// Messages to these addresses of loopback leave this machine in a TCP connection, by another part
+/// of this program (mesh/carrier.ts): they say nothing to other machines.
+pub fn is_carried(at: SocketAddr) -> bool {
+    matches!(at.ip(), IpAddr::V4(v4) if v4.octets().starts_with(&[127, 77]))
+}
+
 /// What a relay does for the others.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayLimits {
@@ -235,18 +241,27 @@ pub struct Pairs {
 struct Pair {
     used: Instant,
     introduced: Instant,
+    /// What both were told.
+    places: [Option<SocketAddr>; 2],
 }
+
+/// One of a pair, and where it is.
+pub type Placed = (Id, Option<SocketAddr>);
 
 impl Pairs {
     /// A message of this pair: none when there are too many pairs; true when it is time to tell
     /// both where the other is.
-    pub fn admit(&mut self, now: Instant, (one, other): (Id, Id), most: usize) -> Option<bool> {
-        let ends = (one.min(other), one.max(other));
+    pub fn admit(&mut self, now: Instant, pair: [Placed; 2], most: usize) -> Option<bool> {
+        let mut pair = pair;
+        pair.sort_by_key(|(id, _)| *id);
+        let [(one, at_one), (other, at_other)] = pair;
+        let (ends, places) = ((one, other), [at_one, at_other]);
         if let Some(pair) = self.known.get_mut(&ends) {
             pair.used = now;
-            let is_due = now.saturating_duration_since(pair.introduced) >= INTRODUCTIONS;
+            let is_old = now.saturating_duration_since(pair.introduced) >= INTRODUCTIONS;
+            let is_due = is_old || pair.places != places;
             if is_due {
-                pair.introduced = now;
+                (pair.introduced, pair.places) = (now, places);
             }
             return Some(is_due);
         }
@@ -254,8 +269,12 @@ impl Pairs {
             self.sweep(now);
         }
         (self.known.len() < most).then(|| {
-            let (used, introduced) = (now, now);
-            self.known.insert(ends, Pair { used, introduced });
+            let pair = Pair {
+                used: now,
+                introduced: now,
+                places,
+            };
+            self.known.insert(ends, pair);
             true
         })
     }
@@ -398,27 +417,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tcp_connection_carries_is_at_addresses_of_its_own() {
+        let is_carried = |text: &str| is_carried(text.parse().unwrap());
+        assert!(is_carried("127.77.0.1:1") && is_carried("127.77.255.9:1"));
+        assert!(!is_carried("127.0.0.1:1") && !is_carried("[::1]:1"));
+    }
+
+    #[test]
     fn pairs_are_introduced_now_and_then_and_are_not_more_than_so_many() {
         let (now, most) = (Instant::now(), 2);
-        let id = |number: u8| [number; 8];
+        let node = |number: u8| ([number; 8], None);
         let mut pairs = Pairs::default();
-        assert_eq!(pairs.admit(now, (id(1), id(2)), most), Some(true));
-        assert_eq!(
-            pairs.admit(now, (id(2), id(1)), most),
-            Some(false),
-            "the same"
-        );
-        assert_eq!(pairs.admit(now, (id(1), id(3)), most), Some(true));
-        assert_eq!(pairs.admit(now, (id(1), id(4)), most), None);
+        let mut admit = |at, one, other| pairs.admit(at, [one, other], most);
+        assert_eq!(admit(now, node(1), node(2)), Some(true));
+        assert_eq!(admit(now, node(2), node(1)), Some(false), "the same");
+        let moved = ([2; 8], Some(SocketAddr::new([192, 0, 2, 1].into(), 1)));
+        assert_eq!(admit(now, node(1), moved), Some(true), "elsewhere now");
+        assert_eq!(admit(now, moved, node(1)), Some(false));
+        assert_eq!(admit(now, node(1), node(3)), Some(true));
+        assert_eq!(admit(now, node(1), node(4)), None);
         let later = now + INTRODUCTIONS;
-        assert_eq!(pairs.admit(later, (id(1), id(2)), most), Some(true));
+        assert_eq!(admit(later, node(1), moved), Some(true));
         let gone = now + PAIR_KEPT + MS;
-        assert_eq!(
-            pairs.admit(gone, (id(1), id(4)), most),
-            Some(true),
-            "one is idle"
-        );
-        assert_eq!(pairs.admit(gone, (id(5), id(4)), most), None);
+        assert_eq!(admit(gone, node(1), node(4)), Some(true), "one is idle");
+        assert_eq!(admit(gone, node(5), node(4)), None);
     }
 
     #[test]

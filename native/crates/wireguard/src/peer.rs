@@ -75,6 +75,7 @@ pub struct Seen {
     pub is_on_previous_key: bool,
     /// Why packets go through a relay; none when they do not.
     pub doubt: Option<Doubt>,
+    pub is_silent: bool,
     /// The relay that packets take, when they take one.
     pub relay: Option<PublicKey>,
     /// The address by which it saw us last, if it was asked.
@@ -418,6 +419,7 @@ impl Peer {
             sent_bytes: state.sent_bytes,
             doubt,
             relay,
+            is_silent: self.is_silent(),
             seen_as,
             served: self.served(),
             is_on_previous_key: state.tunnels.len() > 1

@@ -306,6 +306,11 @@ impl Peer {
         }
     }
 
+    /// Whether it is in use as a relay, or has relays, and does not answer.
+    pub fn is_silent(&self) -> bool {
+        self.relaying.ways.lock().is_silent(Instant::now())
+    }
+
     /// The key of the relay that packets take while they do not go directly.
     pub fn relay_key(&self) -> Option<PublicKey> {
         self.relay(Instant::now())?.0.newest()

@@ -233,6 +233,7 @@ fn stats_of(peer: &PeerState) -> PeerStats {
         why_not_direct: None,
         relay: None,
         seen_as: None,
+        is_silent: false,
         forwarded_bytes: 0,
         refused_packets: 0,
     }

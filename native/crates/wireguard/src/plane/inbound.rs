@@ -3,7 +3,7 @@
 use crate::envelope::{self, Ends, Envelope, Id, Kind, id_of};
 use crate::ip::{Ip, clamp_mss};
 use crate::keys::{Judged, initiator};
-use crate::paths::Pairs;
+use crate::paths::{Pairs, is_carried};
 use crate::peer::Peer;
 use crate::plane::{Destination, Plane, index_of};
 use crate::relay::Way;
@@ -203,7 +203,8 @@ impl<'a> Inbound<'a> {
             Kind::Probe => {}
             Kind::Answer => peer.answered(envelope.number(), from, envelope.seen()),
             Kind::Introduction => {
-                let at = envelope.seen().filter(|at| is_outside(table, *at));
+                let at = envelope.seen();
+                let at = at.filter(|at| is_outside(table, *at) && !is_carried(*at));
                 if let (Some(about), Some(at)) = (table.named(envelope.about()), at) {
                     about.introduce(at);
                 }
@@ -222,9 +223,8 @@ impl<'a> Inbound<'a> {
             return;
         };
         let is_within = sender.may_forward(body.len(), limits);
-        let pair = self
-            .pairs
-            .admit(Instant::now(), (from, to), limits.pairs_max);
+        let places = [(from, sender.endpoint()), (to, Some(endpoint))];
+        let pair = self.pairs.admit(Instant::now(), places, limits.pairs_max);
         let Some(is_introduction_due) = pair.filter(|_| is_within) else {
             sender.count_refused();
             return;
@@ -240,8 +240,10 @@ impl<'a> Inbound<'a> {
         self.answer(endpoint, message);
         // Where each was proven to be, and not where this message came from: so nobody can have
         // it sent elsewhere.
-        if let (true, Some(at), Some(key)) =
-            (is_introduction_due, sender.endpoint(), sender.key_of(from))
+        let placed = sender.endpoint().filter(|at| !is_carried(*at));
+        if is_introduction_due
+            && !is_carried(endpoint)
+            && let (Some(at), Some(key)) = (placed, sender.key_of(from))
         {
             self.answer(
                 endpoint,
