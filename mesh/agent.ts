@@ -5,22 +5,34 @@
  */
 import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
+import { type CarrierServer, serveCarriers } from './carrier.ts'
+import { Carriers, type CarryingRelay } from './carriers.ts'
 import { CoordinatorClient } from './client.ts'
-import type { Device, PeerStats } from './device.ts'
+import type { Device } from './device.ts'
 import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
-import { type Identity, identityOf, signRecord, verifiedRecord } from './identity.ts'
+import { type Identity, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
-import { entranceOf, join, type JoinOptions, knownMembership, recordOf } from './joining.ts'
+import {
+  entranceOf,
+  isRelay,
+  join,
+  type JoinOptions,
+  knownMembership,
+  recordOf,
+  type WaysSaid,
+} from './joining.ts'
 import { meshLimits } from './limits.ts'
 import { type Membership, readView, ViewFile } from './memory.ts'
 import { writeNames } from './names.ts'
-import { type MeshMode, openMode, type WantedMode } from './mode.ts'
+import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
-import { isOwnAddress, type Path, pathTo } from './path.ts'
+import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
+import { pathOf, peerStatus } from './peer-status.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
+import { candidatesHere, knowsRelays, Relays } from './relays.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
@@ -34,10 +46,9 @@ export interface AgentOptions extends JoinOptions {
   readonly mode: WantedMode
   /** Null: what the way to the coordinator lets through. */
   readonly mtu: number | null
+  /** The node through which everything goes that is nowhere else; null: none. */
+  readonly defaultRoute?: string | null
 }
-
-/** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */
-const sessionMs = 180_000
 
 /** What an agent stands on once it is in a mesh. */
 interface Parts {
@@ -65,10 +76,13 @@ export class Agent {
   readonly #outside: readonly string[]
   readonly #ready = Promise.withResolvers<readonly string[]>()
   readonly #follower: Follower
+  readonly #carriers: Carriers
+  #served: CarrierServer | null = null
   readonly #table = new NodeTable()
   readonly #viewFile: ViewFile
   #names = ''
   #nodes: readonly MeshNode[] = []
+  #relays: readonly CarryingRelay[] = []
   #desired: Desired | null = null
   #applied: Applied = nothingApplied
   #refused: readonly Conflict[] = []
@@ -85,6 +99,10 @@ export class Agent {
     this.#outside = parts.path.addresses
     this.#mtu = parts.path.mtu
     this.#viewFile = new ViewFile(options.folder, options.log)
+    const { identity, device } = parts
+    const { port, log } = options
+    const relays = (): readonly CarryingRelay[] => this.#relays
+    this.#carriers = new Carriers({ identity, port, device, relays, log })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
@@ -118,14 +136,27 @@ export class Agent {
       const { interface: name, port, mode: wanted, advertise: serve, log } = options
       const keys = KeyRing.of(options.folder, identity, Date.now())
       const door = dialSocket(options.folder)
-      const settings = { interface: name, ...keys.device, port, mtu: path.mtu, serve, door }
-      const opened = await openMode({ ...settings, wanted, log })
+      const { relayBytesPerSecond: bytesPerSecond, relayPairsMax: pairsMax } = meshLimits
+      const relay = isRelay(options) ? { relay: { bytesPerSecond, pairsMax } } : {}
+      const settings = {
+        interface: name,
+        ...keys.device,
+        port,
+        mtu: path.mtu,
+        serve,
+        door,
+        ...relay,
+      }
+      const guard = options.defaultRoute == null ? {} : guardOf(path)
+      const needsRelays = isRelay(options) || (await leadsThroughNat(path.addresses))
+      const opened = await openMode({ ...settings, ...guard, wanted, log, needsRelays })
       device = opened.device
       const { mode } = opened
       writeMode(options.folder, mode)
       client = new CoordinatorClient(options.coordinator, pin, identity)
+      const ways = waysOf(options, mode, null)
       const membership =
-        known ?? (await join(options, { identity, keys, client, pin, token }, signal))
+        known ?? (await join(options, { identity, keys, client, pin, token, ways }, signal))
       agent = new Agent(options, { identity, keys, membership, client, path, device, mode, status })
       return agent
     } catch (error) {
@@ -155,7 +186,13 @@ export class Agent {
         await this.#bringAbout(this.#view)
         await wake(this.#others().flatMap(({ addresses }) => addresses[0] ?? []))
       }
-      await Promise.all([this.#follower.run(both), this.#repair(both), this.#rotate(both)])
+      await Promise.all([
+        this.#follower.run(both),
+        this.#repair(both),
+        this.#rotate(both),
+        this.#carriers.run(both),
+        this.#carry(both),
+      ])
     } finally {
       ending.abort()
     }
@@ -173,6 +210,7 @@ export class Agent {
     const addresses = this.#selfAddresses()
     if (addresses.length === 0) return null
     const stats = new Map((await this.#device.stats()).map((peer) => [peer.publicKey, peer]))
+    const names = new Map(this.#nodes.map(({ key, name }) => [key, name]))
     const { name, port } = this.#options
     const { url } = this.#membership
     return {
@@ -187,7 +225,17 @@ export class Agent {
       coordinator: { url, isConnected: this.#follower.isConnected, version: this.#view.version },
       peers: this.#others()
         .toSorted((one, other) => (one.name < other.name ? -1 : 1))
-        .map((node) => peerStatus(node, stats.get(node.key))),
+        .map((node) => {
+          const desired = this.#desired?.peers.get(node.key)
+          const known = { stats: stats.get(node.key), desired }
+          const status = peerStatus(node, known, (key) => names.get(key))
+          const place =
+            this.#carriers.placeOf(node.key) ??
+            this.#served?.remoteOf(status.endpoint ?? '') ??
+            null
+          return place === null ? status : { ...status, endpoint: `${place}/tcp` }
+        })
+        .map((peer) => withWord(peer, pathWord(this.#mode))),
       conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
     }
   }
@@ -200,7 +248,7 @@ export class Agent {
   async #joinAgain(): Promise<void> {
     const { credential, log } = this.#options
     if (credential === undefined) return
-    const record = recordOf(this.#options, this.#keys.announced, Date.now())
+    const record = this.#recordOf(Date.now())
     await this.#client.join(signRecord(this.#identity, record), credential.token())
     log.info({ coordinator: this.#membership.url }, 'joined again')
   }
@@ -209,7 +257,7 @@ export class Agent {
   async #announce(): Promise<void> {
     const before = this.#ownRecord()
     if (before === null) return
-    const record = recordOf(this.#options, this.#keys.announced, before.serial + 1)
+    const record = this.#recordOf(before.serial + 1)
     if (isDeepStrictEqual({ ...record, serial: before.serial }, before)) return
     await this.#client.update(signRecord(this.#identity, record))
   }
@@ -218,8 +266,13 @@ export class Agent {
   async #announceKeys(): Promise<boolean> {
     const before = this.#ownRecord()
     if (before === null) throw new Error('this node is in no table yet')
-    const record = recordOf(this.#options, this.#keys.announced, before.serial + 1)
+    const record = this.#recordOf(before.serial + 1)
     return this.#client.update(signRecord(this.#identity, record))
+  }
+
+  #recordOf(serial: number): NodeRecord {
+    const ways = waysOf(this.#options, this.#mode, this.#membership)
+    return recordOf(this.#options, this.#keys.announced, serial, ways)
   }
 
   #ownRecord(): NodeRecord | null {
@@ -251,11 +304,41 @@ export class Agent {
       self: this.#identity.id,
       networks: this.#membership.networks,
       outside: this.#outside,
+      defaultRoute: this.#options.defaultRoute ?? null,
       isBehindNat: this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null),
+      knowsRelays: knowsRelays(this.#mode),
     })
     await this.#reconcile()
+    this.#relays = this.#carryingRelays(view)
     this.#writeNames()
     if (own !== undefined) this.#ready.resolve(own.addresses)
+  }
+
+  /** Takes packets by TCP from nodes that no UDP comes out of. */
+  async #carry(signal: AbortSignal): Promise<void> {
+    const { port } = this.#options
+    const { tcpPort } = waysOf(this.#options, this.#mode, null)
+    if (tcpPort === undefined) return
+    const isMember = (identity: string): boolean => this.#view.entries.has(idOf(identity))
+    const server = await serveCarriers({ identity: this.#identity, port }, tcpPort, isMember)
+    this.#served = server
+    if (signal.aborted) server.close()
+    signal.addEventListener('abort', () => server.close(), { once: true })
+  }
+
+  #carryingRelays(view: View): readonly CarryingRelay[] {
+    if (!knowsRelays(this.#mode)) return []
+    const { id } = this.#identity
+    const self = this.#nodes.find((node) => node.id === id)
+    const own = self === undefined ? [] : new Relays(this.#nodes).of(self)
+    return this.#nodes.flatMap((node) => {
+      const { key, name, endpoint, ways } = node
+      const { identity } = view.entries.get(node.id) ?? {}
+      if (node.id === id || ways?.isRelay !== true || ways.tcpPort === undefined) return []
+      if (endpoint === null || identity === undefined) return []
+      const isOwn = own.includes(node)
+      return [{ key, name, identity, endpoint, tcpPort: ways.tcpPort, isOwn }]
+    })
   }
 
   #writeNames(): void {
@@ -310,29 +393,20 @@ export class Agent {
   }
 }
 
-function peerStatus(node: MeshNode, stats: PeerStats | undefined): PeerStatus {
-  const { lastHandshakeMs = null, receivedBytes = 0, sentBytes = 0 } = stats ?? {}
-  return {
-    name: node.name,
-    addresses: [...node.addresses],
-    path: pathOf({ lastHandshakeMs }),
-    endpoint: stats?.endpoint ?? node.endpoint,
-    lastHandshakeMs,
-    receivedBytes,
-    sentBytes,
-    whyNotDirect: whyNotDirect(stats?.endpoint ?? node.endpoint, lastHandshakeMs),
-  }
+/** What keeps the device's own packets, and the way to the coordinator, out of a default route. */
+function guardOf({ addresses: outside }: Path): { mark: number; outside: readonly string[] } {
+  return { mark: meshLimits.packetMark, outside }
 }
 
-function whyNotDirect(endpoint: string | null, lastHandshakeMs: number | null): string | null {
-  if (pathOf({ lastHandshakeMs }) === 'direct') return null
-  if (endpoint === null) return 'nobody knows where it is: it has to speak first'
-  const since = Math.round(sessionMs / 1000)
-  return lastHandshakeMs === null
-    ? `${endpoint} has not answered yet: is nothing to be sent, or is UDP closed on the way?`
-    : `no handshake for more than ${since} s: nothing was sent, or ${endpoint} is out of reach`
+function withWord(peer: PeerStatus, word: string): PeerStatus {
+  return peer.whyNotDirect === null ? peer : { ...peer, whyNotDirect: peer.whyNotDirect + word }
 }
 
-function pathOf({ lastHandshakeMs }: Pick<PeerStats, 'lastHandshakeMs'>): PeerStatus['path'] {
-  return lastHandshakeMs !== null && lastHandshakeMs < sessionMs ? 'direct' : 'none'
+/** What a node's device can do beside WireGuard. */
+function waysOf(options: AgentOptions, mode: MeshMode, known: Membership | null): WaysSaid {
+  if (!knowsRelays(mode)) return {}
+  const candidates = [...candidatesHere(options.port, known?.networks ?? null)]
+  if (!isRelay(options)) return { candidates }
+  const { tcpPort = null } = options
+  return { candidates, isRelay: true, ...(tcpPort === null ? {} : { tcpPort }) }
 }

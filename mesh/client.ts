@@ -17,17 +17,27 @@ import {
 import { MeshFault } from './fault.ts'
 import type { Identity } from './identity.ts'
 import { meshLimits } from './limits.ts'
+import { heard } from './silence.ts'
 import { type AdminKey, pinOf } from './token.ts'
 import type { View } from './view.ts'
 
+type Said =
+  | StreamEvent
+  /** It lives, and says the next word within that time. */
+  | { readonly kind: 'ping'; readonly pingMs: number }
+
 /** Something that the coordinator tells. */
 export type StreamEvent =
-  | { readonly kind: 'hello'; readonly spreadMs: number }
+  | { readonly kind: 'hello'; readonly spreadMs: number; readonly pingMs: number }
   | { readonly kind: 'snapshot'; readonly snapshot: z.infer<typeof snapshot> }
   | { readonly kind: 'delta'; readonly delta: z.infer<typeof delta> }
 
 /** What a stream begins with; older coordinators say nothing there. */
-const hello = z.object({ spreadMs: z.number().min(0).default(0) })
+const hello = z.object({
+  spreadMs: z.number().min(0).default(0),
+  pingMs: z.number().min(0).default(meshLimits.pingIntervalMs),
+})
+const ping = z.number().min(0)
 
 const faultBody = z.object({
   code: z.string(),
@@ -75,17 +85,25 @@ export class CoordinatorClient {
 
   /** What changes after a view, until the stream ends. */
   async *watch({ version, hash }: View, signal: AbortSignal): AsyncGenerator<StreamEvent> {
-    const answer = await request(`${this.#url}/v1/watch?from=${version}&hash=${hash}`, {
+    const { pingIntervalMsMax, streamSilenceMs, streamSilencePings } = meshLimits
+    const resume = `from=${version}&hash=${hash}&patience=${pingIntervalMsMax}`
+    const answer = await request(`${this.#url}/v1/watch?${resume}`, {
       dispatcher: this.#agent,
       signal,
+      bodyTimeout: 0, // it says itself how long it may be silent
       headers: { accept: 'text/event-stream' },
     })
     if (answer.statusCode !== 200) {
       throw faultIn(await limitedText(answer.body), answer.statusCode)
     }
-    for await (const { name, text } of events(answer.body)) {
+    const silence = { ms: streamSilenceMs as number }
+    for await (const { name, text } of events(heard(answer.body, silence))) {
       const event = eventOf(name, text)
-      if (event !== null) yield event
+      if (event?.kind === 'hello' || event?.kind === 'ping') {
+        const pingMs = Math.min(event.pingMs, pingIntervalMsMax)
+        silence.ms = Math.max(streamSilenceMs, pingMs * streamSilencePings)
+      }
+      if (event !== null && event.kind !== 'ping') yield event
     }
   }
 
@@ -112,10 +130,11 @@ export class CoordinatorClient {
 }
 
 /** Null for events that are not known here: a newer coordinator's. */
-function eventOf(name: string, text: string): StreamEvent | null {
+function eventOf(name: string, text: string): Said | null {
   const value = (): unknown => JSON.parse(name.endsWith('-gzip') ? inflated(text) : text)
   if (name === 'hello') return { kind: 'hello', ...hello.parse(value()) }
   if (name.startsWith('snapshot')) return { kind: 'snapshot', snapshot: snapshot.parse(value()) }
+  if (name === 'ping') return { kind: 'ping', pingMs: ping.parse(value()) }
   return name === 'delta' ? { kind: 'delta', delta: delta.parse(value()) } : null
 }
 

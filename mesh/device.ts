@@ -8,7 +8,7 @@ import type { DeviceDelta } from './reconcile.ts'
 
 /** How a device is opened. */
 export interface DeviceOptions {
-  readonly mode: 'tun' | 'netstack'
+  readonly mode: 'kernel' | 'tun' | 'netstack'
   readonly interface: string
   /** 32 bytes in base64. */
   readonly privateKey: string
@@ -20,10 +20,13 @@ export interface DeviceOptions {
   readonly serve: readonly string[]
   /** Path of the socket by which other programs dial through such a node. */
   readonly door: string
-  /** Forwards packets between its peers, for those that name it as their relay. */
-  readonly isRelay?: boolean
+  /** How much it forwards between its peers, for those that name it as their relay: for each of
+   * them, and for so many pairs. Absent: nothing. */
+  readonly relay?: { readonly bytesPerSecond: number; readonly pairsMax: number }
   /** The mark of what it sends, for the machine's rules of routing and its firewall. */
   readonly mark?: number
+  /** Addresses that a default route through it does not lead to. */
+  readonly outside?: readonly string[]
 }
 
 /** An address or a route that the kernel did not take. */
@@ -43,8 +46,15 @@ const peerStats = z.object({
   /** `relay`: through it, and directly as well where an endpoint is known. */
   path: z.enum(['direct', 'relay']),
   whyNotDirect: z.enum(['no endpoint', 'unproven', 'silent']).nullable(),
+  /** The key of the relay that packets take, when they take one. */
+  relay: z.string().nullable(),
+  /** It is in use as a relay, or has relays, and nothing comes back directly. */
+  isSilent: z.boolean().default(false),
   /** The address by which this peer saw us, when it answered a probe of a direct path. */
   seenAs: z.string().nullable(),
+  /** What this node forwarded for it as its relay, and how many packets it did not. */
+  forwardedBytes: z.number().default(0),
+  refusedPackets: z.number().default(0),
 })
 /** One peer as the device sees it; `lastHandshakeMs` is how long ago. */
 export type PeerStats = z.infer<typeof peerStats>
@@ -140,6 +150,11 @@ function wordsFor(code: string, what: string, { interface: name, port }: DeviceO
       '/dev/net/tun',
       'it is not there',
       'load the kernel module tun, or give the container that device',
+    ],
+    NO_MODULE: [
+      '--mode',
+      'the kernel of this machine has no WireGuard',
+      'load its module (modprobe wireguard), or let --mode be auto or tun',
     ],
     NOT_PERMITTED: [
       what,

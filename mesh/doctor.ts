@@ -85,7 +85,7 @@ function kernelModule(): Check {
   const isThere = existsSync('/sys/module/wireguard')
   return ok(
     'kernel module wireguard',
-    isThere ? 'loaded' : 'not loaded: the device is in userspace',
+    isThere ? 'loaded' : 'not loaded: the kernel loads it when it is asked, if it has it',
   )
 }
 

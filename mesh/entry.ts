@@ -43,6 +43,16 @@ export const nodeRecord = z.object({
     .string()
     .refine((text) => parseEndpoint(text) !== null, 'not ADDRESS:PORT')
     .nullable(),
+  /** Where else it might be reached directly. Whoever says this, if only that there is no such
+   * place, understands relays. */
+  candidates: z
+    .array(z.string().refine((text) => parseEndpoint(text) !== null, 'not ADDRESS:PORT'))
+    .max(meshLimits.candidatesMax)
+    .optional(),
+  /** It forwards for nodes that are not reached directly. */
+  isRelay: z.boolean().optional(),
+  /** Where it takes packets by TCP as well. */
+  tcpPort: port.optional(),
   /** Ranges behind it. */
   advertise: z.array(prefix).max(meshLimits.cidrsMax),
   /** Grows with each record of this node: an old one is not taken for a new one. */

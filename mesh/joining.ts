@@ -26,6 +26,10 @@ export interface JoinOptions {
   readonly port: number
   readonly advertise: readonly string[]
   readonly endpoint: string | null
+  /** False: it forwards for nobody, though others reach it at its endpoint. */
+  readonly isRelay?: boolean
+  /** Where a relay takes packets by TCP as well; null: nowhere. */
+  readonly tcpPort?: number | null
   readonly log: Log
 }
 
@@ -87,6 +91,8 @@ async function proved(url: string, key: string, signal: AbortSignal): Promise<st
 
 /** What a join stands on. */
 interface JoinParts {
+  /** What the device can do beside WireGuard. */
+  readonly ways: WaysSaid
   readonly identity: Identity
   readonly keys: KeyRing
   readonly client: CoordinatorClient
@@ -97,11 +103,12 @@ interface JoinParts {
 /** Asks until there is an answer; a refusal is one, unless it says that later will do. */
 export async function join(
   options: JoinOptions,
-  { identity, client, pin, token, keys }: JoinParts,
+  { identity, client, pin, token, keys, ways }: JoinParts,
   signal: AbortSignal,
 ): Promise<Membership> {
   const { coordinator: url, name, folder, credential, log } = options
-  const signed = signRecord(identity, recordOf(options, keys.announced, Date.now()))
+  const record = recordOf(options, keys.announced, Date.now(), ways)
+  const signed = signRecord(identity, record)
   for (let failures = 1; ; failures += 1) {
     try {
       const { id, networks } = await client.join(signed, credential?.token() ?? token)
@@ -129,7 +136,9 @@ export async function joinOnly(options: JoinOptions, signal: AbortSignal): Promi
   const { pin, token } = await entranceOf(options, known, signal)
   const client = new CoordinatorClient(options.coordinator, pin, identity)
   try {
-    const membership = await join(options, { identity, keys, client, pin, token }, signal)
+    // Without a device nobody knows what it will be able to do.
+    const parts = { identity, keys, client, pin, token, ways: {} }
+    const membership = await join(options, parts, signal)
     const { port, advertise, endpoint } = options
     const said = { port, advertise: [...advertise], endpoint }
     writeMembership(options.folder, { ...membership, said })
@@ -144,7 +153,16 @@ export function recordOf(
   options: Pick<JoinOptions, 'name' | 'port' | 'endpoint' | 'advertise'>,
   keys: Pick<NodeRecord, 'key' | 'previousKey'>,
   serial: number,
+  ways: WaysSaid = {},
 ): NodeRecord {
   const { name, port, endpoint, advertise } = options
-  return { name, ...keys, port, endpoint, advertise: [...advertise], serial }
+  return { name, ...keys, port, endpoint, ...ways, advertise: [...advertise], serial }
+}
+
+/** What a record says of ways beside WireGuard's own; nothing where the device knows none. */
+export type WaysSaid = Pick<NodeRecord, 'candidates' | 'isRelay' | 'tcpPort'>
+
+/** Whoever is reached at an endpoint forwards for the others, unless it was told not to. */
+export function isRelay(options: Pick<JoinOptions, 'endpoint' | 'isRelay'>): boolean {
+  return options.endpoint !== null && options.isRelay !== false
 }

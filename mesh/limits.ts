@@ -18,9 +18,14 @@ export const meshLimits = {
   eventBytesMax: 64 * 1024 * 1024,
   /** A request, and its connection: when a fleet comes back, a coordinator is slow for a while. */
   requestTimeoutMs: 8_000,
-  /** The coordinator says something this often; silence of the other length is a lost stream. */
+  /** The coordinator says something this often, and when it will say the next word; in a large mesh
+   * less often: for each stream so long, and never longer than the third of these. */
   pingIntervalMs: 15_000,
+  pingMsPerStream: 12,
+  pingIntervalMsMax: 120_000,
+  /** Silence of more than this, or of so many of those intervals, is a lost stream. */
   streamSilenceMs: 40_000,
+  streamSilencePings: 2.5,
   /** A new node waits this long for the others to know it: a first handshake that nobody answers is
    * repeated only five seconds later. */
   responderWaitMs: 300,
@@ -76,6 +81,41 @@ export const meshLimits = {
   mtuMax: 4_000,
   /** Outer IPv6 and UDP headers and WireGuard's own 32 bytes. */
   tunnelOverheadBytes: 80,
+  /** The mark of a device's own packets where it has the default route. One byte: others have their
+   * bits above (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, Tailscale 0xff0000). */
+  packetMark: 0xed,
+  /** Other places of a node that it names itself. */
+  candidatesMax: 8,
+  /** Relays of a mesh that are counted, the oldest first, and those that serve one node. */
+  relaysMax: 64,
+  relaysPerNode: 2,
+  /** What a relay forwards for each node; a quarter of it may come at once. */
+  relayBytesPerSecond: 16 * 1024 * 1024,
+  /** TCP connections of nodes to one relay, and what waits in one of them. */
+  carriersMax: 4_096,
+  carrierQueueBytesMax: 1024 * 1024,
+  /** The longest packet of any device, in what is around it. */
+  carrierFrameBytesMax: 4_200,
+  /** Nothing came for so long: the other end is gone. */
+  carrierSilenceMs: 30_000,
+  carrierConnectMs: 5_000,
+  /** A relay that was never heard by UDP is tried by TCP after so long (a first handshake that was
+   * lost is repeated after five seconds), and one that fell silent after the other; then again so
+   * often. It is looked at each second. */
+  carrierPatienceMs: 8_000,
+  carrierSilentMs: 3_000,
+  carrierRetryMs: 5_000,
+  carrierLookMs: 1_000,
+  carrierLookMsPerRelay: 100,
+  /** So many looks at a silent connection, and it is given up. */
+  carrierSilencesMax: 5,
+  /** After so long UDP is tried again. */
+  carrierKeptMs: 300_000,
+  /** Pairs of nodes that it forwards for within a minute. */
+  relayPairsMax: 4_096,
+  /** A node behind a NAT keeps its paths to all others open in a mesh of so many nodes; in a larger
+   * one those to its relays, through which the others reach it. */
+  keepaliveNodesMax: 256,
   /** Nodes that the live page draws. */
   pictureNodesMax: 300,
   /** A node changes its key so often, and looks so often whether there is something to do. */

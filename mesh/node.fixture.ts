@@ -1,4 +1,5 @@
 /** Nodes for tests. */
+import type { PeerStats } from './device.ts'
 import type { Entry, NodeRecord } from './entry.ts'
 import type { MeshNode } from './topology.ts'
 
@@ -8,6 +9,26 @@ export function entryOf(id: string, record: Partial<NodeRecord> = {}): Entry {
   const whole = { name: id, key, port: 51_820, endpoint: null, advertise: [], serial: 1, ...record }
   const signed = { record: JSON.stringify(whole), signature: '' }
   return { id, identity: key, addresses: ['10.96.0.1'], observed: null, since: 1, ...signed }
+}
+
+/** What a device says of a peer that it reaches directly. */
+export function statsOf(more: Partial<PeerStats> = {}): PeerStats {
+  return {
+    publicKey: nodeOf(2).key,
+    endpoint: '192.0.2.2:51820',
+    lastHandshakeMs: 1_000,
+    receivedBytes: 1,
+    sentBytes: 2,
+    isOnPreviousKey: false,
+    path: 'direct',
+    whyNotDirect: null,
+    relay: null,
+    isSilent: false,
+    seenAs: null,
+    forwardedBytes: 0,
+    refusedPackets: 0,
+    ...more,
+  }
 }
 
 /** A node with an address of both families by its number. */

@@ -15,6 +15,8 @@ const peer = fc.record({
   allowedIps: ranges,
   endpoint: fc.constantFrom('192.0.2.1:1', '192.0.2.2:1'),
   keepaliveS: fc.constantFrom(0, 25),
+  relays: fc.uniqueArray(fc.constantFrom('d', 'e')),
+  candidates: fc.uniqueArray(fc.constantFrom('192.0.2.3:1', '192.0.2.4:1')),
 })
 const state = fc
   .record({ addresses: ranges, routes: ranges, peers: fc.array(peer) })
@@ -42,8 +44,9 @@ test('nothing to do is no steps at all', () => {
 })
 
 test('an endpoint that packets taught is left alone while the wanted one stays', () => {
-  const wanted = withPeer({ allowedIps: ['10.1.0.0/16'], keepaliveS: 0 })
-  const changed = withPeer({ allowedIps: ['10.1.0.0/16'], keepaliveS: 25 })
+  const facts = { allowedIps: ['10.1.0.0/16'], relays: ['d'], candidates: [] }
+  const wanted = withPeer({ ...facts, keepaliveS: 0 })
+  const changed = withPeer({ ...facts, keepaliveS: 25 })
   expect(reconcile(wanted, changed)?.peers).toEqual([{ publicKey: 'a', keepaliveS: 25 }])
 })
 
@@ -61,7 +64,8 @@ function withPeer(more: Omit<DesiredPeer, 'publicKey' | 'endpoint'>): Applied {
 function carriedOut(before: Applied, delta: DeviceDelta): Applied {
   const peers = new Map(before.peers)
   for (const { publicKey, ...change } of delta.peers) {
-    const fresh = { publicKey, allowedIps: [], endpoint: null, keepaliveS: 0 }
+    const ways = { endpoint: null, relays: [], candidates: [] }
+    const fresh = { publicKey, allowedIps: [], keepaliveS: 0, ...ways }
     peers.set(publicKey, { ...(peers.get(publicKey) ?? fresh), ...change })
   }
   for (const key of delta.removePeers) peers.delete(key)

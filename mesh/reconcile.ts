@@ -16,11 +16,11 @@ export interface PeerChange {
   readonly previousKey?: string
   /** What fits through the path to it, where that is less than the interface's; 0: as much. */
   readonly mtu?: number
-  /** The key of the peer through which it is reached while it is not directly; both sides name the
-   * same one. Empty: none. */
-  readonly relay?: string
-  /** Addresses where it might be reached directly, beside its endpoint; at most 16. A relay's
-   * statistics tell where it sees each node. */
+  /** The keys of the peers through which it is reached while it is not directly, at most two: the
+   * first that is there is taken. */
+  readonly relays?: readonly string[]
+  /** Addresses where it might be reached directly, beside its endpoint; at most 16. Relays tell
+   * more of them. */
   readonly candidates?: readonly string[]
 }
 
@@ -85,16 +85,26 @@ function heard({ peers }: Applied): ReadonlySet<string> {
 }
 
 function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChange | null {
-  const { publicKey, previousKey, allowedIps, endpoint, keepaliveS } = peer
+  const { publicKey, previousKey, allowedIps, endpoint, keepaliveS, relays, candidates } = peer
   if (before === undefined) {
     const former = previousKey === undefined ? {} : { previousKey }
     const place = endpoint === null ? {} : { endpoint }
-    return { publicKey, ...former, allowedIps, keepaliveS, ...place }
+    return {
+      publicKey,
+      ...former,
+      allowedIps,
+      keepaliveS,
+      ...place,
+      ...(relays.length === 0 ? {} : { relays }),
+      ...(candidates.length === 0 ? {} : { candidates }),
+    }
   }
   const change = {
     ...(sameTexts(before.allowedIps, allowedIps) ? {} : { allowedIps }),
     ...(endpoint === null || before.endpoint === endpoint ? {} : { endpoint }),
     ...(before.keepaliveS === keepaliveS ? {} : { keepaliveS }),
+    ...(sameTexts(before.relays, relays) ? {} : { relays }),
+    ...(sameTexts(before.candidates, candidates) ? {} : { candidates }),
   }
   return Object.keys(change).length === 0 ? null : { publicKey, ...change }
 }

@@ -60,7 +60,11 @@ export class Rotation {
         return this.#announce()
       case 'announced':
         if (!this.#isAnnounced) return this.#announce()
-        if (!this.#isKnown && sinceMs < meshLimits.rotationSwitchMs) return
+        if (!this.#isKnown) {
+          if (sinceMs < meshLimits.rotationSwitchMs) return
+          // Whoever could be told was told by now, unless the coordinator went away meanwhile.
+          await this.#announce()
+        }
         keys.switch(nowMs)
         await this.#parts.apply(keys.device)
         log.info({ key: keys.announced.key }, 'the next key is in use')

@@ -17,8 +17,10 @@ const answerBytesMax = 16 * 1024 * 1024
 const peerStatus = z.object({
   name: z.string(),
   addresses: z.array(z.string()),
-  /** `direct`: a handshake within the last three minutes; `none`: no session. */
-  path: z.enum(['direct', 'none']),
+  /** `none`: no handshake within the last three minutes. */
+  path: z.enum(['direct', 'relay', 'none']),
+  /** The node that forwards, where the path is `relay`. */
+  relay: z.string().nullable(),
   /** Null: not known yet; it is learned when that node speaks first. */
   endpoint: z.string().nullable(),
   /** How long ago; null before the first one. */

@@ -25,6 +25,8 @@ test('a node has its addresses, the others as peers, and one route for each rang
       allowedIps: ['10.96.0.2/32', 'fd00::2/128', '10.2.0.0/16', 'fd02::/64'],
       endpoint: '192.0.2.2:51820',
       keepaliveS: 0,
+      relays: [],
+      candidates: [],
     },
   ])
   expect(desired.conflicts).toEqual([])
@@ -125,4 +127,24 @@ test('whoever asks, a range has one holder, and every order of the nodes gives t
     }),
     { numRuns: 50 },
   )
+})
+
+test('a default route is used by who asks for it, and of that node', () => {
+  const everything = ['0.0.0.0/0', '::/0']
+  const nodes = [
+    nodeOf(1),
+    nodeOf(2, { advertise: everything }),
+    nodeOf(3, { advertise: everything }),
+  ]
+  const quiet = topology(nodes, place)
+  expect(quiet.routes).not.toContain('0.0.0.0/0')
+  expect(quiet.conflicts).toEqual([])
+  const { routes, peers, conflicts } = topology(nodes, { ...place, defaultRoute: 'node-3' })
+  expect(routes).toEqual(expect.arrayContaining(everything))
+  const holders = [...peers.values()].filter(({ allowedIps }) => allowedIps.includes('::/0'))
+  expect(holders.map(({ publicKey }) => publicKey)).toEqual([nodes[2]?.key])
+  expect(conflicts).toEqual([])
+  const none = topology(nodes, { ...place, defaultRoute: 'node-9' })
+  const reason = 'no node of this name offers a default route'
+  expect(none.conflicts).toEqual([{ node: 'node-9', prefix: '0.0.0.0/0', reason }])
 })

@@ -4,6 +4,7 @@
  * node comes to the same answer about who holds a range.
  */
 import { type MeshNetworks, parseEndpoint } from './entry.ts'
+import { meshLimits } from './limits.ts'
 import {
   type Address,
   contains,
@@ -14,6 +15,7 @@ import {
   type Prefix,
   prefixText,
 } from './prefix.ts'
+import { Relays, type Ways } from './relays.ts'
 
 /** One node, as far as it matters here. */
 export interface MeshNode {
@@ -26,6 +28,8 @@ export interface MeshNode {
   readonly advertise: readonly string[]
   readonly endpoint: string | null
   readonly since: number
+  /** Absent: its device knows WireGuard and nothing else. */
+  readonly ways?: Ways
 }
 
 /** One peer of the device; the same words as WireGuard's. */
@@ -37,6 +41,10 @@ export interface DesiredPeer {
   readonly endpoint: string | null
   /** Zero: none. */
   readonly keepaliveS: number
+  /** Public keys of the peers through which it is reached while it is not directly. */
+  readonly relays: readonly string[]
+  /** Where it might be reached directly, beside its endpoint. */
+  readonly candidates: readonly string[]
 }
 
 /** A range of a node that is not used. */
@@ -64,10 +72,16 @@ export interface Place {
   readonly outside: readonly string[]
   /** Others cannot reach this node unless it keeps its paths open. */
   readonly isBehindNat: boolean
+  /** The name of the node through which everything else goes; none: as the machine has it. */
+  readonly defaultRoute?: string | null
+  /** Its device can reach others through relays. */
+  readonly knowsRelays?: boolean
 }
 
 /** Shorter than the 30 s after which a NAT may forget a flow of UDP (RFC 4787 §4.3: 2 minutes). */
 const keepaliveS = 25
+/** For so long nobody might find a node that nobody spoke with when its NAT got another address. */
+const relayKeepaliveS = 5
 
 /** What the node `place.self` should have. */
 export function topology(nodes: readonly MeshNode[], place: Place): Desired {
@@ -77,9 +91,29 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
   const claims = new Claims(ordered, place)
   const accepted = new Map(ordered.map((node) => [node.id, claims.of(node)]))
   const others = ordered.filter(({ id }) => id !== place.self)
+  claims.expectDefault()
   const advertised = others.flatMap(({ id }) => accepted.get(id)?.advertised ?? [])
   const networks = [place.networks.ipv4, place.networks.ipv6]
   const keys = new Set(ordered.map(({ key }) => key))
+  const relays = new Relays(place.knowsRelays === true ? ordered : [])
+  const waysTo = (node: MeshNode): Pick<DesiredPeer, 'endpoint' | 'relays' | 'candidates'> => {
+    const { endpoint, ways } = node
+    const through = relays.of(node).filter(({ id }) => id !== place.self)
+    if (ways === undefined || through.length === 0) return { endpoint, relays: [], candidates: [] }
+    const { isGuess, candidates: known } = ways
+    const guess = isGuess && endpoint !== null ? [endpoint] : []
+    const candidates = [...known, ...guess].filter((one) => isGuess || one !== endpoint)
+    const names = through.map(({ key }) => key)
+    return { endpoint: isGuess ? null : endpoint, relays: names, candidates }
+  }
+  const self = ordered.find(({ id }) => id === place.self)
+  const ownRelays = self === undefined ? [] : relays.of(self)
+  const isSmall = ownRelays.length === 0 || ordered.length <= meshLimits.keepaliveNodesMax
+  const keepaliveTo = (node: MeshNode): number => {
+    if (!place.isBehindNat) return 0
+    if (ownRelays.includes(node)) return relayKeepaliveS
+    return isSmall ? keepaliveS : 0
+  }
   const peers = others.flatMap((node): DesiredPeer[] => {
     const { own = [], advertised = [] } = accepted.get(node.id) ?? {}
     // Without an address of its own it is nobody: another one claimed all it has.
@@ -89,8 +123,8 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
         publicKey: node.key,
         ...previousKeyOf(node, keys),
         allowedIps: [...own, ...advertised],
-        endpoint: node.endpoint,
-        keepaliveS: place.isBehindNat ? keepaliveS : 0,
+        ...waysTo(node),
+        keepaliveS: keepaliveTo(node),
       },
     ]
   })
@@ -118,8 +152,11 @@ class Claims {
   readonly #holders = new Map<string, string>()
   readonly #networks: readonly Prefix[]
   readonly #outside: Outside
+  readonly #defaultRoute: string | null
+  #hasDefault = false
 
-  constructor(nodes: readonly MeshNode[], { networks, outside }: Place) {
+  constructor(nodes: readonly MeshNode[], { networks, outside, defaultRoute = null }: Place) {
+    this.#defaultRoute = defaultRoute
     this.#networks = [networks.ipv4, networks.ipv6].flatMap((text) => parsePrefix(text) ?? [])
     const endpoints = nodes.flatMap(({ name, endpoint }) => {
       const address = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
@@ -139,10 +176,24 @@ class Claims {
     const advertised = advertise.flatMap((text) => {
       const prefix = parsePrefix(text)
       if (prefix === null) return this.#refuse(name, text, 'it is no CIDR')
+      if (prefix.length === 0) return this.#default(name, prefix)
       const reason = this.#reasonAgainst(prefix)
       return reason === null ? this.#claim(name, prefix) : this.#refuse(name, text, reason)
     })
     return { own, advertised }
+  }
+
+  /** Whoever was to be the way to everything else, and offers nothing of the kind. */
+  expectDefault(): void {
+    if (this.#defaultRoute === null || this.#hasDefault) return
+    this.#refuse(this.#defaultRoute, '0.0.0.0/0', 'no node of this name offers a default route')
+  }
+
+  /** Each node chooses for itself; to offer one takes nothing from anybody. */
+  #default(node: string, prefix: Prefix): string[] {
+    if (node !== this.#defaultRoute) return []
+    this.#hasDefault = true
+    return this.#claim(node, prefix)
   }
 
   #claim(node: string, prefix: Prefix): string[] {

@@ -12,7 +12,7 @@ export function adminRoutes(server: FastifyInstance, parts: CoordinatorParts): v
   server.get('/healthz', () => ({ status: 'ok', nodes: registry.count, streams: streams.count }))
   server.get('/metrics', (request, reply) => {
     requireAdmin(request, adminHash)
-    return reply.type(metricsType).send(metricsText(registry, { streams, joins }))
+    return reply.type(metricsType).send(metricsText(registry, { streams, joins, reports }))
   })
   server.get('/', (request, reply) => {
     requireAdmin(request, adminHash)

@@ -55,9 +55,9 @@ export function configOf(
   const byKey = new Map(nodes.map((node) => [node.key, node]))
   return {
     addresses,
-    peers: [...peers.values()].map((peer) => {
-      const { id = '', name = '', addresses: own = [] } = byKey.get(peer.publicKey) ?? {}
-      return { id, name, addresses: own, ...peer }
+    peers: [...peers.values()].map(({ publicKey, allowedIps, endpoint, keepaliveS }) => {
+      const { id = '', name = '', addresses: own = [] } = byKey.get(publicKey) ?? {}
+      return { id, name, addresses: own, publicKey, allowedIps, endpoint, keepaliveS }
     }),
   }
 }

@@ -1,5 +1,6 @@
 /** What the coordinator counts, as Prometheus text (exposition format 0.0.4). */
 import type { Registry } from './registry.ts'
+import type { Reports } from './reports.ts'
 import type { Streams } from './streams.ts'
 
 /** How joins ended: `joined`, or the code of the refusal. */
@@ -28,9 +29,11 @@ export const metricsType = 'text/plain; version=0.0.4; charset=utf-8'
 
 export function metricsText(
   registry: Registry,
-  { streams, joins }: { readonly streams: Streams; readonly joins: JoinCounts },
+  parts: { readonly streams: Streams; readonly joins: JoinCounts; readonly reports: Reports },
 ): string {
+  const { streams, joins, reports } = parts
   const { delta, snapshot } = streams.told
+  const { direct, relay, none } = reports.paths
   const memory = process.memoryUsage.rss()
   const { user, system } = process.cpuUsage()
   const results = [...joins.counts].map(([result, count]) => [`{result="${result}"}`, count])
@@ -42,6 +45,10 @@ export function metricsText(
     gauge('edgelink_devices_online', 'Devices that are connected.', streams.count),
     gauge('edge_mesh_version', 'The newest version of the table of nodes.', registry.version),
     gauge('edge_mesh_lag', 'Changes that the last agent has not reported.', streams.lag),
+    {
+      ...gauge('edge_mesh_paths', 'Peers of all nodes by the path to them, as last reported.', 0),
+      values: { '{path="direct"}': direct, '{path="relay"}': relay, '{path="none"}': none },
+    },
     {
       ...counter('edge_mesh_joins_total', 'Joins by how they ended.'),
       values: Object.fromEntries(results) as Record<string, number>,

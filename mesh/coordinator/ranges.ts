@@ -21,6 +21,8 @@ export function judgeRanges(
         mend: 'make a token with: edge mesh token --cidr …, or advertise what it allows',
       })
     }
+    // A default route: whoever wants one of a node asks for it, and the mesh's own stay with it.
+    if (prefix.length === 0) continue
     if (own.some((network) => overlaps(network, prefix))) {
       throw new MeshFault('CIDR_OVERLAPS', {
         where: '--advertise',

@@ -200,6 +200,35 @@ test('an address whose joins are refused often is not listened to for a while', 
   expect(await codeOf(joined('a', a, token()))).toBe('JOIN_REFUSED_TOO_OFTEN')
 })
 
+test('a stream hears a word as often as its agent must, and when the next one comes', async () => {
+  const a = await node('a')
+  await joined('a', a, token())
+  const { key, certificate: cert } = a.identity
+  const dispatcher = new Dispatcher({ connect: { key, cert, rejectUnauthorized: false } })
+  try {
+    const watch = `${running.address}/v1/watch?from=0&hash=0`
+    const told = async (more: string, last: RegExp) => {
+      const { body } = await request(`${watch}${more}`, { dispatcher })
+      let text = ''
+      for await (const chunk of body) {
+        text += String(chunk)
+        if (last.test(text)) break
+      }
+      return text
+    }
+    const { pingIntervalMs, pingIntervalMsMax } = meshLimits
+    expect(await told('', /hello/)).toContain(`"pingMs":${pingIntervalMs}`)
+    const patient = await told(`&patience=${pingIntervalMsMax}`, /hello/)
+    expect(patient).toContain(`"pingMs":${pingIntervalMs}`)
+    expect(await told('&patience=1000', /event: ping\n.*\n\n/)).toContain(
+      'event: ping\ndata: 1000\n',
+    )
+    expect((await request(`${watch}&patience=0`, { dispatcher })).statusCode).toBe(400)
+  } finally {
+    await dispatcher.destroy()
+  }
+})
+
 test('metrics are for who has the admin key, health is for all', async () => {
   const key = readFileSync(join(folder, 'coordinator/admin-key'), 'utf8')
   const dispatcher = new Dispatcher({ connect: { rejectUnauthorized: false } })
@@ -210,13 +239,18 @@ test('metrics are for who has the admin key, health is for all', async () => {
     const refused = await ask('/metrics')
     expect(refused.statusCode).toBe(401)
     expect(refused.headers['www-authenticate']).toMatch(/^Basic /)
-    await joined('a', await node('a'), token())
+    const a = await node('a')
+    await joined('a', a, token())
+    const key2 = Buffer.alloc(32, 2).toString('base64')
+    const peer = { key: key2, lastHandshakeMs: 1_000, receivedBytes: 5, sentBytes: 7 }
+    await a.client.report({ applied: 1, peers: [{ ...peer, path: 'relay' }] })
     const basic = Buffer.from(`admin:${key}`).toString('base64')
     for (const authorization of [`Bearer ${key}`, `Basic ${basic}`]) {
       const answer = await ask('/metrics', { authorization })
       const text = await answer.body.text()
       expect(text).toContain('\nedge_mesh_nodes 1\n')
       expect(text).toContain('\nedge_mesh_joins_total{result="joined"} 1\n')
+      expect(text).toContain('\nedge_mesh_paths{path="relay"} 1\n')
     }
   } finally {
     await dispatcher.close()

@@ -35,7 +35,11 @@ export interface CoordinatorParts extends CoordinatorState {
  */
 export type Admit = (token: string, candidate: Candidate) => Promise<string | null>
 
-const resume = z.object({ from: z.coerce.number().int().min(0), hash: z.string().max(64) })
+const resume = z.object({
+  from: z.coerce.number().int().min(0),
+  hash: z.string().max(64),
+  patience: z.coerce.number().int().min(1_000).optional(),
+})
 
 /** Statuses of faults that are not simply refusals. */
 const statuses: Readonly<Record<string, number>> = {

@@ -14,12 +14,17 @@ interface Stream extends Listener {
   /** The version that its agent has; null: nothing of use. */
   sent: number | null
   isFull: boolean
+  /** When it must hear something, and how long it may wait for that at most. */
+  dueMs: number
+  readonly patienceMs: number
 }
 
 /** What an agent says it has. */
 export interface Resume {
   readonly from: number
   readonly hash: string
+  /** For how long it can wait for a word; agents of before say nothing, and wait for 15 s. */
+  readonly patience?: number | undefined
 }
 
 /** What was written, since the start. */
@@ -27,6 +32,9 @@ export interface Told {
   readonly events: number
   readonly bytes: number
 }
+
+/** How often it is looked who must hear something. */
+const lookMs = 1_000
 
 /** Writes between two looks at everything else there is to do. */
 const writesPerTurn = 200
@@ -53,16 +61,25 @@ export class Streams {
   constructor(registry: Registry) {
     this.#registry = registry
     this.#texts = new StreamTexts(registry)
-    this.#pings = setInterval(() => void this.#ping(), meshLimits.pingIntervalMs)
+    this.#pings = setInterval(() => void this.#ping(), lookMs)
     this.#pings.unref()
   }
 
   /** Serves a node from what it has; an older stream of the same node ends. */
-  open(id: string, response: ServerResponse, { from, hash }: Resume): void {
+  open(id: string, response: ServerResponse, { from, hash, patience }: Resume): void {
     this.#streams.get(id)?.response.end()
     const isLeaf = this.#registry.isLeaf(id)
     const { version } = this.#registry
-    const stream: Stream = { id, isLeaf, response, sent: from, isFull: false }
+    const patienceMs = patience ?? meshLimits.pingIntervalMs
+    const stream: Stream = {
+      id,
+      isLeaf,
+      response,
+      sent: from,
+      isFull: false,
+      dueMs: 0,
+      patienceMs,
+    }
     // It is at a version that never was, or it is up to date and knows something else.
     const isStrange =
       from > version ||
@@ -75,9 +92,9 @@ export class Streams {
       this.#send(stream)
     })
     response.on('close', () => this.#closed(stream))
-    response.write(
-      `event: hello\ndata: ${JSON.stringify({ spreadMs: this.#spreadMs(isLeaf) })}\n\n`,
-    )
+    const pingMs = this.#awaitPing(stream)
+    const hello = { spreadMs: this.#spreadMs(isLeaf), pingMs }
+    response.write(`event: hello\ndata: ${JSON.stringify(hello)}\n\n`)
     this.#send(stream)
   }
 
@@ -206,10 +223,22 @@ export class Streams {
     return true
   }
 
+  /** How long a stream may hear nothing from now on. */
+  #awaitPing(stream: Stream): number {
+    const { pingIntervalMs, pingMsPerStream, pingIntervalMsMax } = meshLimits
+    const wanted = Math.max(pingIntervalMs, this.#streams.size * pingMsPerStream)
+    const pingMs = Math.round(Math.min(wanted, pingIntervalMsMax, stream.patienceMs))
+    // Streams that began together do not stay together.
+    stream.dueMs = performance.now() + pingMs * (0.75 + Math.random() / 4)
+    return pingMs
+  }
+
   async #ping(): Promise<void> {
     let written = 0
-    for (const { response, isFull } of this.#streams.values()) {
-      if (!isFull) response.write(': \n\n')
+    const nowMs = performance.now()
+    for (const stream of this.#streams.values()) {
+      if (stream.dueMs > nowMs || stream.isFull) continue
+      stream.response.write(`event: ping\ndata: ${this.#awaitPing(stream)}\n\n`)
       written += 1
       // oxlint-disable-next-line no-await-in-loop -- so that others have their turn
       if (written % writesPerTurn === 0) await turn()

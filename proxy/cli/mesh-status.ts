@@ -40,7 +40,7 @@ function peerLine(peer: PeerStatus): string {
   const words = [
     name,
     ...addresses,
-    path,
+    peer.relay === null ? path : `${path} ${peer.relay}`,
     peer.endpoint ?? 'endpoint not known yet',
     ago === null ? 'no handshake yet' : `handshake ${ago} s ago`,
     `${receivedBytes} bytes in, ${sentBytes} out`,

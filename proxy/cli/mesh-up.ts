@@ -1,5 +1,6 @@
 /** `edge mesh up`: the agent of this node, in the foreground. */
 import { Agent, type AgentOptions } from '../../mesh/agent.ts'
+import { nodeNamePattern } from '../../mesh/entry.ts'
 import type { JoinOptions } from '../../mesh/joining.ts'
 import { meshLimits } from '../../mesh/limits.ts'
 import { readMembership } from '../../mesh/memory.ts'
@@ -27,6 +28,9 @@ export const agentFlags = {
   mtu: { type: 'string' },
   advertise: { type: 'string', multiple: true },
   endpoint: { type: 'string' },
+  'default-route': { type: 'string' },
+  relay: { type: 'string', default: 'auto' },
+  'relay-tcp': { type: 'string' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -73,6 +77,9 @@ export interface AgentValues {
   readonly mtu?: string | undefined
   readonly advertise?: string[] | undefined
   readonly endpoint?: string | undefined
+  readonly 'default-route'?: string | undefined
+  readonly relay: string
+  readonly 'relay-tcp'?: string | undefined
 }
 
 /** Judges it. */
@@ -81,17 +88,29 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
   if (mode === undefined) {
     throw new UsageError(`--mode: "${values.mode}" is none of ${wantedModes.join(', ')}`)
   }
+  if (!['auto', 'off'].includes(values.relay)) {
+    throw new UsageError(`--relay: "${values.relay}" is none of auto, off`)
+  }
   const { mtuMin, mtuMax } = meshLimits
   return {
     ...joinOptions(values, terminal),
     credential: credentialOf(values),
     interface: values.interface,
     mode,
+    defaultRoute: defaultRouteOf(values['default-route']),
+    isRelay: values.relay === 'auto',
+    tcpPort: values['relay-tcp'] === undefined ? null : tcpPortOf(values['relay-tcp']),
     mtu:
       values.mtu === undefined
         ? null
         : numberOf('--mtu', values.mtu, { least: mtuMin, most: mtuMax }),
   }
+}
+
+/** `--default-route NAME`; without it the machine's own stays. */
+function defaultRouteOf(name: string | undefined): string | null {
+  if (name === undefined || nodeNamePattern.test(name)) return name ?? null
+  throw new UsageError(`--default-route: "${name}" is not a node name`)
 }
 
 /** What the node is: from flags, seed 000's environment, and what the folder remembers. */
@@ -122,6 +141,10 @@ export function joinOptions(
     advertise,
     endpoint,
   }
+}
+
+function tcpPortOf(text: string): number {
+  return numberOf('--relay-tcp', text, { least: 1, most: 65_535 })
 }
 
 /** `--port`, or what the node was told when it joined. */

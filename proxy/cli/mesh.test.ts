@@ -63,10 +63,13 @@ const wrong = [
   [['remove', '--state', 's'], 'edge mesh remove NAME'],
   [[...up, '--coordinator', 'http://h:1'], '--coordinator: "http://h:1" is not https://HOST:PORT'],
   [[...up, '--name', 'a b'], '--name: "a b" is no name'],
-  [[...up, '--mode', 'bridge'], '--mode: "bridge" is none of auto, tun, netstack'],
+  [[...up, '--mode', 'bridge'], '--mode: "bridge" is none of auto, kernel, tun, netstack'],
+  [[...up, '--default-route', 'a b'], '--default-route: "a b" is not a node name'],
   [[...up, '--port', '70000'], '--port: "70000" is not a number from 1 to 65535'],
   [[...up, '--mtu', '9000'], '--mtu: "9000" is not a number from 1280 to 4000'],
   [[...up, '--advertise', '10.0.0.0'], '--advertise: "10.0.0.0" is no CIDR'],
+  [[...up, '--relay', 'on'], '--relay: "on" is none of auto, off'],
+  [[...up, '--relay-tcp', '0'], '--relay-tcp: "0" is not a number from 1 to 65535'],
   [[...up, '--endpoint', 'host:1'], '--endpoint: "host:1" is not ADDRESS:PORT'],
 ] as const
 for (const [args, ...texts] of wrong)

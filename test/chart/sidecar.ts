@@ -99,7 +99,7 @@ export const sidecarKnown = {
   'edgelink.existingSecret': text('^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$'),
   'edgelink.existingSecretKey': text('^[A-Za-z0-9._-]+$'),
   'edgelink.logLevel': words('debug', 'info', 'warn', 'error'),
-  'edgelink.mode': words('auto', 'tun', 'netstack'),
+  'edgelink.mode': words('auto', 'kernel', 'tun', 'netstack'),
   'edgelink.interface': text('^[a-zA-Z0-9_-]{1,15}$'),
   'edgelink.port': port,
   'edgelink.mtu': { type: ['integer', 'null'], minimum: 1_280, maximum: 65_535 },

@@ -125,7 +125,7 @@ const known: Known = {
   'mesh.coordinator.serviceAccount.annotations': texts,
   'mesh.coordinator.nodeSelector': texts,
   'mesh.coordinator.affinity': open,
-  'mesh.agent.mode': words('auto', 'tun', 'netstack'),
+  'mesh.agent.mode': words('auto', 'kernel', 'tun', 'netstack'),
   'mesh.agent.interface': text('^[a-zA-Z0-9_-]{1,15}$'),
   'mesh.agent.port': port,
   'mesh.agent.mtu': { type: ['integer', 'null'], minimum: 1_280, maximum: 65_535 },

@@ -56,6 +56,14 @@ async function ping(address: string, timeoutMs: number): Promise<number | null> 
   return answered ? performance.now() - began : null
 }
 
+/** What came of a flow. */
+export interface FlowResult {
+  readonly sent: number
+  readonly lost: number
+  readonly worstMs: number
+  readonly gapMs: number
+}
+
 /** A flow: a packet in every interval, counted when it comes back. */
 class Flow {
   readonly #socket: Socket
@@ -64,6 +72,9 @@ class Flow {
   readonly #sent: number[] = []
   readonly #came = new Set<string>()
   #worstMs = 0
+  /** The longest time in which nothing came back. */
+  #gapMs = 0
+  #lastMs = performance.now()
 
   constructor(address: string, intervalMs: number) {
     this.#socket = open(address)
@@ -72,6 +83,9 @@ class Flow {
       this.#came.add(text)
       const tookMs = performance.now() - (this.#sent[Number(text)] ?? 0)
       this.#worstMs = Math.max(this.#worstMs, tookMs)
+      const nowMs = performance.now()
+      this.#gapMs = Math.max(this.#gapMs, nowMs - this.#lastMs)
+      this.#lastMs = nowMs
     })
     this.#timer = setInterval(() => {
       const number = this.#sent.push(performance.now()) - 1
@@ -79,13 +93,16 @@ class Flow {
     }, intervalMs)
   }
 
-  async end(): Promise<{ sent: number; lost: number; worstMs: number }> {
+  async end(): Promise<FlowResult> {
     clearInterval(this.#timer)
     const sent = this.#sent.length
+    const lastSentMs = this.#sent.at(-1) ?? 0
     const deadline = performance.now() + 5_000
     while (this.#came.size < sent && performance.now() < deadline) await sleep(20)
     this.#socket.close()
-    return { sent, lost: sent - this.#came.size, worstMs: this.#worstMs }
+    const lost = sent - this.#came.size
+    this.#gapMs = Math.max(this.#gapMs, lastSentMs - this.#lastMs)
+    return { sent, lost, worstMs: this.#worstMs, gapMs: this.#gapMs }
   }
 }
 

@@ -153,7 +153,7 @@ story('agents of nobody without any capability are in the mesh', { timeout: 120_
   const advertise = ['--advertise', '10.40.3.0/24']
   agents = [
     startAsNobody(1, ['mesh', 'up', '--mode', 'netstack', ...(await joining(1))]),
-    start(2, edge, ['mesh', 'up', ...(await joining(2))]),
+    start(2, edge, ['mesh', 'up', '--mode', 'tun', ...(await joining(2))]),
     // `auto` finds the way that is left.
     startAsNobody(3, ['mesh', 'up', ...advertise, ...(await joining(3))]),
   ]

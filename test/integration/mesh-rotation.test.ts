@@ -187,6 +187,35 @@ test('a restart goes on from any step; what was not announced is not used', asyn
   expect(KeyRing.of(place, identity, 3).device).toEqual(again.device)
 }, 60_000)
 
+test('a key that others may not know of is not used while the coordinator is away', async () => {
+  const place = join(folder, 'node')
+  makeFolder(place)
+  const keys = KeyRing.of(place, await identityOf(place), 0)
+  let isAway = false
+  const rotation = new Rotation({
+    folder: place,
+    keys,
+    log: quiet,
+    announce: async () => {
+      if (isAway) throw new Error('away')
+      return false // it took the record, and went before it told everybody
+    },
+    apply: async () => undefined,
+    isPreviousUsed: async () => false,
+  })
+  askRotation(place)
+  await rotation.step(1)
+  isAway = true
+  await rotation.step(2)
+  await expect(rotation.step(1e9)).rejects.toThrow('away')
+  await expect(rotation.step(2e9)).rejects.toThrow('away')
+  expect(keys.stage).toBe('announced')
+  isAway = false
+  await rotation.step(2e9 + 1)
+  await rotation.step(2e9 + 2)
+  expect(keys.stage).toBe('switched')
+}, 60_000)
+
 test('nobody takes the key of another as the one before its own', async () => {
   const { own, peer } = await pair()
   const theirs = peer.identity.wireguard.publicKey

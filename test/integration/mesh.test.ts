@@ -5,13 +5,13 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface, type Interface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { MeshStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
-import { bodyBytes, type ProbeCommand, probePorts } from '../harness/mesh-probe.ts'
+import { bodyBytes, probePorts } from '../harness/mesh-probe.ts'
 import { type Machines, makeMachines, missingForMachines } from '../harness/namespaces.ts'
+import { Probe } from '../harness/probes.ts'
 import { programsOn, ready, type Running, stop } from '../harness/programs.ts'
 import { until } from '../harness/wait.ts'
 
@@ -56,7 +56,9 @@ function up(machine: number, secret: string, ...flags: readonly string[]): Runni
   // The third one comes over IPv6: it is then known to the others by that address.
   const coordinator = coordinators[machine === 3 ? 1 : 0]
   const name = names[machine - 1] ?? ''
-  const args = ['mesh', 'up', '--coordinator', coordinator, '--name', name, ...flags]
+  // The kernel's own WireGuard has its own test (test/e2e/mesh-kernel.ts): it outlives its agent.
+  const where = ['--coordinator', coordinator, '--mode', 'tun']
+  const args = ['mesh', 'up', ...where, '--name', name, ...flags]
   const given = secret === '' ? [] : ['--token', secret]
   return start(machine, edge, [...args, '--state', stateOf(machine), ...given])
 }
@@ -66,30 +68,6 @@ async function status(machine: number): Promise<MeshStatus> {
   const { output, code } = await run(machine, 'mesh', 'status', ...flags)
   expect(code, output).toBe(0)
   return JSON.parse(output) as MeshStatus
-}
-
-class Probe {
-  readonly #running: Running
-  readonly #lines: Interface
-  readonly #answers: AsyncIterator<string>
-
-  constructor(machine: number) {
-    const file = join(root, 'test/harness/mesh-probe.ts')
-    this.#running = start(machine, node, [file, names[machine - 1] ?? ''])
-    if (this.#running.child.stdout === null) throw new Error('no output')
-    this.#lines = createInterface({ input: this.#running.child.stdout })
-    this.#answers = this.#lines[Symbol.asyncIterator]()
-  }
-
-  async begin(): Promise<void> {
-    await this.#answers.next()
-  }
-
-  async ask(command: ProbeCommand): Promise<unknown> {
-    this.#running.child.stdin?.write(`${JSON.stringify(command)}\n`)
-    const { value } = await this.#answers.next()
-    return JSON.parse(String(value)) as unknown
-  }
 }
 
 let probes: Probe[] = []
@@ -144,7 +122,7 @@ story(
   'every mesh address reaches every other one, over both families',
   { timeout: 120_000 },
   async () => {
-    probes = [1, 2, 3].map((machine) => new Probe(machine))
+    probes = [1, 2, 3].map((machine) => new Probe(start, machine, names[machine - 1] ?? ''))
     for (const probe of probes) await probe.begin()
     await expectAllReachAll()
     const { self, peers } = await status(1)

@@ -2,14 +2,14 @@
 //! right.
 
 use crate::error::{Code, Error};
-use crate::paths::CANDIDATES_MAX;
+use crate::paths::{CANDIDATES_MAX, RELAYS_MAX, RelayLimits};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gotatun::x25519::{PublicKey, StaticSecret};
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The kernel's, without the closing zero (IFNAMSIZ).
 const NAME_BYTES_MAX: usize = 15;
@@ -25,6 +25,8 @@ pub enum Mode {
     /// An interface of the system.
     #[default]
     Tun,
+    /// An interface of the kernel's WireGuard.
+    Kernel,
     /// A stack in this program, which needs no privilege.
     Netstack,
 }
@@ -41,10 +43,12 @@ pub struct Options {
     pub serve: Vec<IpNetwork>,
     /// Path of the socket by which other programs dial through a stack.
     pub door: Option<String>,
-    /// Whether it forwards packets between its peers.
-    pub is_relay: bool,
+    /// How much it forwards between its peers; none: nothing.
+    pub relay: Option<RelayLimits>,
     /// The mark of what it sends, for the machine's rules of routing and its firewall (SO_MARK).
     pub mark: Option<u32>,
+    /// Addresses that a default route does not lead to.
+    pub outside: Vec<IpAddr>,
 }
 
 #[derive(Deserialize)]
@@ -61,9 +65,17 @@ struct OptionsText {
     previous_private_key: Option<String>,
     port: u16,
     mtu: u16,
-    #[serde(default)]
-    is_relay: bool,
+    relay: Option<RelayText>,
     mark: Option<u32>,
+    #[serde(default)]
+    outside: Vec<IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RelayText {
+    bytes_per_second: u32,
+    pairs_max: usize,
 }
 
 impl Options {
@@ -79,8 +91,9 @@ impl Options {
             previous_private_key,
             port,
             mtu,
-            is_relay,
+            relay,
             mark,
+            outside,
         } = given;
         if !is_interface_name(&interface) {
             return Err(Error::new(Code::NameInvalid, interface));
@@ -97,8 +110,12 @@ impl Options {
             previous_private_key: previous_private_key.as_deref().map(secret).transpose()?,
             port,
             mtu: path_mtu(mtu)?,
-            is_relay,
+            relay: relay.map(|limits| RelayLimits {
+                bytes_per_second: limits.bytes_per_second,
+                pairs_max: limits.pairs_max,
+            }),
             mark,
+            outside,
         })
     }
 }
@@ -143,8 +160,8 @@ pub struct PeerChange {
     pub keepalive_s: Option<u16>,
     /// What fits through the path to it, where that is less than the interface's; zero: as much.
     pub mtu: Option<u16>,
-    /// The peer through which it is reached when it is not directly; inside: none.
-    pub relay: Option<Option<PublicKey>>,
+    /// The peers through which it is reached when it is not directly: the first that is there.
+    pub relays: Option<Vec<PublicKey>>,
     /// Where it might be reached directly, beside its endpoint.
     pub candidates: Option<Vec<SocketAddr>>,
 }
@@ -172,8 +189,7 @@ struct PeerText {
     endpoint: Option<String>,
     keepalive_s: Option<u16>,
     mtu: Option<u16>,
-    /// Empty: none.
-    relay: Option<String>,
+    relays: Option<Vec<String>>,
     candidates: Option<Vec<String>>,
 }
 
@@ -209,10 +225,6 @@ impl Delta {
 
 impl PeerChange {
     fn parse(given: PeerText) -> Result<Self, Error> {
-        let relay = |text: String| match text.as_str() {
-            "" => Ok(None),
-            key => public_key(key).map(Some),
-        };
         Ok(Self {
             public_key: public_key(&given.public_key)?,
             previous_key: given.previous_key.as_deref().map(public_key).transpose()?,
@@ -220,10 +232,18 @@ impl PeerChange {
             endpoint: given.endpoint.as_deref().map(endpoint).transpose()?,
             keepalive_s: given.keepalive_s,
             mtu: given.mtu.map(path_mtu).transpose()?,
-            relay: given.relay.map(relay).transpose()?,
+            relays: given.relays.as_deref().map(relays).transpose()?,
             candidates: given.candidates.as_deref().map(endpoints).transpose()?,
         })
     }
+}
+
+fn relays(texts: &[String]) -> Result<Vec<PublicKey>, Error> {
+    if texts.len() > RELAYS_MAX {
+        let text = format!("more than {RELAYS_MAX} relays");
+        return Err(Error::new(Code::KeyInvalid, text));
+    }
+    texts.iter().map(|text| public_key(text)).collect()
 }
 
 fn endpoint(text: &str) -> Result<SocketAddr, Error> {
@@ -343,7 +363,7 @@ mod tests {
             (r#"{"previousPrivateKey":"QUJD"}"#, Code::Malformed),
             (r#"{"privateKey":"QUJD"}"#, Code::KeyInvalid),
             (
-                r#"{"peers":[{"publicKey":"QUJD","relay":""}]}"#,
+                r#"{"peers":[{"publicKey":"QUJD","relays":[]}]}"#,
                 Code::KeyInvalid,
             ),
         ];
@@ -357,6 +377,13 @@ mod tests {
         let many = vec![r#""192.0.2.1:1""#; CANDIDATES_MAX + 1].join(",");
         let many = good.replace("\"keepaliveS\":25", &format!("\"candidates\":[{many}]"));
         assert_eq!(code(Delta::parse(&many)), Some(Code::EndpointInvalid));
+        let relays = |count: usize| {
+            let keys = vec![format!("\"{KEY}\""); count].join(",");
+            good.replace("\"keepaliveS\":25", &format!("\"relays\":[{keys}]"))
+        };
+        assert!(Delta::parse(&relays(RELAYS_MAX)).is_ok());
+        let many = code(Delta::parse(&relays(RELAYS_MAX + 1)));
+        assert_eq!(many, Some(Code::KeyInvalid));
         let renewed = good.replace("\"keepaliveS\":25", "\"previousKey\":\"QUJD\"");
         assert_eq!(code(Delta::parse(&renewed)), Some(Code::KeyInvalid));
         let named = good.replace("[2001:db8::1]:51820", "host:51820");

@@ -1,5 +1,6 @@
 //! A device with its interface, and the deltas that change it while packets flow.
 
+use crate::applying::{Tunnel, apply};
 use crate::delta::{Delta, Mode, Options, OwnKeyChange, PeerChange};
 use crate::error::{Code, Error};
 use crate::keys::OwnKeys;
@@ -16,7 +17,7 @@ use gotatun::x25519::PublicKey;
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
@@ -37,39 +38,45 @@ pub struct Device {
     runtime: Option<Runtime>,
 }
 
+/// What is told of a peer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PeerStats {
+pub struct PeerStats {
     #[serde(serialize_with = "base64")]
-    public_key: PublicKey,
-    endpoint: Option<SocketAddr>,
+    pub public_key: PublicKey,
+    pub endpoint: Option<SocketAddr>,
     /// How long ago; none before the first one.
-    last_handshake_ms: Option<u64>,
-    received_bytes: u64,
-    sent_bytes: u64,
+    pub last_handshake_ms: Option<u64>,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
     /// Packets still take a session of a key that was replaced, its own or this device's.
-    is_on_previous_key: bool,
-    path: &'static str,
-    why_not_direct: Option<&'static str>,
-    seen_as: Option<SocketAddr>,
-}
-
-#[derive(Serialize)]
-struct Fault {
-    network: String,
-    error: String,
+    pub is_on_previous_key: bool,
+    pub path: &'static str,
+    pub why_not_direct: Option<&'static str>,
+    #[serde(serialize_with = "base64_of_some")]
+    pub relay: Option<PublicKey>,
+    pub seen_as: Option<SocketAddr>,
+    /// It is in use as a relay, or has relays, and nothing comes back directly.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
+    /// What this node forwarded for it, and packets that it did not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub forwarded_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub refused_packets: u64,
 }
 
 impl Device {
     /// Makes the interface and opens the port; without peers and addresses.
     pub fn open(options: Options) -> Result<Self, Error> {
-        let runtime = match options.mode {
-            Mode::Tun => Builder::new_current_thread().enable_io().build(),
-            Mode::Netstack => Builder::new_multi_thread()
+        let runtime = if options.mode == Mode::Netstack {
+            Builder::new_multi_thread()
                 .worker_threads(STACK_THREADS)
                 .thread_name("netstack")
                 .enable_all()
-                .build(),
+                .build()
+        } else {
+            Builder::new_current_thread().enable_io().build()
         };
         let runtime = runtime.map_err(|error| Error::system("a runtime", &error))?;
         let (network, end) = runtime.block_on(Network::open(&options))?;
@@ -78,7 +85,7 @@ impl Device {
         let keys = OwnKeys::new(options.private_key, options.previous_private_key);
         let fault = |error| Error::system("the packet paths", &error);
         let plane =
-            Arc::new(Plane::new((end, udp), options.mtu, options.is_relay, keys).map_err(fault)?);
+            Arc::new(Plane::new((end, udp), options.mtu, options.relay, keys).map_err(fault)?);
         let paths = plane.start().map_err(|error| {
             plane.stop(); // those that did start
             fault(error)
@@ -97,7 +104,7 @@ impl Device {
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
         let mut routes = self.routes.lock();
         let (runtime, network) = self.parts()?;
-        let faults = runtime.block_on(apply(&self.plane, network, &mut routes, delta))?;
+        let faults = runtime.block_on(apply(&*self.plane, network, &mut routes, delta))?;
         json(&faults)
     }
 
@@ -154,49 +161,25 @@ fn udp_fault(port: u16, error: &io::Error) -> Error {
     }
 }
 
-async fn apply(
-    plane: &Plane,
-    network: &Network,
-    routes: &mut Routes,
-    delta: Delta,
-) -> Result<Vec<Fault>, Error> {
-    let mut faults = Vec::new();
-    for &address in &delta.add_addresses {
-        let added = network.add_address(address).await;
-        note(&mut faults, address, added)?;
+impl Tunnel for Plane {
+    fn change(&self, delta: &Delta) -> Result<(), Error> {
+        change_table(self, delta);
+        Ok(())
     }
-    change_table(plane, &delta);
-    for range in delta.remove_routes {
-        let removed = network.remove_route(range).await;
-        note(&mut faults, range, removed)?;
-        routes.remove(range);
-    }
-    for &range in &delta.add_routes {
-        let added = network.add_route(range).await;
-        if note(&mut faults, range, added)? {
-            routes.add(range);
+
+    fn endpoints(&self, keys: Option<&[PublicKey]>) -> Vec<IpAddr> {
+        let table = self.current.get();
+        let mut endpoints = Vec::new();
+        let mut look = |peer: &Peer| endpoints.extend(peer.endpoint().map(|place| place.ip()));
+        match keys {
+            Some(keys) => keys
+                .iter()
+                .filter_map(|key| table.peer(key))
+                .for_each(|peer| look(peer)),
+            None => table.for_each(|_, peer| look(peer)),
         }
+        endpoints
     }
-    let moved = delta
-        .peers
-        .iter()
-        .filter(|change| change.endpoint.is_some());
-    let moved: Vec<_> = moved.map(|change| change.public_key).collect();
-    // A new route can be around any endpoint, an old one around a new endpoint only.
-    let suspects = delta.add_routes.is_empty().then_some(&moved[..]);
-    for (endpoint, range) in routes.doubtful(&plane.current.get(), suspects) {
-        if network.leads_to(endpoint).await {
-            network.remove_route(range).await?;
-            routes.remove(range);
-            let text = format!("{endpoint}, where a peer is, lies inside {range}");
-            note(&mut faults, range, Err(Error::new(Code::RouteLoop, text)))?;
-        }
-    }
-    for address in delta.remove_addresses {
-        let removed = network.remove_address(address).await;
-        note(&mut faults, address, removed)?;
-    }
-    Ok(faults)
 }
 
 /// All peers and keys of a delta come into force at one moment.
@@ -212,31 +195,15 @@ pub fn change_table(plane: &Plane, delta: &Delta) {
     for change in &delta.peers {
         change_peer(plane, &mut table, change);
     }
+    // Each may be the relay of another one in the same delta.
+    for change in &delta.peers {
+        change_relays(&table, change);
+    }
     for key in &delta.remove_peers {
         remove_peer(plane, &mut table, key);
     }
     let changes = delta.peers.len() + delta.remove_peers.len();
     plane.current.set(table, changes);
-}
-
-/// What one prefix is refused for does not keep the others; without the interface nothing goes on.
-/// False when it was refused.
-fn note(
-    faults: &mut Vec<Fault>,
-    network: ipnetwork::IpNetwork,
-    done: Result<(), Error>,
-) -> Result<bool, Error> {
-    match done {
-        Ok(()) => Ok(true),
-        Err(error) if error.code == Code::InterfaceGone => Err(error),
-        Err(error) => {
-            faults.push(Fault {
-                network: network.to_string(),
-                error: error.to_string(),
-            });
-            Ok(false)
-        }
-    }
 }
 
 fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
@@ -268,14 +235,18 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
         }
         allowed.clone_from(wanted);
     }
-    if let Some(relay) = &change.relay {
-        // A relay that comes with the same delta comes before those who need it.
-        peer.reach_through(relay.and_then(|key| table.peer(&key).cloned()));
-    }
     if let Some(candidates) = &change.candidates {
         peer.look_at(candidates);
     }
     peer.configure(plane, change);
+}
+
+fn change_relays(table: &Table, change: &PeerChange) {
+    if let (Some(keys), Some(peer)) = (&change.relays, table.peer(&change.public_key)) {
+        let others = keys.iter().filter(|key| **key != change.public_key);
+        let relays: Vec<_> = others.filter_map(|key| table.peer(key).cloned()).collect();
+        peer.reach_through(&relays);
+    }
 }
 
 fn remove_peer(plane: &Plane, table: &mut Table, key: &PublicKey) {
@@ -302,6 +273,12 @@ fn stats(table: &Table) -> Vec<PeerStats> {
 
 fn stats_of(seen: Seen) -> PeerStats {
     let ms = |ago: std::time::Duration| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    let reason = seen.doubt.and_then(|doubt| match doubt {
+        Doubt::NoEndpoint => Some("no endpoint"),
+        Doubt::Unproven => Some("unproven"),
+        Doubt::Silent => Some("silent"),
+        Doubt::Idle => None, // both until it answers, which it did last
+    });
     PeerStats {
         public_key: seen.key,
         endpoint: seen.endpoint,
@@ -309,17 +286,28 @@ fn stats_of(seen: Seen) -> PeerStats {
         received_bytes: seen.received_bytes as u64,
         sent_bytes: seen.sent_bytes as u64,
         is_on_previous_key: seen.is_on_previous_key,
-        path: if seen.doubt.is_some() {
-            "relay"
-        } else {
-            "direct"
-        },
-        why_not_direct: seen.doubt.map(|doubt| match doubt {
-            Doubt::NoEndpoint => "no endpoint",
-            Doubt::Unproven => "unproven",
-            Doubt::Silent => "silent",
-        }),
+        path: if reason.is_some() { "relay" } else { "direct" },
+        why_not_direct: reason,
+        relay: seen.relay.filter(|_| reason.is_some()),
         seen_as: seen.seen_as,
+        is_silent: seen.is_silent,
+        forwarded_bytes: seen.served.forwarded_bytes,
+        refused_packets: seen.served.refused_packets,
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// As `base64`.
+fn base64_of_some<S: Serializer>(
+    key: &Option<PublicKey>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match key {
+        Some(key) => base64(key, serializer),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -331,6 +319,6 @@ fn base64<S: Serializer>(key: &PublicKey, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(text.and_then(Result::ok).unwrap_or_default())
 }
 
-fn json(value: &impl Serialize) -> Result<String, Error> {
+pub fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::new(Code::System, error.to_string()))
 }

@@ -6,6 +6,7 @@
 //! | forwarded | a relay → that node; `from` is the relay | the same message |
 //! | probe | a node → another: do you hear me here? | a number, and room for the answer |
 //! | answer | back to where it came from | that number, and the address that was seen |
+//! | introduction | a relay → a node that it forwards for | the other one's name, and its address |
 //!
 //! A node is named by the first eight bytes of its public key. Each message has a tag under the
 //! secret that the static keys of the two ends agree on, so a relay serves its peers only and
@@ -37,6 +38,7 @@ pub enum Kind {
     Forwarded = 2,
     Probe = 3,
     Answer = 4,
+    Introduction = 5,
 }
 
 /// Who a message is from, and whom for.
@@ -60,6 +62,13 @@ pub fn id_of(key: &PublicKey) -> Id {
     key.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
+impl Kind {
+    /// Whether it carries a message of WireGuard.
+    fn has_packet(self) -> bool {
+        matches!(self, Self::Forward | Self::Forwarded)
+    }
+}
+
 impl<'a> Envelope<'a> {
     /// None for what is no such message.
     pub fn parse(message: &'a [u8]) -> Option<Self> {
@@ -70,10 +79,10 @@ impl<'a> Envelope<'a> {
             2 => Kind::Forwarded,
             3 => Kind::Probe,
             4 => Kind::Answer,
+            5 => Kind::Introduction,
             _ => return None,
         };
-        let is_probe = matches!(kind, Kind::Probe | Kind::Answer);
-        if is_probe && body.len() != PROBE_BODY {
+        if !kind.has_packet() && body.len() != PROBE_BODY {
             return None;
         }
         Some(Self {
@@ -100,7 +109,12 @@ impl<'a> Envelope<'a> {
         u64::from_be_bytes(number.unwrap_or_default())
     }
 
-    /// The address that an answer tells.
+    /// Whom an introduction is about.
+    pub fn about(&self) -> Id {
+        self.number().to_be_bytes()
+    }
+
+    /// The address that an answer or an introduction tells.
     pub fn seen(&self) -> Option<SocketAddr> {
         let address: [u8; 16] = *self.body.get(8..)?.first_chunk()?;
         let port = u16::from_be_bytes(*self.body.get(24..)?.first_chunk()?);
@@ -130,6 +144,16 @@ pub fn probe(ends: Ends, secret: &Secret, number: u64) -> BytesMut {
 }
 
 pub fn answer(ends: Ends, secret: &Secret, number: u64, seen: SocketAddr) -> BytesMut {
+    telling(Kind::Answer, ends, secret, (number, seen))
+}
+
+/// Tells one node where another one is.
+pub fn introduction(ends: Ends, secret: &Secret, about: Id, at: SocketAddr) -> BytesMut {
+    let number = u64::from_be_bytes(about);
+    telling(Kind::Introduction, ends, secret, (number, at))
+}
+
+fn telling(kind: Kind, ends: Ends, secret: &Secret, (number, seen): (u64, SocketAddr)) -> BytesMut {
     let mut body = [0; PROBE_BODY];
     let address = match seen.ip() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -138,7 +162,7 @@ pub fn answer(ends: Ends, secret: &Secret, number: u64, seen: SocketAddr) -> Byt
     put(&mut body, 0, &number.to_be_bytes());
     put(&mut body, 8, &address.octets());
     put(&mut body, 24, &seen.port().to_be_bytes());
-    seal(Kind::Answer, ends, secret, &body)
+    seal(kind, ends, secret, &body)
 }
 
 fn put(body: &mut [u8], at: usize, bytes: &[u8]) {
@@ -153,7 +177,7 @@ fn mac(secret: &Secret, kind: Kind, tagged: &[u8], body: &[u8]) -> Blake2sMac256
     let mut mac = <Blake2sMac256 as blake2::digest::KeyInit>::new(key);
     mac.update(tagged);
     mac.update(&(body.len() as u64).to_be_bytes());
-    if matches!(kind, Kind::Probe | Kind::Answer) {
+    if !kind.has_packet() {
         mac.update(body);
     }
     mac
@@ -196,6 +220,18 @@ mod tests {
         let mut longer = seal(Kind::Forward, ENDS, &[7; 32], b"packet");
         longer.extend_from_slice(b"!");
         assert!(!Envelope::parse(&longer).unwrap().is_from(&[7; 32]));
+    }
+
+    #[test]
+    fn an_introduction_tells_whom_and_where() {
+        let at: SocketAddr = "[2001:db8::7]:51820".parse().unwrap();
+        let message = introduction(ENDS, &[7; 32], [9; 8], at);
+        let envelope = Envelope::parse(&message).unwrap();
+        assert_eq!((envelope.about(), envelope.seen()), ([9; 8], Some(at)));
+        assert!(envelope.is_from(&[7; 32]));
+        let mut changed = message.clone();
+        changed[HEADER] ^= 1;
+        assert!(!Envelope::parse(&changed).unwrap().is_from(&[7; 32]));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Code {
     /// Packets to a peer would go into the tunnel to it.
     RouteLoop,
     NoTun,
+    /// The kernel has no WireGuard.
+    NoModule,
     NotPermitted,
     System,
 }
@@ -39,6 +41,7 @@ impl Code {
             Self::RouteTaken => "ROUTE_TAKEN",
             Self::RouteLoop => "ROUTE_LOOP",
             Self::NoTun => "NO_TUN",
+            Self::NoModule => "NO_MODULE",
             Self::NotPermitted => "NOT_PERMITTED",
             Self::System => "SYSTEM",
         }

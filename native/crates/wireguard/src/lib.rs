@@ -16,7 +16,10 @@
     )
 )]
 
+mod applying;
 mod checksum;
+mod chosen;
+mod default_route;
 mod delta;
 mod device;
 mod ends;
@@ -24,6 +27,7 @@ mod envelope;
 mod error;
 mod ip;
 mod joining;
+mod kernel;
 mod keys;
 mod links;
 mod network;
@@ -38,7 +42,8 @@ mod table;
 mod trie;
 mod tun;
 
+pub use chosen::Device;
 pub use delta::{Delta, Options};
-pub use device::Device;
+
 pub use error::{Code, Error};
 pub use links::link_mtu_to;

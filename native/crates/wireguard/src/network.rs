@@ -1,6 +1,7 @@
 //! The node's side of a device: its addresses and routes in the system, or in the stack that is in
 //! this program.
 
+use crate::default_route::{DefaultRoutes, is_default};
 use crate::delta::{Mode, Options};
 use crate::ends::End;
 use crate::error::{Code, Error};
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 /// What a device's packets come from.
 pub enum Network {
-    /// An interface, by its index.
-    Interface(Links, u32),
+    /// An interface, by its index, and its default routes.
+    Interface(Links, u32, DefaultRoutes),
     /// No interface, and no privilege.
     Stack(Netstack),
 }
@@ -25,23 +26,24 @@ pub enum Network {
 impl Network {
     /// Makes it, and the end of its packets.
     pub async fn open(options: &Options) -> Result<(Self, End), Error> {
-        match options.mode {
-            Mode::Tun => open_interface(options).await,
-            Mode::Netstack => open_stack(options),
+        if options.mode == Mode::Netstack {
+            open_stack(options)
+        } else {
+            open_interface(options).await
         }
     }
 
     /// False: somebody took it away.
     pub async fn is_there(&self) -> Result<bool, Error> {
         match self {
-            Self::Interface(links, index) => links.has(*index).await,
+            Self::Interface(links, index, _) => links.has(*index).await,
             Self::Stack(_) => Ok(true),
         }
     }
 
     pub async fn add_address(&self, address: IpNetwork) -> Result<(), Error> {
         match self {
-            Self::Interface(links, index) => links.add_address(*index, address).await,
+            Self::Interface(links, index, _) => links.add_address(*index, address).await,
             Self::Stack(netstack) => {
                 netstack.add_address(address.ip());
                 Ok(())
@@ -51,7 +53,7 @@ impl Network {
 
     pub async fn remove_address(&self, address: IpNetwork) -> Result<(), Error> {
         match self {
-            Self::Interface(links, index) => links.remove_address(*index, address).await,
+            Self::Interface(links, index, _) => links.remove_address(*index, address).await,
             Self::Stack(netstack) => {
                 netstack.remove_address(address.ip());
                 Ok(())
@@ -61,7 +63,10 @@ impl Network {
 
     pub async fn add_route(&self, network: IpNetwork) -> Result<(), Error> {
         match self {
-            Self::Interface(links, index) => links.add_route(*index, network).await,
+            Self::Interface(links, index, defaults) if is_default(network) => {
+                defaults.add(links, *index, network).await
+            }
+            Self::Interface(links, index, _) => links.add_route(*index, network).await,
             Self::Stack(netstack) => {
                 netstack.add_route(network);
                 Ok(())
@@ -71,7 +76,10 @@ impl Network {
 
     pub async fn remove_route(&self, network: IpNetwork) -> Result<(), Error> {
         match self {
-            Self::Interface(links, index) => links.remove_route(*index, network).await,
+            Self::Interface(links, index, defaults) if is_default(network) => {
+                defaults.remove(links, *index, network).await
+            }
+            Self::Interface(links, index, _) => links.remove_route(*index, network).await,
             Self::Stack(netstack) => {
                 netstack.remove_route(network);
                 Ok(())
@@ -83,7 +91,7 @@ impl Network {
     pub async fn leads_to(&self, address: IpAddr) -> bool {
         match self {
             // An address that cannot be reached is not reached through the tunnel either.
-            Self::Interface(links, index) => {
+            Self::Interface(links, index, _) => {
                 let through = links.interface_to(address).await;
                 through.unwrap_or_default() == Some(*index)
             }
@@ -92,10 +100,14 @@ impl Network {
         }
     }
 
-    /// Before the tunnel ends: what is to be said through it.
+    /// Before the tunnel ends: what is to be said through it, and what does not go with it.
     pub async fn close(&self) {
-        if let Self::Stack(netstack) = self {
-            netstack.close().await;
+        match self {
+            // What cannot be taken away, nobody uses: its table is empty then.
+            Self::Interface(links, index, defaults) => {
+                let _ = defaults.clear(links, *index).await;
+            }
+            Self::Stack(netstack) => netstack.close().await,
         }
     }
 }
@@ -111,7 +123,8 @@ async fn open_interface(options: &Options) -> Result<(Network, End), Error> {
     let missing = || Error::new(Code::InterfaceGone, name);
     let index = links.index_of(name).await?.ok_or_else(missing)?;
     links.bring_up(index, options.mtu).await?;
-    Ok((Network::Interface(links, index), End::Tun(end)))
+    let defaults = DefaultRoutes::new(options);
+    Ok((Network::Interface(links, index, defaults), End::Tun(end)))
 }
 
 fn open_stack(options: &Options) -> Result<(Network, End), Error> {

@@ -5,6 +5,7 @@
 //! each pair of an own key and one of its own; the newest pair is what is asked for, and what has
 //! proven to work is what packets take. So nothing is lost while a new key becomes known.
 
+mod hearing;
 mod state;
 
 use crate::delta::PeerChange;
@@ -12,12 +13,13 @@ use crate::envelope::{HEADER, Id, id_of};
 use crate::keys::{OwnKey, OwnKeys};
 use crate::paths::Doubt;
 use crate::plane::Plane;
-use crate::relay::Relaying;
+use crate::relay::{Relaying, Served};
 use bytes::BytesMut;
 use gotatun::noise::{Tunn, TunnResult};
 use gotatun::packet::{Packet, WgKind};
 use gotatun::tun::MtuWatcher;
 use gotatun::x25519::PublicKey;
+use hearing::Hearing;
 use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -47,6 +49,8 @@ struct State {
     is_removed: bool,
     /// Whether the timers know it.
     is_timed: bool,
+    /// What was heard of it directly, for a node behind a NAT.
+    hearing: Hearing,
 }
 
 struct Tunnel {
@@ -71,8 +75,12 @@ pub struct Seen {
     pub is_on_previous_key: bool,
     /// Why packets go through a relay; none when they do not.
     pub doubt: Option<Doubt>,
+    pub is_silent: bool,
+    /// The relay that packets take, when they take one.
+    pub relay: Option<PublicKey>,
     /// The address by which it saw us last, if it was asked.
     pub seen_as: Option<SocketAddr>,
+    pub served: Served,
 }
 
 impl Peer {
@@ -87,6 +95,7 @@ impl Peer {
                 sent_bytes: 0,
                 is_removed: false,
                 is_timed: false,
+                hearing: Hearing::default(),
             }),
             mtu: AtomicU16::new(0),
             allowed: Mutex::default(),
@@ -131,7 +140,7 @@ impl Peer {
         state.keys.retain(|known| known != key);
         state.is_removed = state.keys.is_empty();
         if state.is_removed {
-            self.reach_through(None); // which may be a peer that is reached through this one
+            self.reach_through(&[]);
         }
         state.drop_tunnels(plane, |tunnel| tunnel.remote == *key);
         state.is_removed
@@ -299,6 +308,10 @@ impl Peer {
             TunnResult::WriteToTunnel(mut packet) => {
                 tunnel.proven.get_or_insert_with(Instant::now);
                 state.endpoint = from.or(state.endpoint);
+                // Nothing in it: a keepalive, which asks for no word back.
+                if from.is_some() && !packet.is_empty() {
+                    state.heard();
+                }
                 self.heard(from);
                 return (Some(std::mem::take(packet.buf_mut())), Vec::new());
             }
@@ -325,6 +338,24 @@ impl Peer {
     /// It was found to be here.
     pub fn move_to(&self, endpoint: SocketAddr) {
         self.state.lock().endpoint = Some(endpoint);
+    }
+
+    /// A packet came through it, which is a relay.
+    pub fn was_heard_through(&self, from: SocketAddr) {
+        self.heard(Some(from));
+        self.state.lock().heard();
+    }
+
+    /// It sees this node at another address than before.
+    pub fn was_moved(&self) {
+        self.state.lock().hearing.moved();
+    }
+
+    /// The key that it is known to speak with: it announces a new one before that.
+    pub fn spoken(&self) -> Option<PublicKey> {
+        let state = self.state.lock();
+        let proven = state.tunnels.iter().find(|one| one.proven.is_some());
+        proven.map(|one| one.remote).or(state.keys.first().copied())
     }
 
     pub fn newest(&self) -> Option<PublicKey> {
@@ -358,7 +389,8 @@ impl Peer {
         }
         self.prefer(plane, keys, state);
         state.drop_old(plane, keys);
-        let messages = state.tick(plane);
+        let mut messages = state.tick(plane);
+        messages.extend(state.word());
         for message in &messages {
             plane.register(self, &mut state.tunnels, message);
         }
@@ -377,6 +409,7 @@ impl Peer {
 
     pub fn seen(&self) -> Option<Seen> {
         let (doubt, seen_as) = (self.doubt(), self.seen_as());
+        let relay = doubt.and_then(|_| self.relay_key());
         let state = self.state.lock();
         let mut seen = Seen {
             key: *state.keys.first()?,
@@ -385,7 +418,10 @@ impl Peer {
             received_bytes: state.received_bytes,
             sent_bytes: state.sent_bytes,
             doubt,
+            relay,
+            is_silent: self.is_silent(),
             seen_as,
+            served: self.served(),
             is_on_previous_key: state.tunnels.len() > 1
                 && state
                     .tunnels

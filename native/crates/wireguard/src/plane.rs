@@ -11,6 +11,7 @@ mod tests;
 
 use crate::ends::End;
 use crate::keys::OwnKeys;
+use crate::paths::RelayLimits;
 use crate::peer::Peer;
 use crate::socket::{Datagram, UdpEnd};
 use crate::table::{Current, Reader, Table};
@@ -34,8 +35,8 @@ const TURN_MS: u16 = 50;
 
 pub struct Plane {
     pub mtu: u16,
-    /// Whether messages between peers are forwarded.
-    is_relay: bool,
+    /// How much is forwarded between peers; none: nothing.
+    relay: Option<RelayLimits>,
     pub indices: IndexTable,
     pub current: Current,
     tun: End,
@@ -58,13 +59,13 @@ impl Plane {
     pub fn new(
         (tun, udp): (End, UdpEnd),
         mtu: u16,
-        is_relay: bool,
+        relay: Option<RelayLimits>,
         keys: OwnKeys,
     ) -> io::Result<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Ok(Self {
             mtu,
-            is_relay,
+            relay,
             indices: IndexTable::from_os_rng(),
             current: Current::new(Table::new(keys)),
             tun,

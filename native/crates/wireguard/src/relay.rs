@@ -2,19 +2,16 @@
 
 use crate::envelope::{self, Ends, HEADER, Id, Kind, Secret, id_of};
 use crate::keys::OwnKey;
-use crate::paths::{Doubt, Quota, Ways};
+use crate::paths::{Doubt, Quota, RELAYS_MAX, RelayLimits, Ways};
 use crate::peer::Peer;
 use bytes::BytesMut;
 use gotatun::x25519::PublicKey;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// What a relay forwards for one peer: bytes at once, and bytes in a second.
-const FORWARDED_AT_ONCE: f64 = (4 << 20) as f64;
-const FORWARDED_PER_SECOND: f64 = (16 << 20) as f64;
 /// Probes of one peer that are answered.
 const ANSWERS_AT_ONCE: f64 = 64.0;
 const ANSWERS_PER_SECOND: f64 = 32.0;
@@ -25,14 +22,25 @@ const SECRETS_KEPT: usize = 4;
 /// The part of a peer that is about ways to it. Its locks are held for no call to another peer.
 #[derive(Default)]
 pub struct Relaying {
-    /// Read for each packet; the rest only where it is true.
+    /// Read for each packet; the rest only where one of them is true.
     has_relay: AtomicBool,
-    relay: Mutex<Option<Arc<Peer>>>,
+    is_relay: AtomicBool,
+    /// The first one that is there is taken; two relays may be each other's.
+    relays: Mutex<Vec<Weak<Peer>>>,
     ways: Mutex<Ways>,
     /// The youngest first: agreeing on one takes as long as fifty packets.
     secrets: Mutex<Vec<(Arc<OwnKey>, PublicKey, Secret)>>,
     forwarded: Mutex<Option<Quota>>,
     answered: Mutex<Option<Quota>>,
+    forwarded_bytes: AtomicU64,
+    refused_packets: AtomicU64,
+}
+
+/// What this node did for a peer as its relay.
+#[derive(Clone, Copy)]
+pub struct Served {
+    pub forwarded_bytes: u64,
+    pub refused_packets: u64,
 }
 
 /// How a packet leaves: directly, through a relay, or both.
@@ -56,7 +64,7 @@ impl Way {
 
     /// Back through the relay `from` that a message came from, to the node `to` behind it.
     pub fn back(own: &Arc<OwnKey>, relay: &Peer, from: SocketAddr, to: Id) -> Self {
-        let secret = relay.newest().map(|key| relay.secret(own, &key));
+        let secret = relay.spoken().map(|key| relay.secret(own, &key));
         let from_us = id_of(&own.public);
         Self {
             direct: None,
@@ -66,6 +74,12 @@ impl Way {
                 secret,
             }),
         }
+    }
+
+    /// Also directly to where a message came from.
+    pub fn and_directly(self, direct: SocketAddr) -> Self {
+        let direct = Some(direct);
+        Self { direct, ..self }
     }
 
     pub fn leads_nowhere(&self) -> bool {
@@ -87,11 +101,37 @@ impl Way {
 }
 
 impl Peer {
-    /// None: it is reached directly or not at all.
-    pub fn reach_through(&self, relay: Option<Arc<Peer>>) {
+    /// None of them: it is reached directly or not at all.
+    pub fn reach_through(&self, relays: &[Arc<Peer>]) {
         let relaying = &self.relaying;
-        relaying.has_relay.store(relay.is_some(), Ordering::Relaxed);
-        *relaying.relay.lock() = relay;
+        for relay in relays {
+            relay.relaying.is_relay.store(true, Ordering::Relaxed);
+        }
+        *relaying.relays.lock() = relays.iter().take(RELAYS_MAX).map(Arc::downgrade).collect();
+        relaying
+            .has_relay
+            .store(!relays.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Those that there are, with their places.
+    fn relays(&self) -> Vec<(Arc<Peer>, SocketAddr)> {
+        let relays: Vec<Arc<Peer>> = {
+            let relays = self.relaying.relays.lock();
+            relays.iter().filter_map(Weak::upgrade).collect()
+        };
+        let placed = relays.into_iter().map(|relay| {
+            let at = relay.endpoint();
+            at.map(|at| (relay, at))
+        });
+        placed.flatten().collect()
+    }
+
+    /// The one that packets take: the first that is there.
+    fn relay(&self, now: Instant) -> Option<(Arc<Peer>, SocketAddr)> {
+        let mut relays = self.relays();
+        let is_there = |(relay, _): &(Arc<Peer>, _)| !relay.relaying.ways.lock().is_silent(now);
+        let place = relays.iter().position(is_there).unwrap_or(0);
+        (place < relays.len()).then(|| relays.swap_remove(place))
     }
 
     pub fn look_at(&self, candidates: &[SocketAddr]) {
@@ -115,23 +155,30 @@ impl Peer {
             ways.sent(now);
             doubt
         };
-        let relay = self.relaying.relay.lock().clone();
-        let (Some(relay), Some(to)) = (relay.filter(|_| doubt.is_some()), self.newest()) else {
+        if doubt.is_none() {
+            return Way::directly(direct);
+        }
+        let (Some((relay, at)), Some(to)) = (self.relay(now), self.spoken()) else {
             return Way::directly(direct);
         };
-        let way = relay
-            .endpoint()
-            .map(|at| Way::back(own, &relay, at, id_of(&to)));
-        Way {
-            direct,
-            relay: way.and_then(|way| way.relay),
-        }
+        relay.relaying.ways.lock().sent(now);
+        let way = Way::back(own, &relay, at, id_of(&to));
+        Way { direct, ..way }
     }
 
     /// An authentic packet came, directly from an address or through a relay.
     pub fn heard(&self, from: Option<SocketAddr>) {
-        if from.is_some() && self.has_relay() {
-            self.relaying.ways.lock().heard(Instant::now());
+        let relaying = &self.relaying;
+        let is_watched = self.has_relay() || relaying.is_relay.load(Ordering::Relaxed);
+        if from.is_some() && is_watched {
+            relaying.ways.lock().heard(Instant::now());
+        }
+    }
+
+    /// Somebody who can know it says that it is there.
+    pub fn introduce(&self, at: SocketAddr) {
+        if self.has_relay() && (self.endpoint() != Some(at) || self.doubt().is_some()) {
+            self.relaying.ways.lock().introduce(at);
         }
     }
 
@@ -140,6 +187,7 @@ impl Peer {
         if !self.has_relay() {
             return None;
         }
+        // What worked when it was used last is no reason to look for another way.
         match self.endpoint() {
             None => Some(Doubt::NoEndpoint),
             Some(_) => self.relaying.ways.lock().doubt(Instant::now()),
@@ -150,18 +198,39 @@ impl Peer {
     pub fn probes(
         &self,
         own: &Arc<OwnKey>,
-        next: impl FnMut() -> u64,
+        mut next: impl FnMut() -> u64,
     ) -> Vec<(SocketAddr, BytesMut)> {
         if !self.has_relay() {
             return Vec::new();
         }
-        let endpoint = self.endpoint();
-        let probes = self
-            .relaying
-            .ways
-            .lock()
-            .probes(Instant::now(), endpoint, next);
-        let Some(key) = self.newest().filter(|_| !probes.is_empty()) else {
+        let (now, endpoint) = (Instant::now(), self.endpoint());
+        let (probes, is_relayed) = {
+            let mut ways = self.relaying.ways.lock();
+            let probes = ways.probes(now, endpoint, &mut next);
+            let is_direct = endpoint.is_some() && ways.doubt(now).is_none();
+            (probes, ways.is_used(now) && !is_direct)
+        };
+        let mut sealed = self.sealed(own, probes);
+        let relays = if is_relayed {
+            self.relays()
+        } else {
+            Vec::new()
+        };
+        for (relay, at) in relays {
+            let number = next();
+            if relay.relaying.ways.lock().asks(now, at, number) {
+                sealed.extend(relay.sealed(own, vec![(number, at)]));
+            }
+        }
+        sealed
+    }
+
+    fn sealed(
+        &self,
+        own: &Arc<OwnKey>,
+        probes: Vec<(u64, SocketAddr)>,
+    ) -> Vec<(SocketAddr, BytesMut)> {
+        let Some(key) = self.spoken().filter(|_| !probes.is_empty()) else {
             return Vec::new();
         };
         let secret = self.secret(own, &key);
@@ -175,15 +244,19 @@ impl Peer {
 
     /// An answer to a probe; it is known to be the peer's.
     pub fn answered(&self, number: u64, from: SocketAddr, seen_as: Option<SocketAddr>) {
-        let is_asked = {
+        let (is_asked, is_moved) = {
             let mut ways = self.relaying.ways.lock();
             let is_asked = ways.answered(Instant::now(), number, from);
+            let is_moved = is_asked && ways.seen_as != seen_as;
             if is_asked {
                 ways.seen_as = seen_as;
             }
-            is_asked
+            (is_asked, is_moved)
         };
-        if is_asked {
+        if is_moved {
+            self.was_moved();
+        }
+        if is_asked && self.has_relay() {
             self.move_to(from);
         }
     }
@@ -202,11 +275,45 @@ impl Peer {
     }
 
     /// Whether a message of this length is forwarded for it.
-    pub fn may_forward(&self, length: usize) -> bool {
+    pub fn may_forward(&self, length: usize, limits: RelayLimits) -> bool {
         let mut quota = self.relaying.forwarded.lock();
         quota
-            .get_or_insert_with(|| Quota::new(FORWARDED_AT_ONCE, FORWARDED_PER_SECOND))
+            .get_or_insert_with(|| limits.quota())
             .take(Instant::now(), (length + HEADER) as f64)
+    }
+
+    pub fn count_forwarded(&self, length: usize) {
+        let bytes = &self.relaying.forwarded_bytes;
+        bytes.fetch_add(length as u64, Ordering::Relaxed);
+    }
+
+    /// A packet of it was not forwarded: there were too many.
+    pub fn count_refused(&self) {
+        self.relaying
+            .refused_packets
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn served(&self) -> Served {
+        let Relaying {
+            forwarded_bytes,
+            refused_packets,
+            ..
+        } = &self.relaying;
+        Served {
+            forwarded_bytes: forwarded_bytes.load(Ordering::Relaxed),
+            refused_packets: refused_packets.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it is in use as a relay, or has relays, and does not answer.
+    pub fn is_silent(&self) -> bool {
+        self.relaying.ways.lock().is_silent(Instant::now())
+    }
+
+    /// The key of the relay that packets take while they do not go directly.
+    pub fn relay_key(&self) -> Option<PublicKey> {
+        self.relay(Instant::now())?.0.newest()
     }
 
     /// What a key of ours and one of its own agree on.

@@ -1,8 +1,7 @@
 //! The routes that a device has, and whether one of them leads a device's own packets into itself.
 
-use crate::table::Table;
+use crate::default_route::is_default;
 use crate::trie::Trie;
-use gotatun::x25519::PublicKey;
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 
@@ -15,6 +14,9 @@ pub struct Routes {
 
 impl Routes {
     pub fn add(&mut self, network: IpNetwork) {
+        if is_default(network) {
+            return; // rules keep the device's own packets out of it
+        }
         let length = u16::from(network.prefix());
         match network.network() {
             IpAddr::V4(v4) => self.v4.insert(&v4.octets(), length, network),
@@ -39,22 +41,9 @@ impl Routes {
     }
 
     /// Endpoints inside a route of ours, with it. The machine may have a better route to one of
-    /// them, so this is a doubt and not yet a fault. Asks about the peers of `keys`, or all.
-    pub fn doubtful(&self, table: &Table, keys: Option<&[PublicKey]>) -> Vec<(IpAddr, IpNetwork)> {
-        let mut doubtful = Vec::new();
-        let mut look = |endpoint: Option<IpAddr>| {
-            let around = endpoint.and_then(|address| Some((address, self.around(address)?)));
-            doubtful.extend(around);
-        };
-        let address = |peer: &crate::peer::Peer| peer.endpoint().map(|endpoint| endpoint.ip());
-        match keys {
-            Some(keys) => {
-                for key in keys {
-                    look(table.peer(key).and_then(|peer| address(peer)));
-                }
-            }
-            None => table.for_each(|_, peer| look(address(peer))),
-        }
-        doubtful
+    /// them, so this is a doubt and not yet a fault.
+    pub fn doubtful(&self, endpoints: &[IpAddr]) -> Vec<(IpAddr, IpNetwork)> {
+        let around = |&address: &IpAddr| Some((address, self.around(address)?));
+        endpoints.iter().filter_map(around).collect()
     }
 }

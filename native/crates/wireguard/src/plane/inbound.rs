@@ -1,8 +1,9 @@
 //! From the network to the interface.
 
-use crate::envelope::{self, Ends, Envelope, Kind, id_of};
+use crate::envelope::{self, Ends, Envelope, Id, Kind, id_of};
 use crate::ip::{Ip, clamp_mss};
 use crate::keys::{Judged, initiator};
+use crate::paths::{Pairs, is_carried};
 use crate::peer::Peer;
 use crate::plane::{Destination, Plane, index_of};
 use crate::relay::Way;
@@ -14,6 +15,7 @@ use gotatun::packet::{Packet, WgKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// First bytes of WireGuard's messages.
 pub const COOKIE_REPLY: u8 = 3;
@@ -21,6 +23,8 @@ const TRANSPORT: u8 = 4;
 /// Where a transport message or a cookie names its receiver, and where a response does.
 const RECEIVER: std::ops::Range<usize> = 4..8;
 const RESPONSE_RECEIVER: std::ops::Range<usize> = 8..12;
+/// A transport message with nothing in it: its head and its tag.
+const KEEPALIVE_BYTES: usize = 32;
 /// After an error of the socket that is none of a packet.
 const ERROR_PAUSE_MS: u16 = 10;
 
@@ -47,6 +51,8 @@ pub struct Inbound<'a> {
     allowed: Option<IpAddr>,
     packets: Vec<BytesMut>,
     answers: Vec<Datagram>,
+    /// Those that this node is a relay for.
+    pairs: Pairs,
 }
 
 impl<'a> Inbound<'a> {
@@ -59,6 +65,7 @@ impl<'a> Inbound<'a> {
             allowed: None,
             packets: Vec::new(),
             answers: Vec::new(),
+            pairs: Pairs::default(),
         }
     }
 
@@ -147,11 +154,12 @@ impl<'a> Inbound<'a> {
                 None => return,
             },
         };
-        let way = match (&from.relay, peer.newest()) {
-            (Some(relay), Some(key)) => {
-                Way::back(&table.keys.current, relay, from.address, id_of(&key))
-            }
-            _ => Way::directly(Some(from.address)),
+        let own = &table.keys.current;
+        let way = match (&from.relay, peer.spoken()) {
+            (Some(relay), Some(key)) => Way::back(own, relay, from.address, id_of(&key)),
+            // Who reaches us directly may not be reached so.
+            _ if !answers.is_empty() => peer.way(own).and_directly(from.address),
+            _ => return,
         };
         for bytes in answers {
             way.send(bytes, &mut |to, bytes| self.answer(to, bytes));
@@ -162,6 +170,10 @@ impl<'a> Inbound<'a> {
     fn take_envelope(&mut self, table: &Table, envelope: &Envelope, from: SocketAddr) {
         let Ends { from: id, to } = envelope.ends;
         let Some(peer) = table.named(id) else { return };
+        // Through the tunnel a peer is always there, which says nothing of the way around it.
+        if !is_outside(table, from) {
+            return;
+        }
         let Some(key) = peer.key_of(id) else { return };
         let own = table.keys.all().find(|own| {
             let is_ours = envelope.kind == Kind::Forward || id_of(&own.public) == to;
@@ -173,8 +185,11 @@ impl<'a> Inbound<'a> {
             to: id,
         };
         match envelope.kind {
-            Kind::Forward => self.forward(table, peer, to, envelope.body),
+            Kind::Forward => self.forward(table, (peer, id), to, envelope.body),
             Kind::Forwarded => {
+                if envelope.body.len() > KEEPALIVE_BYTES {
+                    peer.was_heard_through(from);
+                }
                 let relay = Some(Arc::clone(peer));
                 let address = from;
                 self.take(table, envelope.body, &Origin { address, relay });
@@ -183,30 +198,63 @@ impl<'a> Inbound<'a> {
                 let secret = peer.secret(own, &key);
                 let answer = envelope::answer(back, &secret, envelope.number(), from);
                 self.answer(from, answer);
+                peer.introduce(from);
             }
             Kind::Probe => {}
             Kind::Answer => peer.answered(envelope.number(), from, envelope.seen()),
+            Kind::Introduction => {
+                let at = envelope.seen();
+                let at = at.filter(|at| is_outside(table, *at) && !is_carried(*at));
+                if let (Some(about), Some(at)) = (table.named(envelope.about()), at) {
+                    about.introduce(at);
+                }
+            }
         }
     }
 
     /// Hands a message of a peer to another one, if this node is a relay.
-    fn forward(&mut self, table: &Table, sender: &Arc<Peer>, to: envelope::Id, body: &[u8]) {
-        if !self.plane.is_relay || !sender.may_forward(body.len()) {
+    fn forward(&mut self, table: &Table, (sender, from): (&Arc<Peer>, Id), to: Id, body: &[u8]) {
+        let Some(limits) = self.plane.relay else {
             return;
-        }
-        let receiver = table.named(to);
+        };
+        let receiver = table.named(to).filter(|peer| !Arc::ptr_eq(peer, sender));
         let known = receiver.and_then(|peer| Some((peer, peer.endpoint()?, peer.key_of(to)?)));
         let Some((receiver, endpoint, key)) = known else {
             return;
         };
+        let is_within = sender.may_forward(body.len(), limits);
+        let places = [(from, sender.endpoint()), (to, Some(endpoint))];
+        let pair = self.pairs.admit(Instant::now(), places, limits.pairs_max);
+        let Some(is_introduction_due) = pair.filter(|_| is_within) else {
+            sender.count_refused();
+            return;
+        };
+        sender.count_forwarded(body.len());
         let own = &table.keys.current;
-        let ends = Ends {
+        let ends = |to| Ends {
             from: id_of(&own.public),
             to,
         };
         let secret = receiver.secret(own, &key);
-        let message = envelope::seal(Kind::Forwarded, ends, &secret, body);
+        let message = envelope::seal(Kind::Forwarded, ends(to), &secret, body);
         self.answer(endpoint, message);
+        // Where each was proven to be, and not where this message came from: so nobody can have
+        // it sent elsewhere.
+        let placed = sender.endpoint().filter(|at| !is_carried(*at));
+        if is_introduction_due
+            && !is_carried(endpoint)
+            && let (Some(at), Some(key)) = (placed, sender.key_of(from))
+        {
+            self.answer(
+                endpoint,
+                envelope::introduction(ends(to), &secret, from, at),
+            );
+            let secret = sender.secret(own, &key);
+            self.answer(
+                at,
+                envelope::introduction(ends(from), &secret, to, endpoint),
+            );
+        }
     }
 
     fn answer(&mut self, to: SocketAddr, bytes: BytesMut) {
@@ -270,4 +318,9 @@ impl<'a> Inbound<'a> {
         // The next turn may have another table, in which the peer is gone or has lost addresses.
         self.last = None;
     }
+}
+
+/// Whether an address is none of the mesh's own.
+fn is_outside(table: &Table, at: SocketAddr) -> bool {
+    table.owner(at.ip()).is_none()
 }

@@ -37,10 +37,10 @@ fn key(number: u8) -> String {
 
 impl Machine {
     fn new(number: u8) -> Self {
-        Self::of(number, false)
+        Self::of(number, None)
     }
 
-    fn of(number: u8, is_relay: bool) -> Self {
+    fn of(number: u8, relay: Option<RelayLimits>) -> Self {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let (inside, outside) =
             socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).expect("a pair");
@@ -50,7 +50,7 @@ impl Machine {
         let plane = Plane::new(
             (End::Tun(TunEnd::of(outside, false)), udp),
             MTU,
-            is_relay,
+            relay,
             keys,
         )
         .expect("a plane");

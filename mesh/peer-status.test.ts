@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest'
+import type { PeerStats } from './device.ts'
+import { nodeOf, statsOf } from './node.fixture.ts'
+import { pathOf, peerStatus } from './peer-status.ts'
+
+function told(more: Partial<PeerStats>) {
+  const nameOf = (key: string) => (key === 'r' ? 'gateway' : undefined)
+  const status = peerStatus(nodeOf(2), { stats: statsOf(more), desired: undefined }, nameOf)
+  const { path, relay, whyNotDirect } = status
+  return [path, relay, whyNotDirect]
+}
+
+const cases: readonly (readonly [string, Partial<PeerStats>, readonly unknown[]])[] = [
+  ['direct', {}, ['direct', null, null]],
+  [
+    'a relay before anything is known',
+    { path: 'relay', relay: 'r', endpoint: null, whyNotDirect: 'no endpoint' },
+    ['relay', 'gateway', expect.stringContaining('none of its addresses')],
+  ],
+  [
+    'a relay while nothing is proven',
+    { path: 'relay', relay: 'r', whyNotDirect: 'unproven' },
+    ['relay', 'gateway', expect.stringContaining('192.0.2.2:51820 has not answered a probe')],
+  ],
+  [
+    'a relay after a cut',
+    { path: 'relay', relay: 'r', whyNotDirect: 'silent' },
+    ['relay', 'gateway', 'nothing comes back from 192.0.2.2:51820 any more'],
+  ],
+  [
+    'no session, whichever way was tried',
+    { path: 'relay', relay: 'r', whyNotDirect: 'unproven', lastHandshakeMs: null },
+    ['none', null, expect.stringContaining('has not answered yet')],
+  ],
+  [
+    'a session that is over',
+    { lastHandshakeMs: 200_000 },
+    ['none', null, expect.stringContaining('no handshake for more than 180 s')],
+  ],
+]
+test.each(cases)('the path and why: %s', (_, more, expected) => {
+  expect(told(more)).toEqual(expected)
+})
+
+test('a peer that the device does not have is reached by no path', () => {
+  expect(pathOf(undefined)).toBe('none')
+})

@@ -1,0 +1,62 @@
+/** What a node tells of one peer: where its packets go, and why they do not go directly. */
+import type { PeerStats } from './device.ts'
+import type { PeerStatus } from './status.ts'
+import type { DesiredPeer, MeshNode } from './topology.ts'
+
+/** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */
+const sessionMs = 180_000
+
+/** What the device knows of a peer; undefined: it has no such peer. */
+type Stats = PeerStats | undefined
+
+/** `nameOf`: the name of the node with a public key. */
+export function peerStatus(
+  node: MeshNode,
+  { stats, desired }: { readonly stats: Stats; readonly desired: DesiredPeer | undefined },
+  nameOf: (key: string) => string | undefined,
+): PeerStatus {
+  const { lastHandshakeMs = null, receivedBytes = 0, sentBytes = 0 } = stats ?? {}
+  const endpoint = stats?.endpoint ?? desired?.endpoint ?? null
+  const path = pathOf(stats)
+  const relay = path === 'relay' ? (nameOf(stats?.relay ?? '') ?? null) : null
+  return {
+    name: node.name,
+    addresses: [...node.addresses],
+    path,
+    relay,
+    endpoint,
+    lastHandshakeMs,
+    receivedBytes,
+    sentBytes,
+    whyNotDirect: whyNotDirect(path, { endpoint, stats }),
+  }
+}
+
+/** Where the packets to a peer go. */
+export function pathOf(stats: Stats): PeerStatus['path'] {
+  if (stats === undefined) return 'none'
+  const { lastHandshakeMs, path } = stats
+  return lastHandshakeMs !== null && lastHandshakeMs < sessionMs ? path : 'none'
+}
+
+function whyNotDirect(
+  path: PeerStatus['path'],
+  { endpoint, stats }: { readonly endpoint: string | null; readonly stats: Stats },
+): string | null {
+  if (path === 'direct') return null
+  if (path === 'relay') return reasons[stats?.whyNotDirect ?? 'unproven'](endpoint)
+  if (endpoint === null) return 'nobody knows where it is: it has to speak first'
+  const since = Math.round(sessionMs / 1000)
+  return (stats?.lastHandshakeMs ?? null) === null
+    ? `${endpoint} has not answered yet: is nothing to be sent, or is UDP closed on the way?`
+    : `no handshake for more than ${since} s: nothing was sent, or ${endpoint} is out of reach`
+}
+
+const reasons: Readonly<
+  Record<NonNullable<PeerStats['whyNotDirect']>, (endpoint: string | null) => string>
+> = {
+  'no endpoint': () => 'it answers at none of its addresses: a NAT or a firewall is between',
+  unproven: (endpoint) =>
+    `${endpoint} has not answered a probe: a NAT or a firewall may be between`,
+  silent: (endpoint) => `nothing comes back from ${endpoint} any more`,
+}
