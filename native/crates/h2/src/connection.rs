@@ -193,7 +193,8 @@ impl Connection {
             Kind::Headers | Kind::Continuation => header.length / BLOCK_BYTES,
             _ => 0,
         };
-        if header.kind == Kind::Headers && self.turn <= RESET_WEIGHT {
+        let is_request = header.kind == Kind::Headers && header.stream > self.last_stream;
+        if is_request && self.turn <= RESET_WEIGHT {
             self.turn = 0;
         }
         let begins = self.turn > 0;

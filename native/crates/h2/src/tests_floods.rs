@@ -191,14 +191,17 @@ fn a_turn_takes_so_much_work_and_leaves_the_rest() {
         let with = |turn| [frame(1, 0x5, turn * 2 + 1, GET), more(turn)].concat();
         (0..count).flat_map(with).collect()
     };
+    let again = |turn: u32| frame(1, 0x5, turn * 2 + 1, GET);
+    let broken = [frame(6, 0, 0, &[0; 8]), requests(10, &again)].concat();
     let reset = |turn: u32| frame(3, 0, turn * 2 + 1, &[0, 0, 0, 8]);
     let block = [GET, &[0x82; 6000]].concat();
     let long = (0..5).flat_map(|turn| frame(1, 0x5, turn * 2 + 1, &block));
     // The frames of each turn. The last place of a turn is for what takes a request back.
-    let cases: [(&str, Vec<u8>, &[u64]); 5] = [
+    let cases: [(&str, Vec<u8>, &[u64]); 6] = [
         ("PING", frame(6, 0, 0, &[0; 8]).repeat(100), &[40, 40, 20]),
         ("requests", requests(80, &|_| Vec::new()), &[32, 32, 16]),
         ("requests taken back", requests(10, &reset), &[8, 8, 4]),
+        ("requests broken", broken, &[9, 8, 4]),
         ("long blocks", long.collect(), &[3, 2]),
         ("DATA", frame(0, 0, 1, &[0; 1000]).repeat(50), &[40, 10]),
     ];
