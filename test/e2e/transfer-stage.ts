@@ -23,10 +23,10 @@ export interface TransferReport {
 /** The clients' protocols: HTTP/1.1 in clear and with TLS, HTTP/2, HTTP/3. */
 export const protocols = ['h1', 'h1s', 'h2', 'h3'] as const
 
-/** One body to move. */
+/** One body to move; `both`: one up, and at once one of four times its length down. */
 export interface Transfer {
   readonly protocol: string
-  readonly direction: 'up' | 'down'
+  readonly direction: 'up' | 'down' | 'both'
   readonly bytes: number
   readonly unknownLength?: boolean
 }

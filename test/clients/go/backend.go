@@ -108,6 +108,8 @@ func (site *site) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 		sendPattern(answer, request)
 	case path == "/digest":
 		receivePattern(answer, request)
+	case path == "/both":
+		exchangePatterns(answer, request)
 	case path == "/hold":
 		site.hold(answer, request)
 	case path == "/events":

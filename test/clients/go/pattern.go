@@ -86,5 +86,34 @@ func receivePattern(answer http.ResponseWriter, request *http.Request) {
 	_, _ = fmt.Fprintf(answer, "%d\n", check.count)
 }
 
+// exchangePatterns answers `/both?bytes=N` while it reads: N bytes, then how many right ones came.
+func exchangePatterns(answer http.ResponseWriter, request *http.Request) {
+	total, err := strconv.ParseInt(request.URL.Query().Get("bytes"), 10, 64)
+	control := http.NewResponseController(answer)
+	if err == nil {
+		err = control.EnableFullDuplex()
+	}
+	if err != nil || total < 0 {
+		http.Error(answer, fmt.Sprint("bytes: a number ", err), http.StatusBadRequest)
+		return
+	}
+	answer.Header().Set("content-type", "application/octet-stream")
+	check := &patternCheck{}
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.CopyBuffer(check, onlyReader{request.Body}, make([]byte, 64<<10))
+		read <- err
+	}()
+	for sent := int64(0); sent < total && err == nil; {
+		var count int
+		count, err = answer.Write(patternAt(sent, total-sent))
+		sent += int64(count)
+	}
+	if errors.Join(err, <-read) != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = fmt.Fprintf(answer, "%d\n", check.count)
+}
+
 // onlyReader hides WriteTo, which would pass small pieces.
 type onlyReader struct{ io.Reader }

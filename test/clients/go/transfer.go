@@ -37,7 +37,7 @@ func transfer(args []string) error {
 	protocol := flags.String("protocol", "h1", "h1, h1s, h2 or h3")
 	secure := flags.String("https", "", "address of TLS and QUIC")
 	clear := flags.String("http", "", "address in clear")
-	direction := flags.String("direction", "down", "up or down")
+	direction := flags.String("direction", "down", "up, down or both")
 	total := flags.Int64("bytes", 64<<20, "length of the body")
 	unknown := flags.Bool("unknown-length", false, "upload without content-length")
 	pid := flags.Int("pid", 0, "the server's process")
@@ -64,9 +64,12 @@ func transfer(args []string) error {
 	report.RSSBefore = residentOf(*pid)
 	before, began := cpuOf(*pid), time.Now()
 	watched := watchResident(*pid)
-	if *direction == "up" {
+	switch *direction {
+	case "up":
 		err = upload(ctx, conn, report, *total, *unknown)
-	} else {
+	case "both":
+		err = bothWays(ctx, conn, report, *total, *unknown)
+	default:
 		err = download(ctx, conn, report, *total)
 	}
 	if err != nil {
@@ -126,14 +129,7 @@ func download(ctx context.Context, conn peer.Conn, report *transferReport, total
 func upload(
 	ctx context.Context, conn peer.Conn, report *transferReport, total int64, unknown bool,
 ) error {
-	request := &peer.Request{
-		Method: "POST", Authority: peer.ServerName, Path: "/digest", Length: total,
-		Fields: []peer.Field{{Name: "content-type", Value: "application/octet-stream"}},
-	}
-	if unknown {
-		request.Length, request.Silent = -1, true
-	}
-	stream, err := conn.Open(ctx, request)
+	stream, err := conn.Open(ctx, bodyRequest("/digest", total, unknown))
 	if err != nil {
 		return err
 	}
@@ -159,6 +155,53 @@ func upload(
 		<-written
 	}
 	return failed
+}
+
+func bodyRequest(path string, total int64, unknown bool) *peer.Request {
+	request := &peer.Request{
+		Method: "POST", Authority: peer.ServerName, Path: path, Length: total,
+		Fields: []peer.Field{{Name: "content-type", Value: "application/octet-stream"}},
+	}
+	if unknown {
+		request.Length, request.Silent = -1, true
+	}
+	return request
+}
+
+// answerFactor says how much more comes back than is sent, so that a body ends amid its answer.
+const answerFactor = 4
+
+// bothWays sends a body and reads a longer one meanwhile. The report counts a byte of the one when
+// those of the other came that belong to it.
+func bothWays(
+	ctx context.Context, conn peer.Conn, report *transferReport, total int64, unknown bool,
+) error {
+	answered := answerFactor * total
+	path := "/both?bytes=" + strconv.FormatInt(answered, 10)
+	stream, err := conn.Open(ctx, bodyRequest(path, total, unknown))
+	if err != nil {
+		return err
+	}
+	written := make(chan error, 1)
+	go func() { written <- sendBody(stream, report, total) }()
+	check := &patternCheck{}
+	var told []byte
+	head, err := stream.Head()
+	if err == nil {
+		report.Status = head.Status
+		buffer := make([]byte, 64<<10)
+		_, err = io.CopyBuffer(check, io.LimitReader(stream, answered), buffer)
+	}
+	if err == nil {
+		told, err = io.ReadAll(io.LimitReader(stream, 1024))
+	}
+	if err != nil {
+		stream.Abort(0)
+		err = fmt.Errorf("answer after %d bytes: %w", check.count, err)
+	}
+	taken, _ := strconv.ParseInt(strings.TrimSpace(string(told)), 10, 64)
+	report.Bytes = min(check.count/answerFactor, taken)
+	return errors.Join(err, <-written)
 }
 
 func sendBody(stream peer.Stream, report *transferReport, total int64) error {

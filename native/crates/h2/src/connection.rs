@@ -1,7 +1,7 @@
 //! The state of one connection, and what its parts share.
 
 use crate::budget::{Bucket, Rate};
-use crate::frame::{self, HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Reason};
+use crate::frame::{self, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Reason};
 use crate::hpack::{Decoder, Encoder, ListLimits};
 use crate::settings::{self, WINDOW_DEFAULT};
 use crate::stream::{Receiving, Reset, Sending, Stream, Tombstone};
@@ -27,6 +27,13 @@ const EXCHANGE_BYTES: usize = 16 * 1024;
 const HEAD_COPIES: usize = 2;
 /// The part of a connection's memory that such exchanges may hold.
 const SHUT_PART: usize = 4;
+/// The work of one turn, in frames (see [`Connection::begin_turn`]).
+const TURN: u32 = 40;
+/// What a stream that ends early weighs in it: about as much as so many pings. Clients cancel a few
+/// at a time; a flood has nothing else to do.
+const RESET_WEIGHT: u32 = 8;
+/// Bytes of a header block that weigh as much as a frame: they are decoded whatever they are.
+const BLOCK_BYTES: usize = 512;
 /// Ids of streams that ended as they should, to tell a late frame from a wrong id.
 const DONE_KEPT: usize = 8;
 
@@ -110,6 +117,8 @@ pub struct Connection {
     pub(crate) control: Bucket,
     pub(crate) excused_updates: u32,
     pub(crate) excused_priorities: u32,
+    /// What is left of this turn.
+    pub(crate) turn: u32,
     pub(crate) requests: u64,
     /// Frames so far; a header block counts once.
     pub(crate) steps: u64,
@@ -153,6 +162,7 @@ impl Connection {
             control: Bucket::new(limits.control_frames, now),
             excused_updates: UPDATES_PER_DATA,
             excused_priorities: UPDATES_PER_DATA,
+            turn: TURN,
             requests: 0,
             steps: 0,
             limits,
@@ -163,6 +173,37 @@ impl Connection {
             connection.put_window_update(0, grant as usize);
         }
         connection
+    }
+
+    /// Gives the client a turn: so much work, and then [`Connection::next`] leaves the rest of the
+    /// input to the next one, for connections share a thread.
+    pub fn begin_turn(&mut self) {
+        self.turn = TURN;
+    }
+
+    /// Whether the turn is used up, so that there may be input left.
+    pub fn is_turn_over(&self) -> bool {
+        self.turn == 0
+    }
+
+    /// Takes a frame off the turn; false when it belongs to the next one. A request begins only
+    /// where it can be taken back as well: taken back in the same breath, it is nobody's work.
+    pub(crate) fn has_turn_for(&mut self, header: Header) -> bool {
+        let block = match header.kind {
+            Kind::Headers | Kind::Continuation => header.length / BLOCK_BYTES,
+            _ => 0,
+        };
+        let is_request = header.kind == Kind::Headers && header.stream > self.last_stream;
+        if is_request && self.turn <= RESET_WEIGHT {
+            self.turn = 0;
+        }
+        let begins = self.turn > 0;
+        self.use_turn(1 + u32::try_from(block).unwrap_or(TURN));
+        begins
+    }
+
+    fn use_turn(&mut self, weight: u32) {
+        self.turn = self.turn.saturating_sub(weight);
     }
 
     /// Requests so far.
@@ -270,6 +311,7 @@ impl Connection {
 
     /// Counts a stream that the client had ended early.
     pub(crate) fn count_reset(&mut self, now: Instant) {
+        self.use_turn(RESET_WEIGHT);
         if !self.resets.take(now) {
             let detail = "too many streams reset";
             self.fail(Reason::EnhanceYourCalm, Cause::StreamResets, detail);

@@ -39,8 +39,13 @@ pub fn fuzz_connection(bytes: &[u8]) {
     for (turn, piece) in (0u64..).zip(frames.chunks(size)) {
         let now = begun + Duration::from_millis(turn);
         input.extend_from_slice(piece);
-        while let Some(event) = connection.next(&mut input, now) {
-            answer(&mut connection, &mut open, event);
+        let mut more = true;
+        while more {
+            connection.begin_turn();
+            while let Some(event) = connection.next(&mut input, now) {
+                answer(&mut connection, &mut open, event);
+            }
+            more = connection.is_turn_over();
         }
         assert!(connection.is_over() || connection.held_bytes() <= BYTES_MAX);
         assert!(connection.streams() <= 8);

@@ -21,8 +21,8 @@ const CONTINUATIONS_FREE: u32 = 8;
 const FIELD_BYTES: usize = size_of::<Field>();
 
 impl Connection {
-    /// The next event, read from `input` as far as needed. `None`: more input is needed. To be
-    /// called until then after every read, and after `transmit` for its events.
+    /// The next event, read from `input` as far as needed. `None`: more input is needed, or another
+    /// turn. To be called until then after every read, and after `transmit` for its events.
     pub fn next(&mut self, input: &mut BytesMut, now: Instant) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -44,6 +44,9 @@ impl Connection {
                 continue;
             }
             if input.len() < HEADER_BYTES + header.length {
+                return None;
+            }
+            if !self.has_turn_for(header) {
                 return None;
             }
             input.advance(HEADER_BYTES);

@@ -62,9 +62,16 @@ impl Peer {
 
     pub fn send(&mut self, bytes: &[u8]) {
         let mut input = BytesMut::from(bytes);
-        while let Some(event) = self.connection.next(&mut input, self.now) {
+        while self.turn(&mut input) {}
+    }
+
+    /// One turn; whether there is more to take.
+    pub fn turn(&mut self, input: &mut BytesMut) -> bool {
+        self.connection.begin_turn();
+        while let Some(event) = self.connection.next(input, self.now) {
             self.events.push(event);
         }
+        self.connection.is_turn_over()
     }
 
     /// What was sent since, as `KIND flags stream length` with kinds by number.

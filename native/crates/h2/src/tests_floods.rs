@@ -2,6 +2,7 @@
 
 use crate::tests::{GET, Peer, frame};
 use crate::*;
+use bytes::BytesMut;
 use std::time::Duration;
 
 #[test]
@@ -182,4 +183,41 @@ fn a_bomb_is_bounded() {
         assert!(peer.connection.is_over() || peer.connection.held_bytes() <= 1024 * 1024);
     }
     assert_eq!(peer.failure(), Some(Cause::ConnectionBytes));
+}
+
+#[test]
+fn a_turn_takes_so_much_work_and_leaves_the_rest() {
+    let requests = |count: u32, more: &dyn Fn(u32) -> Vec<u8>| -> Vec<u8> {
+        let with = |turn| [frame(1, 0x5, turn * 2 + 1, GET), more(turn)].concat();
+        (0..count).flat_map(with).collect()
+    };
+    let again = |turn: u32| frame(1, 0x5, turn * 2 + 1, GET);
+    let broken = [frame(6, 0, 0, &[0; 8]), requests(10, &again)].concat();
+    let reset = |turn: u32| frame(3, 0, turn * 2 + 1, &[0, 0, 0, 8]);
+    let block = [GET, &[0x82; 6000]].concat();
+    let long = (0..5).flat_map(|turn| frame(1, 0x5, turn * 2 + 1, &block));
+    // The frames of each turn. The last place of a turn is for what takes a request back.
+    let cases: [(&str, Vec<u8>, &[u64]); 6] = [
+        ("PING", frame(6, 0, 0, &[0; 8]).repeat(100), &[40, 40, 20]),
+        ("requests", requests(80, &|_| Vec::new()), &[32, 32, 16]),
+        ("requests taken back", requests(10, &reset), &[8, 8, 4]),
+        ("requests broken", broken, &[9, 8, 4]),
+        ("long blocks", long.collect(), &[3, 2]),
+        ("DATA", frame(0, 0, 1, &[0; 1000]).repeat(50), &[40, 10]),
+    ];
+    for (name, bytes, expected) in cases {
+        let mut peer = Peer::new();
+        if name == "DATA" {
+            peer.send(&frame(1, 0x4, 1, GET));
+        }
+        let mut input = BytesMut::from(&bytes[..]);
+        let mut taken = Vec::new();
+        let mut more = true;
+        while more {
+            let before = peer.connection.steps();
+            more = peer.turn(&mut input);
+            taken.push(peer.connection.steps() - before);
+        }
+        assert_eq!((taken.as_slice(), input.len()), (expected, 0), "{name}");
+    }
 }

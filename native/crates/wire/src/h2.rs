@@ -6,6 +6,7 @@ use crate::error_code::ErrorCode;
 use crate::exchange::ConnectionFacts;
 use crate::h2_link::Link;
 use crate::h2_request::{Request, accept};
+use crate::signal::Signal;
 use crate::thread::WireThread;
 use crate::timers::Timer;
 use bytes::{Buf, BytesMut};
@@ -24,7 +25,7 @@ const SMALL_READ: usize = 4 * 1024;
 const BULK_READ: usize = 64 * 1024;
 /// One full TLS record.
 const OUTPUT_MAX: usize = 16 * 1024;
-/// Reads of one turn; then the other tasks of the thread have theirs.
+/// Reads of one turn; the codec bounds the frames.
 const READS_MAX: usize = 8;
 /// Method, scheme, authority, path and protocol are no header lines.
 const PSEUDO_FIELDS: usize = 5;
@@ -89,6 +90,9 @@ enum Over {
     Lost,
 }
 
+/// The client is gone.
+struct Lost;
+
 struct Driver<'a, S> {
     thread: &'a Rc<WireThread>,
     facts: &'a Arc<ConnectionFacts>,
@@ -98,6 +102,8 @@ struct Driver<'a, S> {
     input: BytesMut,
     output: BytesMut,
     read_size: usize,
+    /// It gave way, and takes nothing from the client until it is called.
+    place: Option<Rc<Signal>>,
     clock: Option<(Instant, Timer)>,
     since: Since,
     /// A stream broke the protocol before.
@@ -133,6 +139,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             input: BytesMut::new(),
             output: BytesMut::new(),
             read_size: SMALL_READ,
+            place: None,
             clock: None,
             since: Since {
                 opened: now,
@@ -146,18 +153,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
         self.link.driven_by(context);
-        let mut reads = 0;
-        loop {
-            match self.poll_read(context) {
-                Poll::Ready(Ok(1..)) => reads += 1,
-                Poll::Ready(_) => return self.lost(),
-                Poll::Pending => break,
-            }
-            self.take_events();
-            if reads == READS_MAX {
-                context.waker().wake_by_ref();
-                break;
-            }
+        if self.poll_turn(context).is_err() {
+            return self.lost();
         }
         // Those who were woken get their turn first, so that their frames share one write.
         if self.poll_write(context).is_err() {
@@ -169,6 +166,32 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Driver<'a, S> {
             return Poll::Ready(Over::Agreed);
         }
         self.poll_clock(now, context)
+    }
+
+    /// Takes from the client what one turn may take, and gives way when that may not be all.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Result<(), Lost> {
+        if let Some(place) = &self.place {
+            if place.poll(context).is_pending() {
+                return Ok(());
+            }
+            self.place = None;
+        }
+        self.link.codec.borrow_mut().begin_turn();
+        self.take_events(); // the rest of the last turn
+        for _ in 0..READS_MAX {
+            if self.link.codec.borrow().is_turn_over() {
+                break;
+            }
+            match self.poll_read(context) {
+                Poll::Ready(Ok(1..)) => self.take_events(),
+                Poll::Ready(_) => return Err(Lost),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        let place = self.thread.turns.give_way();
+        let _ = place.poll(context); // not before this turn is over
+        self.place = Some(place);
+        Ok(())
     }
 
     fn lost(&mut self) -> Poll<Over> {

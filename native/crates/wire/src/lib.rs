@@ -24,6 +24,8 @@ mod h2_body;
 mod h2_link;
 mod h2_request;
 mod h2_sink;
+#[cfg(test)]
+mod h2_tests;
 mod handover;
 mod hub;
 #[cfg(test)]
@@ -51,6 +53,7 @@ mod template;
 mod thread;
 mod timers;
 pub mod tls;
+mod turns;
 mod upstream;
 mod wheel;
 mod wire;

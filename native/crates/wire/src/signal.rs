@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// Set by one, waited for by another.
 #[derive(Default)]
@@ -20,15 +20,23 @@ impl Signal {
         }
     }
 
+    /// Whether it is set.
+    #[cfg(test)]
+    pub fn is_raised(&self) -> bool {
+        self.set.get()
+    }
+
     /// Waits until it is set, and takes it back.
     pub async fn wait(&self) {
-        poll_fn(|context| {
-            if self.set.replace(false) {
-                return Poll::Ready(());
-            }
-            self.waker.replace(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|context| self.poll(context)).await;
+    }
+
+    /// Ready once it is set, which is taken back then.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        if self.set.replace(false) {
+            return Poll::Ready(());
+        }
+        self.waker.replace(Some(context.waker().clone()));
+        Poll::Pending
     }
 }

@@ -11,6 +11,7 @@ use crate::record::Refused;
 use crate::shared::Shared;
 use crate::timers::Timers;
 use crate::tls::identity;
+use crate::turns::Turns;
 use crate::upstream::Pool;
 use crate::{h1, h2};
 use bytes::Bytes;
@@ -42,6 +43,7 @@ pub struct WireThread {
     pub(crate) asker: Rc<Asker>,
     pub(crate) worklist: Worklist,
     pub(crate) timers: Rc<Timers>,
+    pub(crate) turns: Rc<Turns>,
     /// As of the version beside them.
     limits: RefCell<(u64, Rc<WireLimits>)>,
     /// Connections recorded in the second that began then.
@@ -63,6 +65,7 @@ impl WireThread {
             asker,
             worklist,
             timers,
+            turns: Rc::default(),
             limits,
             recorded: Cell::new((Instant::now(), 0)),
         })
@@ -183,6 +186,7 @@ pub(crate) fn run(
         let on = thread.clone();
         thread.spawn(async move { on.worklist.run().await });
         thread.spawn(thread.timers.clone().run());
+        thread.spawn(thread.turns.clone().run());
         thread.spawn(thread.pool.clone().sweep());
         for (listener, socket) in sockets.tcp {
             thread.spawn(accept(thread.clone(), listener, socket));

@@ -53,7 +53,7 @@ pub(crate) fn limits() -> WireLimits {
     config().limits
 }
 
-fn config() -> WireConfig {
+pub(crate) fn config() -> WireConfig {
     serde_json::from_value(serde_json::json!({
         "threads": 1, "workers": 1, "listeners": [], "healthPath": "/_health",
         "errors": [{ "code": "HEADER_TOO_LARGE", "status": 431, "headers": [], "body": "large\n" }],

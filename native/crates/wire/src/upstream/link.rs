@@ -1,8 +1,8 @@
 //! One byte stream to an endpoint, in clear or encrypted.
 
-use super::socket::Socket;
 use crate::error_code::ErrorCode;
 use bytes::BytesMut;
+use edge_netstack::door::{self, DoorStream};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -11,66 +11,79 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_boring::SslStream;
 
 /// A connection's bytes.
 pub enum Stream {
-    Plain(Socket),
-    Tls(Box<SslStream<Socket>>),
+    Tcp(TcpStream),
+    /// Through the stack of a mesh agent that has no interface.
+    Door(DoorStream),
+    Tls(Box<SslStream<Stream>>),
 }
+
+/// What carries bytes both ways.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl Stream {
     /// Connects to the first address that answers, through the socket of an agent if there is one.
     pub async fn connect(
         addresses: &[SocketAddr],
         via: Option<&Path>,
-    ) -> Result<(Socket, SocketAddr), ErrorCode> {
+    ) -> Result<(Stream, SocketAddr), ErrorCode> {
         for address in addresses {
-            if let Ok(socket) = Socket::connect(*address, via).await {
-                return Ok((socket, *address));
+            if let Ok(stream) = Stream::dial(*address, via).await {
+                return Ok((stream, *address));
             }
         }
         Err(ErrorCode::UpstreamConnectFailed)
+    }
+
+    async fn dial(address: SocketAddr, via: Option<&Path>) -> io::Result<Stream> {
+        if let Some(path) = via {
+            return Ok(Stream::Door(door::dial(path, address).await?));
+        }
+        let stream = TcpStream::connect(address).await?;
+        let _ = stream.set_nodelay(true);
+        Ok(Stream::Tcp(stream))
+    }
+
+    fn carrier(&mut self) -> Pin<&mut dyn Duplex> {
+        Pin::new(match self {
+            Stream::Tcp(stream) => stream,
+            Stream::Door(stream) => stream,
+            Stream::Tls(stream) => stream.as_mut(),
+        })
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        }
+        self.carrier().poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-        }
+        self.carrier().poll_write(context, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-        }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier().poll_flush(context)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier().poll_shutdown(context)
     }
 }
 

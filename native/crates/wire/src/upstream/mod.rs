@@ -8,7 +8,6 @@ mod h1_head;
 mod h2;
 mod link;
 mod pool;
-mod socket;
 mod tls;
 mod tunnel;
 mod websocket;

@@ -219,7 +219,7 @@ impl Pool {
                 }
                 (Stream::Tls(Box::new(stream)), http2, identity.number)
             }
-            None => (Stream::Plain(stream), offer == Offer::Http2, 0),
+            None => (stream, offer == Offer::Http2, 0),
         };
         let key = Key {
             address,

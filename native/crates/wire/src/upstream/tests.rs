@@ -1,6 +1,5 @@
 use super::h2::{connect, exchange};
 use super::link::Stream;
-use super::socket::Socket;
 use super::*;
 use crate::client::{Client, Failure, RequestBody};
 use crate::seam::{BodyError, BodySource, Gone, ResponseHead, ResponseSink};
@@ -29,10 +28,7 @@ async fn pair() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (ours, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (
-        Stream::Plain(Socket::Tcp(ours.unwrap())),
-        accepted.unwrap().0,
-    )
+    (Stream::Tcp(ours.unwrap()), accepted.unwrap().0)
 }
 
 fn manner(framing: RequestFraming) -> Manner {

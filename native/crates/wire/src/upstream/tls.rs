@@ -1,7 +1,7 @@
 //! TLS to endpoints: verified unless the configuration says otherwise, TLS 1.2 or newer. Sessions
 //! are never resumed, so that no connection can inherit the identity of another one.
 
-use super::socket::Socket;
+use super::link::Stream;
 use crate::config::EndpointTls;
 use crate::error_code::ErrorCode;
 use boring::error::ErrorStack;
@@ -83,9 +83,9 @@ impl Identity {
     /// Shakes hands over `stream`. True: HTTP/2 was selected.
     pub async fn connect(
         &self,
-        stream: Socket,
+        stream: Stream,
         offer: Offer,
-    ) -> Result<(SslStream<Socket>, bool), ErrorCode> {
+    ) -> Result<(SslStream<Stream>, bool), ErrorCode> {
         let failed = |_| ErrorCode::UpstreamTlsFailed;
         let ssl = self.ssl(offer).map_err(failed)?;
         let stream = SslStreamBuilder::new(ssl, stream).connect().await;
