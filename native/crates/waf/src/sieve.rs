@@ -1,5 +1,7 @@
 //! Finds, in one pass over a text, which operators have one of their literals in it.
 
+use std::ops::Range;
+
 use crate::operators::{
     ByteSet, FACTOR_BYTES_MIN, Factor, Factors, Presence, View, frequency, is_code, meet, set_of,
     set_where, union,
@@ -85,6 +87,11 @@ const FILTER_BITS: u32 = 16;
 const FILTER_WORDS: usize = 1 << (FILTER_BITS - 6);
 /// The longest window that is looked up; what is longer is compared when its window was found.
 const WINDOW_BYTES_MAX: usize = 4;
+/// After so many bytes, and after each four times as many, windows are looked for no more of whose
+/// operators all were found: a hostile text has windows at every other byte.
+const STRETCH_BYTES: usize = 4096;
+/// Fewer comparisons in a stretch than one in so many bytes cost less than leaving windows out.
+const BYTES_PER_COMPARISON: usize = 16;
 /// Windows are looked up with this bit set in each byte, so that letters need no folding; a mark
 /// may meet another one by it, which the comparison tells apart.
 const CASE: u32 = 0x2020_2020;
@@ -110,8 +117,7 @@ struct Literals {
 /// The literals that are looked for in one view.
 #[derive(Default)]
 struct Windows {
-    /// By length of the window, from `FACTOR_BYTES_MIN`.
-    filters: [Option<Filter>; 3],
+    filters: Filters,
     /// Open addressing by window; a power of two.
     table: Vec<Option<Place>>,
     literals: Vec<Literal>,
@@ -120,6 +126,9 @@ struct Windows {
 /// One bit for each hash of a window.
 type Bits = [u64; FILTER_WORDS];
 static NO_BITS: Bits = [0; FILTER_WORDS];
+
+/// By length of the window, from `FACTOR_BYTES_MIN`.
+type Filters = [Option<Filter>; 3];
 
 /// The first look at windows of one length.
 struct Filter {
@@ -164,6 +173,16 @@ struct Place {
     /// First of the literals with this window, and the one after the last.
     first: u32,
     end: u32,
+}
+
+impl Place {
+    fn enter(&self, filters: &mut Filters) {
+        let filter = self.length as usize - FACTOR_BYTES_MIN;
+        if let Some(filter) = filters.get_mut(filter) {
+            let filter = filter.get_or_insert_with(Filter::new);
+            filter.enter(self.window, self.length);
+        }
+    }
 }
 
 struct Literal {
@@ -234,6 +253,7 @@ impl Literals {
             wanted,
             presence,
             found: self.unknown,
+            comparisons: 0,
         };
         if text.len() >= FACTOR_BYTES_MIN {
             search.look(&self.folded, text);
@@ -253,12 +273,38 @@ struct Search<'a> {
     wanted: &'a OperatorSet,
     presence: &'a Presence,
     found: OperatorSet,
+    comparisons: usize,
 }
 
 impl Search<'_> {
-    /// Looks for windows of those lengths that a text of these bytes may have.
     fn look(&mut self, windows: &Windows, text: &[u8]) {
-        let [two, three, four] = &windows.filters;
+        let mut left = None;
+        let mut from = 0;
+        let mut stretch = STRETCH_BYTES;
+        while from < text.len() {
+            let to = from.saturating_add(stretch).min(text.len());
+            self.comparisons = 0;
+            let filters = left.as_ref().unwrap_or(&windows.filters);
+            self.look_within(windows, filters, (text, from..to));
+            if self.comparisons > (to - from) / BYTES_PER_COMPARISON && to < text.len() {
+                left = Some(windows.filters_of(|operator| self.seeks(operator)));
+            }
+            from = to;
+            stretch *= 4;
+        }
+    }
+
+    fn seeks(&self, operator: u32) -> bool {
+        self.wanted.has(operator) && !self.found.has(operator)
+    }
+
+    /// Looks for windows of those lengths that a text of these bytes may have, which begin there.
+    fn look_within(
+        &mut self,
+        windows: &Windows,
+        [two, three, four]: &Filters,
+        text: (&[u8], Range<usize>),
+    ) {
         let bits = |filter, length| Filter::bits(filter, self.presence, length);
         let filters = [bits(two, 2), bits(three, 3), bits(four, 4)];
         let sought = filters.map(|bits| bits.is_some());
@@ -275,23 +321,28 @@ impl Search<'_> {
         &mut self,
         windows: &Windows,
         [two, three, four]: [&Bits; 3],
-        text: &[u8],
+        (text, places): (&[u8], Range<usize>),
     ) {
-        for (start, window) in text.windows(WINDOW_BYTES_MAX).enumerate() {
+        let whole = places.end.saturating_add(WINDOW_BYTES_MAX - 1);
+        let stretch = text.get(places.start..whole.min(text.len()));
+        let stretch = stretch.unwrap_or_default();
+        for (start, window) in (places.start..).zip(stretch.windows(WINDOW_BYTES_MAX)) {
             let &[a, b, c, d] = window else { continue };
             let window = u32::from_le_bytes([a, b, c, d]) | CASE;
-            if passes(four, window) {
-                self.compare(windows, text, (start, window, 4));
+            // One branch for all lengths: in hostile texts each of them is a coin toss.
+            let mut passed = pass(four, window);
+            if THREE {
+                passed |= pass(three, window & 0xff_ffff);
             }
-            if THREE && passes(three, window & 0xff_ffff) {
-                self.compare(windows, text, (start, window & 0xff_ffff, 3));
+            if TWO {
+                passed |= pass(two, window & 0xffff);
             }
-            if TWO && passes(two, window & 0xffff) {
-                self.compare(windows, text, (start, window & 0xffff, 2));
+            if passed & 1 == 1 {
+                self.place(windows, [two, three, four], (text, start, window));
             }
         }
         let last = text.len().saturating_sub(WINDOW_BYTES_MAX - 1);
-        for start in last..text.len() {
+        for start in last.max(places.start)..places.end {
             let rest = text.get(start..).unwrap_or_default();
             let window = fold(rest);
             if THREE && rest.len() == 3 && passes(three, window) {
@@ -303,16 +354,35 @@ impl Search<'_> {
         }
     }
 
-    /// Compares the literals whose window, perhaps, begins at this byte.
+    /// Compares the literals of every length whose window, perhaps, begins at this byte.
     #[inline(never)]
+    fn place(
+        &mut self,
+        windows: &Windows,
+        [two, three, four]: [&Bits; 3],
+        (text, start, window): (&[u8], usize, u32),
+    ) {
+        if passes(four, window) {
+            self.compare(windows, text, (start, window, 4));
+        }
+        if passes(three, window & 0xff_ffff) {
+            self.compare(windows, text, (start, window & 0xff_ffff, 3));
+        }
+        if passes(two, window & 0xffff) {
+            self.compare(windows, text, (start, window & 0xffff, 2));
+        }
+    }
+
+    /// Compares the literals whose window, perhaps, begins at this byte.
     fn compare(
         &mut self,
         windows: &Windows,
         text: &[u8],
         (start, window, length): (usize, u32, u32),
     ) {
+        self.comparisons += 1;
         for literal in windows.literals_of(window, length) {
-            if self.found.has(literal.operator) || !self.wanted.has(literal.operator) {
+            if !self.seeks(literal.operator) {
                 continue;
             }
             let start = start.checked_sub(literal.offset);
@@ -368,14 +438,22 @@ impl Windows {
         windows
     }
 
+    /// The first look at the windows of some operators.
+    fn filters_of(&self, seeks: impl Fn(u32) -> bool) -> Filters {
+        let mut filters = Filters::default();
+        for place in self.table.iter().flatten() {
+            let literals = self.literals_at(place);
+            if literals.iter().any(|literal| seeks(literal.operator)) {
+                place.enter(&mut filters);
+            }
+        }
+        filters
+    }
+
     /// Enters a window with all its literals.
     fn close(&mut self, place: Option<Place>) {
         let Some(place) = place else { return };
-        let filter = place.length as usize - FACTOR_BYTES_MIN;
-        if let Some(filter) = self.filters.get_mut(filter) {
-            let filter = filter.get_or_insert_with(Filter::new);
-            filter.enter(place.window, place.length);
-        }
+        place.enter(&mut self.filters);
         let mask = self.table.len() - 1;
         let mut slot = table_slot(place.window, place.length) & mask;
         while let Some(Some(_)) = self.table.get(slot) {
@@ -391,12 +469,16 @@ impl Windows {
         let mut slot = table_slot(window, length) & mask;
         while let Some(Some(place)) = self.table.get(slot) {
             if (place.window, place.length) == (window, length) {
-                let literals = self.literals.get(place.first as usize..place.end as usize);
-                return literals.unwrap_or_default();
+                return self.literals_at(place);
             }
             slot = (slot + 1) & mask;
         }
         &[]
+    }
+
+    fn literals_at(&self, place: &Place) -> &[Literal] {
+        let literals = self.literals.get(place.first as usize..place.end as usize);
+        literals.unwrap_or_default()
     }
 }
 
@@ -414,9 +496,14 @@ fn filter_bit(window: u32) -> usize {
 }
 
 fn passes(bits: &Bits, window: u32) -> bool {
+    pass(bits, window) & 1 == 1
+}
+
+/// Whether a window passes, in the lowest bit.
+fn pass(bits: &Bits, window: u32) -> u64 {
     let bit = filter_bit(window);
     let word = bits.get((bit >> 6) & (FILTER_WORDS - 1));
-    word.is_some_and(|word| word >> (bit & 63) & 1 == 1)
+    word.map_or(0, |word| word >> (bit & 63))
 }
 
 /// The window at the beginning of these bytes, of four of them at most.

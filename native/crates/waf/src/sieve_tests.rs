@@ -68,3 +68,40 @@ fn an_operator_survives_with_one_of_its_literals_or_when_nothing_is_known() {
         assert_eq!(found, expected, "{text}");
     }
 }
+
+#[test]
+fn what_is_left_out_in_dense_texts_was_found_and_nothing_else_is_missed() {
+    let words: Vec<String> = (0..400u32)
+        .map(|n| {
+            let length = 2 + n % 5;
+            let letters =
+                (0..length).map(|at| b"abcd"[(n * 7 + n / 3 * at + at * at) as usize % 4]);
+            letters.map(char::from).collect()
+        })
+        .collect();
+    let same = |word: &String| {
+        let factors = Some(vec![factor(View::Folded, word)]);
+        Factors {
+            any: factors.clone(),
+            prose: factors,
+        }
+    };
+    let operators: Vec<Factors> = words.iter().map(same).collect();
+    let sieve = Sieve::new(operators.iter().map(Some));
+    let mut left = 0;
+    for stretch in [STRETCH_BYTES, 5 * STRETCH_BYTES] {
+        for (dense, place) in [("ab", 0), ("aabbab", 1), ("abcabd", 2), ("zzz", 3)] {
+            for word in words.iter().step_by(17) {
+                // The word lies across the place from which on less is looked for.
+                let mut text = dense.repeat(2 * stretch / dense.len());
+                text.replace_range(stretch - place..stretch - place + word.len(), word);
+                let found = survivors(&sieve, text.as_bytes());
+                for (operator, word) in (0..).zip(&words) {
+                    assert_eq!(found.has(operator), text.contains(word.as_str()), "{word}");
+                    left += u32::from(!found.has(operator));
+                }
+            }
+        }
+    }
+    assert!(left > 0, "every text has every word");
+}
