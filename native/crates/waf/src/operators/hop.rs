@@ -26,12 +26,17 @@ const STEPS_PER_BYTE: usize = 16;
 const STEPS_SAVED_MAX: usize = 1024;
 const STEPS_SAVED_PER_BYTE: usize = 16;
 /// Distance between two places at which tries are compared.
-const TRAIL_BYTES: usize = 64;
+const TRAIL_BYTES: usize = 16;
+/// Tries that are remembered at each of them.
+const TRAIL_WIDTH: usize = 4;
+/// Bytes over which a match is followed; one that may be longer counts as reaching to the text's
+/// end, as most of them do. (What is unfinished there is a mixture as in a sweep.)
+const MATCH_BYTES_MAX: usize = 16 * 1024;
 /// Bytes between two looks whether a sweep may end, and between two counts of work.
 const SWEEP_BYTES: usize = 8;
 const WORK_BYTES: usize = 4096;
 /// Parts of a pattern from which on it is searched like this.
-const PARTS_MIN: usize = 400;
+const PARTS_MIN: usize = 40;
 
 /// What the text has before a beginning, as far as patterns can tell.
 const BEFORE: [(u8, Option<u8>); 5] = [
@@ -60,6 +65,9 @@ pub(super) enum Found {
     From(usize),
 }
 
+/// The newest first.
+type Trail = [Option<LazyStateID>; TRAIL_WIDTH];
+
 enum Ended {
     Match,
     NoMatch { steps: usize },
@@ -74,7 +82,7 @@ struct Search<'s> {
     work: usize,
     /// The states of failed tries at every `TRAIL_BYTES` of the text, the newest of each place: who
     /// comes to the same state there fails as well.
-    trail: Vec<Option<LazyStateID>>,
+    trail: Vec<Trail>,
     /// States have other names after the cache was full and cleared.
     clears: usize,
 }
@@ -255,12 +263,14 @@ impl Search<'_> {
                 return Ok(Ended::Unfinished);
             };
             state = next;
-            if state.is_match() {
-                return Ok(Ended::Match);
-            }
-            if state.is_dead() {
-                self.worked(step)?;
-                return Ok(Ended::NoMatch { steps: step });
+            if state.is_tagged() {
+                if state.is_match() {
+                    return Ok(Ended::Match);
+                }
+                if state.is_dead() {
+                    self.worked(step)?;
+                    return Ok(Ended::NoMatch { steps: step });
+                }
             }
             if (at + step).is_multiple_of(TRAIL_BYTES) && step > 0 {
                 if step >= steps_max {
@@ -285,10 +295,17 @@ impl Search<'_> {
         }
         let place = at / TRAIL_BYTES;
         if self.trail.len() <= place {
-            self.trail.resize(place + 1, None);
+            self.trail.resize(place + 1, Trail::default());
         }
-        let known = self.trail.get_mut(place).map(|place| place.replace(state));
-        known == Some(Some(state))
+        let Some(trail) = self.trail.get_mut(place) else {
+            return false;
+        };
+        let failed = trail.contains(&Some(state));
+        if !failed {
+            trail.rotate_right(1);
+            trail[0] = Some(state);
+        }
+        failed
     }
 
     fn at_end(&mut self, state: LazyStateID, steps: usize) -> Ended {
@@ -334,6 +351,9 @@ impl Search<'_> {
             return Ok(None);
         };
         for place in at..self.text.len() {
+            if place - at == MATCH_BYTES_MAX {
+                return Ok(Some(self.text.len()));
+            }
             let byte = self.text.get(place).copied().unwrap_or_default();
             let Ok(next) = self.dfa.next_state(self.cache, state, byte) else {
                 return Ok(None);
