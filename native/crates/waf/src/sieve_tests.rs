@@ -1,3 +1,5 @@
+#![allow(clippy::indexing_slicing)]
+
 use super::*;
 
 fn factor(view: View, text: &str) -> Factor {

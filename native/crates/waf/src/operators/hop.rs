@@ -303,7 +303,8 @@ impl Search<'_> {
         let failed = trail.contains(&Some(state));
         if !failed {
             trail.rotate_right(1);
-            trail[0] = Some(state);
+            let [newest, ..] = trail;
+            *newest = Some(state);
         }
         failed
     }
