@@ -29,9 +29,6 @@ const STEPS_SAVED_PER_BYTE: usize = 16;
 const TRAIL_BYTES: usize = 16;
 /// Tries that are remembered at each of them.
 const TRAIL_WIDTH: usize = 4;
-/// Bytes over which a match is followed; one that may be longer counts as reaching to the text's
-/// end, as most of them do. (What is unfinished there is a mixture as in a sweep.)
-const MATCH_BYTES_MAX: usize = 16 * 1024;
 /// Bytes between two looks whether a sweep may end, and between two counts of work.
 const SWEEP_BYTES: usize = 8;
 const WORK_BYTES: usize = 4096;
@@ -352,9 +349,6 @@ impl Search<'_> {
             return Ok(None);
         };
         for place in at..self.text.len() {
-            if place - at == MATCH_BYTES_MAX {
-                return Ok(Some(self.text.len()));
-            }
             let byte = self.text.get(place).copied().unwrap_or_default();
             let Ok(next) = self.dfa.next_state(self.cache, state, byte) else {
                 return Ok(None);

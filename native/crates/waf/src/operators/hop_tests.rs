@@ -98,24 +98,6 @@ fn tries_that_run_long_end_early_or_in_a_sweep_that_finds_the_same() {
 }
 
 #[test]
-fn a_match_that_may_be_longer_than_its_bound_reaches_to_the_end_of_the_text() {
-    let pattern = r"\(a+\)|b.*c|d.*?e";
-    let hops = Hops::build(pattern, 1 << 22).unwrap();
-    let pair = (&hops, &regex(pattern));
-    let rest = " and something more";
-    for (first, inside, last) in [("(", "a", ")"), ("d", ".", "e")] {
-        let text = |count| format!("  {first}{}{last}{rest}", inside.repeat(count));
-        let within = text(MATCH_BYTES_MAX - 4);
-        let expected = Some(2..MATCH_BYTES_MAX);
-        assert_eq!(hopped(pair, within.as_bytes()).0, expected);
-        let beyond = text(MATCH_BYTES_MAX);
-        assert_eq!(hopped(pair, beyond.as_bytes()).0, Some(2..beyond.len()));
-    }
-    let greedy = format!("b{}c{rest}", ".".repeat(MATCH_BYTES_MAX));
-    assert_eq!(hopped(pair, greedy.as_bytes()).0, Some(0..greedy.len()));
-}
-
-#[test]
 fn a_cache_that_is_cleared_changes_nothing() {
     let pattern = r"[ab]*a[ab]{12}c";
     let pair = (&Hops::build(pattern, 1 << 22).unwrap(), &regex(pattern));
