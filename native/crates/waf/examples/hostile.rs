@@ -1,7 +1,7 @@
 //! The worst that a body can do to the scan: `hostile PLAN.json`. For every pattern of the plan,
 //! 128 KiB of texts that nearly match it, as one argument of a form, inspected as any request.
-//! Prints the dearest, in CPU time; the goal is 50 ms, the limit 250 ms. Each is inspected twice in
-//! a row: what the first time costs more are engines and automata that texts before it did not need.
+//! Prints the dearest, in CPU time; the goal is 50 ms, the limit 250 ms. Each is inspected twice:
+//! what the first time costs more are engines and automata that texts before it did not need.
 //! `found` is a digest of all hits, for comparisons. `hostile PLAN.json rules` runs each rule alone
 //! over all these texts; the goal is 2 ms in 999 of 1,000. Any other second word is part of the
 //! rules' places, for those texts alone.

@@ -4,13 +4,14 @@
 use super::test_edge::{BIG_BYTES, Client, shared_edge};
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A NAT that loses packets: every address of a client has a port of its own towards the edge.
 struct LossyNat {
     address: SocketAddr,
+    edge: Arc<Mutex<SocketAddr>>,
     rebinds: Arc<AtomicU32>,
     closed: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -40,11 +41,13 @@ impl LossyNat {
         let front = quick_socket();
         let nat = LossyNat {
             address: front.local_addr().unwrap(),
+            edge: Arc::new(Mutex::new(edge)),
             rebinds: Arc::default(),
             closed: Arc::default(),
             thread: None,
         };
         let (rebinds, closed) = (nat.rebinds.clone(), nat.closed.clone());
+        let led_to = nat.edge.clone();
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let thread = std::thread::spawn(move || {
             let mut ports: HashMap<SocketAddr, UdpSocket> = HashMap::new();
@@ -56,7 +59,7 @@ impl LossyNat {
                         *port = quick_socket();
                     }
                 }
-                let mut quiet = true;
+                let (edge, mut quiet) = (*led_to.lock().unwrap(), true);
                 while let Ok((length, client)) = front.recv_from(&mut packet) {
                     quiet = false;
                     let port = ports.entry(client).or_insert_with(quick_socket);
@@ -65,9 +68,9 @@ impl LossyNat {
                     }
                 }
                 for (client, port) in &ports {
-                    while let Ok(length) = port.recv(&mut packet) {
+                    while let Ok((length, from)) = port.recv_from(&mut packet) {
                         quiet = false;
-                        if dice.roll(1000) >= loss {
+                        if from == edge && dice.roll(1000) >= loss {
                             let _ = front.send_to(&packet[..length], client);
                         }
                     }
@@ -81,6 +84,11 @@ impl LossyNat {
             thread: Some(thread),
             ..nat
         }
+    }
+
+    /// Flows lead to that address from now on; what another sends reaches nobody.
+    fn lead_to(&self, edge: SocketAddr) {
+        *self.edge.lock().unwrap() = edge;
     }
 
     fn rebind(&self) {
@@ -148,4 +156,25 @@ fn downloads_by_clients_that_move_on_a_lossy_way_end() {
     for client in clients {
         println!("slowest: {:?}", client.join().unwrap());
     }
+}
+
+/// As when a node leads a flow to the new pod, which passes its packets on to the old one.
+#[test]
+fn a_client_that_reaches_another_address_of_ours_has_not_moved() {
+    let edge = shared_edge("0.0.0.0:0", 1);
+    let at = |host: u8| SocketAddr::from(([127, 0, 0, host], edge.address.port()));
+    let nat = LossyNat::start(at(1), 0, 1);
+    let mut client = Client::connect(nat.address, "one.test");
+    let mut host = 1;
+    for _ in 0..3 {
+        download(&mut client, |_| {
+            host += 1;
+            nat.lead_to(at(host));
+        });
+    }
+    assert!(host > 8, "{host}");
+    nat.lead_to(at(1));
+    download(&mut client, |_| {});
+    assert_eq!(edge.counted("migrations"), 0);
+    nat.close();
 }

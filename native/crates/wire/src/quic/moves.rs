@@ -1,11 +1,11 @@
 //! Clients that come from another address than before: a NAT gave them another port, or they moved.
 //!
 //! quiche has a path for each pair of addresses, with a window, clocks and packets in flight of its
-//! own. It proves a new one (RFC 9000 §8.2), but loses sight of what was left behind: a packet
-//! counts as lost when a later one *of the same path* is acknowledged, and on a path that the client
-//! left no later one is sent. It also gives paths up, even those that the client is on, when a
-//! challenge and whatever else times out at once. So this module remembers where the client was
-//! proven to be, and quiche's paths are only names: what it sends on any of them goes there.
+//! own. It proves a new one (RFC 9000 §8.2), but loses sight of what was left behind: a packet is
+//! lost when a later one *of the same path* is acknowledged, and on a path that the client left no
+//! later one is sent. It also gives paths up, even those that the client is on, when a challenge
+//! and whatever else times out at once. So this module remembers where the client was proven to be,
+//! and quiche's paths are only names: what it sends on any of them goes there.
 
 use super::queue::Quic;
 use quiche::{Error, RecvInfo};
@@ -55,6 +55,10 @@ pub(super) struct Moves {
     home: Option<Path>,
     /// Every path that quiche has, once the client came from a second one.
     places: Vec<Place>,
+    /// The client reached another address of ours (that of a neighbour, who passes its packets on)
+    /// than the one that quiche knows: answers leave from there. Its own address is what it was, so
+    /// there is nothing to prove.
+    reached: Option<Path>,
     /// Packets came from another path than the client's; the last one that did.
     strayed: Option<Path>,
     challenged: Option<(SocketAddr, u32, Instant)>,
@@ -63,7 +67,29 @@ pub(super) struct Moves {
 impl Moves {
     /// Gives quiche a packet that came by `path`. What comes by a path that quiche gave up would
     /// end the connection: it is given as if it came by the one that quiche uses.
-    pub fn receive(&mut self, quic: &mut Quic, packet: &mut [u8], path: Path) {
+    pub fn receive(&mut self, quic: &mut Quic, packet: &mut [u8], real: Path) {
+        let path = self.known(real);
+        let reached = (path != real).then_some(real);
+        let was = self.reached.filter(|was| was.peer == real.peer);
+        if reached == was {
+            return self.hear(quic, packet, path);
+        }
+        // Only what could be decrypted says where the client is.
+        let before = quic.stats().recv;
+        self.hear(quic, packet, path);
+        if quic.stats().recv > before {
+            self.reached = reached;
+        }
+    }
+
+    /// That path as quiche has it.
+    fn known(&self, real: Path) -> Path {
+        let places = self.places.iter().map(|place| place.path);
+        let mut all = self.home.into_iter().chain(places);
+        all.find(|path| path.peer == real.peer).unwrap_or(real)
+    }
+
+    fn hear(&mut self, quic: &mut Quic, packet: &mut [u8], path: Path) {
         if *self.home.get_or_insert(path) != path {
             self.strayed = Some(path);
         }
@@ -115,6 +141,12 @@ impl Moves {
 
     /// The next packet, and where it goes.
     pub fn send(&mut self, quic: &mut Quic, space: &mut [u8]) -> Result<(usize, Path), Error> {
+        let (length, path) = self.next(quic, space)?;
+        let reached = self.reached.filter(|reached| reached.peer == path.peer);
+        Ok((length, reached.unwrap_or(path)))
+    }
+
+    fn next(&mut self, quic: &mut Quic, space: &mut [u8]) -> Result<(usize, Path), Error> {
         if self.places.is_empty() {
             let (length, info) = quic.send(space)?;
             return Ok((length, path(info.from, info.to)));
