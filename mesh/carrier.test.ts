@@ -2,8 +2,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect } from 'node:tls'
 import fc from 'fast-check'
-import { afterEach, expect, test } from 'vitest'
-import { until } from '../test/harness/wait.ts'
+import { afterEach, expect, test, vi } from 'vitest'
 import { type Carrier, connectCarrier, Frames, frameOf, serveCarriers } from './carrier.ts'
 import { Carriers } from './carriers.ts'
 import { parseEndpoint } from './entry.ts'
@@ -12,6 +11,7 @@ import { meshLimits } from './limits.ts'
 import { statsOf } from './node.fixture.ts'
 import type { DeviceDelta } from './reconcile.ts'
 
+const patience = { timeout: 20_000, interval: 20 }
 const endings: (() => void)[] = []
 afterEach(() => {
   for (const end of endings.splice(0)) end()
@@ -81,18 +81,18 @@ test('packets pass both ways between two devices', async () => {
   const { address = '', port = 0 } = parseEndpoint(carrier.endpoint) ?? {}
   expect(address).toMatch(/^127\.77\./)
   device.socket.send('there', port, address)
-  await until('it is there', () => far.got.length > 0)
+  await vi.waitUntil(() => far.got.length > 0, patience)
   const [first] = far.got
   expect(first).toMatchObject({ text: 'there', address: expect.stringMatching(/^127\.77\./) })
   far.socket.send('back', first?.port ?? 0, first?.address)
-  await until('it is back', () => device.got.length > 0)
+  await vi.waitUntil(() => device.got.length > 0, patience)
   expect(device.got[0]).toMatchObject({ text: 'back', port, address })
   // Nobody else on this machine speaks through it.
   const stranger = new TestDevice()
   await stranger.begin()
   stranger.socket.send('stranger', port, address)
   device.socket.send('last', port, address)
-  await until('the last one is there', () => far.got.length > 1)
+  await vi.waitUntil(() => far.got.length > 1, patience)
   expect(far.got.map(({ text }) => text)).toEqual(['there', 'last'])
 })
 
@@ -147,13 +147,13 @@ test('a relay that is silent is reached by TCP, and by UDP when that ends', asyn
   for (let look = 0; look < meshLimits.carrierSilencesMax; look += 1) {
     await carriers.look([one], 10_000)
   }
-  await until('UDP is tried', () => deltas.length === 2)
+  await vi.waitUntil(() => deltas.length === 2, patience)
   expect([places()[1], carriers.placeOf('k')]).toEqual(['127.0.0.1:1', null])
   await carriers.look([one], 20_000)
   await carriers.look([one], 20_000 + meshLimits.carrierSilentMs - 1)
   expect(carriers.placeOf('k')).toBeNull()
   await carriers.look([one], 20_000 + meshLimits.carrierSilentMs)
-  await until('TCP again', () => deltas.length === 3)
+  await vi.waitUntil(() => deltas.length === 3, patience)
   await carriers.look([], 30_000)
-  await until('it is no relay any more', () => carriers.placeOf('k') === null)
+  await vi.waitUntil(() => carriers.placeOf('k') === null, patience)
 })

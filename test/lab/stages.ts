@@ -1,4 +1,5 @@
 /** What is done with the chart in the lab. */
+import { edgelink } from './edgelink.ts'
 import { eventually } from './lab.ts'
 import { mesh } from './mesh.ts'
 import { nodeAddress, nodeAddressLoss } from './node-address.ts'
@@ -149,6 +150,7 @@ export const stages: Readonly<Record<string, (stage: Stage) => Promise<void>>> =
   hostPortUpdate,
   outage,
   mesh,
+  edgelink,
   nodeAddressLoss,
   nodeLoss,
 }

@@ -51,16 +51,11 @@ function tell(what: string, counts: Counts): void {
   }
 }
 
-/**
- * Nothing may be lost, of anything but the clients of a NAT that rebinds: what they lose is told.
- * Their packets find their pod, but quiche gives up paths whose proof takes long, as on a machine
- * that has three nodes to carry, and a download may wait for what went there.
- */
+/** Nothing may be lost, of anything. */
 function judge(stage: Stage, what: string, counts: Counts): void {
   tell(what, counts)
   let all = 0
   for (const [name, { started, succeeded }] of Object.entries(counts)) {
-    if (name.startsWith('h3 rebound')) continue
     all += started
     const least = name.includes('downloads') ? 3 : 100
     const isWhole = started >= least && succeeded === started

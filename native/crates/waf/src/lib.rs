@@ -12,6 +12,7 @@ mod hits;
 mod inspection;
 mod latin1;
 mod memo;
+mod operator_set;
 mod operators;
 mod plan;
 pub mod rbl;

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
+use crate::operator_set::OperatorSet;
 use crate::operators::{ByteSet, Presence, meet};
 use crate::plan::Plan;
-use crate::sieve::{OperatorSet, Sieve};
+use crate::sieve::Sieve;
 use crate::transformations::Transformation;
 
 /// At least the number of transformations there are.

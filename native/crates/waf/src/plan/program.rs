@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::leaf::{Leaf, Members};
+use crate::operator_set::OperatorSet;
 use crate::operators::{ByteSet, Operator, union};
-use crate::sieve::OperatorSet;
 use crate::transformations::Transformation;
 use crate::variable::{Variable, View};
 
