@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::sieve::{OperatorSet, Sieve};
+use crate::operator_set::OperatorSet;
+use crate::sieve::Sieve;
 
 /// xorshift: the same texts in every run.
 struct Random(u64);
