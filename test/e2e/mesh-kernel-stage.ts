@@ -22,7 +22,8 @@ const manyPeers = 2_000
 
 execFileSync('modprobe', ['tun'])
 const machines = makeMachines('edge-kernel', 4)
-const { start, run, end } = programsOn(() => machines)
+const programs = programsOn(() => machines)
+const { start, run, end } = programs
 const folder = mkdtempSync(join(tmpdir(), 'mesh-kernel-'))
 const edge = join(root, 'edge')
 const coordinatorState = join(folder, 'coordinator')
@@ -54,18 +55,7 @@ async function token(): Promise<string> {
   return output.trim()
 }
 
-async function status(machine: number): Promise<MeshStatus> {
-  const { output, code } = await run(
-    machine,
-    'mesh',
-    'status',
-    '--json',
-    '--state',
-    stateOf(machine),
-  )
-  strictEqual(code, 0, output)
-  return JSON.parse(output) as MeshStatus
-}
+const status = (machine: number): Promise<MeshStatus> => programs.status(machine, stateOf(machine))
 
 const interfaceOf = (machine: number): string =>
   machines.ip(machine, '-detail', 'link', 'show', 'edge0')

@@ -1,6 +1,7 @@
 /** Programs on the machines of a test (see namespaces.ts), and what they say. */
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
+import type { MeshStatus } from '../../mesh/status.ts'
 import { root } from './edge.ts'
 import type { Machines } from './namespaces.ts'
 import { until } from './wait.ts'
@@ -24,6 +25,8 @@ export interface Programs {
   readonly start: (machine: number, program: string, args: readonly string[]) => Running
   /** `edge ARGS`, to its end. */
   readonly run: (machine: number, ...args: readonly string[]) => Promise<Ended>
+  /** What `edge mesh status` says of the agent with that folder; it must be connected. */
+  readonly status: (machine: number, state: string) => Promise<MeshStatus>
   /** Kills what still runs. */
   readonly end: () => Promise<void>
 }
@@ -44,11 +47,17 @@ export function programsOn(machines: () => Machines): Programs {
     })
     return { child, output: () => text, ended }
   }
+  const run = async (machine: number, ...args: readonly string[]): Promise<Ended> => {
+    const running = start(machine, join(root, 'edge'), args)
+    return { code: await running.ended, output: running.output() }
+  }
   return {
     start,
-    run: async (machine, ...args) => {
-      const running = start(machine, join(root, 'edge'), args)
-      return { code: await running.ended, output: running.output() }
+    run,
+    status: async (machine, state) => {
+      const { output, code } = await run(machine, 'mesh', 'status', '--json', '--state', state)
+      if (code !== 0) throw new Error(`edge mesh status ended with ${code}: ${output}`)
+      return JSON.parse(output) as MeshStatus
     },
     end: async () => {
       for (const child of children) child.kill('SIGKILL')

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { MeshStatus, PeerStatus } from '../../mesh/status.ts'
+import type { PeerStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
 import type { FlowResult, ProbeCommand } from '../harness/mesh-probe.ts'
 import { type Machines, makeMachines } from '../harness/namespaces.ts'
@@ -35,7 +35,7 @@ function here(): Machines {
   return machines.all
 }
 
-const { start, run, end } = programsOn(here)
+const { start, run, status, end } = programsOn(here)
 const stateOf = (machine: NodeMachine) => join(folder, names[machine])
 
 function up(machine: NodeMachine, secret: string): Running {
@@ -49,16 +49,8 @@ function up(machine: NodeMachine, secret: string): Running {
 }
 
 async function peer(machine: NodeMachine, of: NodeMachine): Promise<PeerStatus> {
-  const { output, code } = await run(
-    machine,
-    'mesh',
-    'status',
-    '--json',
-    '--state',
-    stateOf(machine),
-  )
-  expect(code, output).toBe(0)
-  const found = (JSON.parse(output) as MeshStatus).peers.find(({ name }) => name === names[of])
+  const { peers } = await status(machine, stateOf(machine))
+  const found = peers.find(({ name }) => name === names[of])
   if (found === undefined) throw new Error(`${names[machine]} does not know ${names[of]}`)
   return found
 }

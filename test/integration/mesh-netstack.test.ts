@@ -35,7 +35,8 @@ function here(): Machines {
   return machines.all
 }
 
-const { start, run, end } = programsOn(here)
+const programs = programsOn(here)
+const { start, run, end } = programs
 
 /** As nobody, and with no capability, not even one to be had again. */
 function startAsNobody(machine: number, args: readonly string[]): Running {
@@ -72,18 +73,7 @@ function flagsOf(machine: number): string[] {
   return ['--coordinator', 'https://10.77.0.1:7443', '--name', name, '--state', stateOf(machine)]
 }
 
-async function status(machine: number): Promise<MeshStatus> {
-  const { output, code } = await run(
-    machine,
-    'mesh',
-    'status',
-    '--json',
-    '--state',
-    stateOf(machine),
-  )
-  expect(code, output).toBe(0)
-  return JSON.parse(output) as MeshStatus
-}
+const status = (machine: number): Promise<MeshStatus> => programs.status(machine, stateOf(machine))
 
 /** Sends and reads so many bytes from a machine; fails where either is not whole. */
 async function move(machine: number, url: string, { version = '1.1', up = 10, down = 10 } = {}) {

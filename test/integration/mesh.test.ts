@@ -29,7 +29,8 @@ function here(): Machines {
   return machines.all
 }
 
-const { start, run, end } = programsOn(here)
+const programs = programsOn(here)
+const { start, run, end } = programs
 
 function startCoordinator(): Running {
   return start(1, edge, [
@@ -63,12 +64,7 @@ function up(machine: number, secret: string, ...flags: readonly string[]): Runni
   return start(machine, edge, [...args, '--state', stateOf(machine), ...given])
 }
 
-async function status(machine: number): Promise<MeshStatus> {
-  const flags = ['--json', '--state', stateOf(machine)]
-  const { output, code } = await run(machine, 'mesh', 'status', ...flags)
-  expect(code, output).toBe(0)
-  return JSON.parse(output) as MeshStatus
-}
+const status = (machine: number): Promise<MeshStatus> => programs.status(machine, stateOf(machine))
 
 let probes: Probe[] = []
 let agents: Running[] = []

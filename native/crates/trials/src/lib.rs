@@ -15,6 +15,11 @@ impl Default for Random {
 }
 
 impl Random {
+    /// Other numbers than those of other seeds.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
     /// A number below `end`; 0 when there is none.
     pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;

@@ -154,7 +154,8 @@ impl Links {
 
     /// Refuses where there is one to the same network already: it is somebody else's.
     pub async fn add_route(&self, index: u32, network: IpNetwork) -> Result<(), Error> {
-        self.put_route(route(index, network)?, network).await
+        let message = route(RouteHeader::RT_TABLE_MAIN, index, network)?;
+        self.put_route(message, network).await
     }
 
     /// As `add_route`, in a table that is ours: one through this interface may be there already.
@@ -164,8 +165,7 @@ impl Links {
         index: u32,
         network: IpNetwork,
     ) -> Result<(), Error> {
-        let mut message = route(index, network)?;
-        message.header.table = table;
+        let message = route(table, index, network)?;
         match self.put_route(message, network).await {
             Err(error) if error.code == Code::RouteTaken => {
                 let own = self.routes(index).await?;
@@ -196,8 +196,7 @@ impl Links {
         index: u32,
         network: IpNetwork,
     ) -> Result<(), Error> {
-        let mut message = route(index, network)?;
-        message.header.table = table;
+        let message = route(table, index, network)?;
         let request = self.handle.route().del(message);
         accept(
             request.execute().await,
@@ -284,11 +283,13 @@ fn address_message(index: u32, address: IpNetwork) -> AddressMessage {
     }
 }
 
-fn route(index: u32, network: IpNetwork) -> Result<RouteMessage, Error> {
+fn route(table: u8, index: u32, network: IpNetwork) -> Result<RouteMessage, Error> {
     let wanted = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(network.ip(), network.prefix())
         .map_err(|error| Error::new(Code::NetworkInvalid, error.to_string()))?;
-    Ok(wanted.output_interface(index).build())
+    let mut message = wanted.output_interface(index).build();
+    message.header.table = table;
+    Ok(message)
 }
 
 /// The range of a route of ours through an interface.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::test_edge::{BIG_BYTES, Client, shared_edge};
+use edge_trials::Random;
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,18 +18,6 @@ struct LossyNat {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// The least numbers that differ enough (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
 fn quick_socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -37,7 +26,7 @@ fn quick_socket() -> UdpSocket {
 
 impl LossyNat {
     /// Before `edge`; loses so many of 1,000 packets in each direction.
-    fn start(edge: SocketAddr, loss: u64, seed: u64) -> LossyNat {
+    fn start(edge: SocketAddr, loss: usize, seed: u64) -> LossyNat {
         let front = quick_socket();
         let nat = LossyNat {
             address: front.local_addr().unwrap(),
@@ -48,7 +37,7 @@ impl LossyNat {
         };
         let (rebinds, closed) = (nat.rebinds.clone(), nat.closed.clone());
         let led_to = nat.edge.clone();
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = Random::seeded(seed);
         let thread = std::thread::spawn(move || {
             let mut ports: HashMap<SocketAddr, UdpSocket> = HashMap::new();
             let (mut packet, mut done) = ([0; 2048], 0);
@@ -63,14 +52,14 @@ impl LossyNat {
                 while let Ok((length, client)) = front.recv_from(&mut packet) {
                     quiet = false;
                     let port = ports.entry(client).or_insert_with(quick_socket);
-                    if dice.roll(1000) >= loss {
+                    if dice.below(1000) >= loss {
                         let _ = port.send_to(&packet[..length], edge);
                     }
                 }
                 for (client, port) in &ports {
                     while let Ok((length, from)) = port.recv_from(&mut packet) {
                         quiet = false;
-                        if from == edge && dice.roll(1000) >= loss {
+                        if from == edge && dice.below(1000) >= loss {
                             let _ = front.send_to(&packet[..length], client);
                         }
                     }

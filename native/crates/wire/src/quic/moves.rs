@@ -65,8 +65,7 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Gives quiche a packet that came by `path`. What comes by a path that quiche gave up would
-    /// end the connection: it is given as if it came by the one that quiche uses.
+    /// Gives quiche a packet that came by that path.
     pub fn receive(&mut self, quic: &mut Quic, packet: &mut [u8], real: Path) {
         let path = self.known(real);
         let reached = (path != real).then_some(real);
@@ -89,6 +88,8 @@ impl Moves {
         all.find(|path| path.peer == real.peer).unwrap_or(real)
     }
 
+    /// What comes by a path that quiche gave up would end the connection: it is given as if it came
+    /// by the one that quiche uses.
     fn hear(&mut self, quic: &mut Quic, packet: &mut [u8], path: Path) {
         if *self.home.get_or_insert(path) != path {
             self.strayed = Some(path);
@@ -264,6 +265,6 @@ fn grant(quic: &mut Quic, path: Path, bytes: usize) {
     let id = quic.source_ids().next().map(|id| id.to_vec());
     let mut packet = vec![0x40];
     packet.extend_from_slice(&id.unwrap_or_default());
-    packet.resize(bytes.max(GRANT_BYTES), 0);
+    packet.resize(bytes, 0);
     take(quic, &mut packet, path);
 }
