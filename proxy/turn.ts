@@ -20,6 +20,7 @@ import {
   serveUninspected,
   serveVerdict,
 } from './serve.ts'
+import { UnderWay } from './under-way.ts'
 import type { Heard } from './waf-service/asking.ts'
 import type { WorkerPort } from './wire.ts'
 
@@ -58,7 +59,7 @@ interface Pinned {
 /** The exchanges of one worker. */
 export class Turn {
   readonly #options: TurnOptions
-  readonly #exchanges = new Map<number, Pinned>()
+  readonly #exchanges = new UnderWay<Pinned>()
   /** Exchanges under way, by the snapshot they began with. */
   readonly #pins = new Map<Edge, number>()
   #edge: Edge
@@ -95,7 +96,7 @@ export class Turn {
       case 'response-body': {
         const pinned = this.#exchanges.get(received.id)
         // Its outcome came first: the client went away while the wire collected the body.
-        if (pinned === undefined) return
+        if (pinned === null) return
         return this.#plan(pinned, phases[received.kind], () => step(pinned, received))
       }
       case 'verdict':
@@ -109,7 +110,7 @@ export class Turn {
   #verdict({ id, error, text }: Extract<Received, { kind: 'verdict' }>): void {
     const pinned = this.#exchanges.get(id)
     const asked = pinned?.exchange.asked ?? null
-    if (pinned === undefined || asked === null) return
+    if (pinned === null || asked === null) return
     const { exchange, edge } = pinned
     const heard: Heard =
       error === null ? { text, error } : { text: null, error: edge.errorCodes[error] ?? 'INTERNAL' }
@@ -160,11 +161,10 @@ export class Turn {
   }
 
   #conclude({ id, outcome }: Extract<Received, { kind: 'outcome' }>): void {
-    const pinned = this.#exchanges.get(id)
+    const pinned = this.#exchanges.take(id)
     this.#rounds.plans.write(id, donePlan)
-    if (pinned === undefined) return
+    if (pinned === null) return
     const { exchange, edge } = pinned
-    this.#exchanges.delete(id)
     try {
       this.#options.onEntry(conclude(exchange, outcome, edge), explainer(pinned))
     } catch (error) {

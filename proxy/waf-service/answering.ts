@@ -10,6 +10,7 @@ import { EvidenceQuota } from '../events/evidence-quota.ts'
 import { type Plan, type ResponseHold, donePlan } from '../plan.ts'
 import type { KnownHeaders, RequestHead } from '../request.ts'
 import { Rounds } from '../rounds.ts'
+import { UnderWay } from '../under-way.ts'
 import type { WorkerPort } from '../wire.ts'
 import { type Answer, type Question, type Told, asciiJson, readQuestion } from './protocol.ts'
 
@@ -65,7 +66,7 @@ type Moment = Exclude<Received, { kind: 'refusal' | 'question' | 'verdict' | 'ou
 /** The exchanges of one worker. */
 export class Answering {
   readonly #options: AnsweringOptions
-  readonly #exchanges = new Map<number, Known>()
+  readonly #exchanges = new UnderWay<Known>()
   readonly #rounds: Rounds
   readonly #quota: EvidenceQuota
   #question: string | null = null
@@ -99,7 +100,7 @@ export class Answering {
 
   #release(old: AnsweringRules): void {
     if (this.#rules.includes(old)) return
-    const isUsed = this.#exchanges.values().some(({ rules }) => rules === old)
+    const isUsed = this.#exchanges.some(({ rules }) => rules === old)
     if (!isUsed) this.#options.onReleased(old.generation)
   }
 
@@ -120,16 +121,15 @@ export class Answering {
       case 'response-body':
       case 'end': {
         const known = this.#exchanges.get(received.id)
-        if (known !== undefined) this.#answer(received.id, known, () => this.#step(known, received))
+        if (known !== null) this.#answer(received.id, known, () => this.#step(known, received))
       }
     }
   }
 
   #outcome(id: number): void {
-    const known = this.#exchanges.get(id)
-    this.#exchanges.delete(id)
+    const known = this.#exchanges.take(id)
     this.#rounds.plans.write(id, donePlan)
-    if (known !== undefined) this.#release(known.rules)
+    if (known !== null) this.#release(known.rules)
   }
 
   #head(id: number, request: RequestHead): void {
