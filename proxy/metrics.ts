@@ -126,6 +126,10 @@ interface Bundle {
 export class WorkerMetrics {
   readonly #series = new Map<string, Series>()
   readonly #bundles = new Map<string, Bundle>()
+  /** By phase. */
+  readonly #inspections: (number[] | undefined)[] = []
+  /** By route and rule. */
+  readonly #matches = new Map<string, Map<number, number[]>>()
 
   /** All series so far, as plain data that may cross threads. */
   report(): Series[] {
@@ -152,14 +156,27 @@ export class WorkerMetrics {
         add(this.#of('edge_upstream_retries_total', labels), 0, attempts - 1)
       }
     }
-    for (const id of waf?.rules ?? []) {
-      add(this.#of('edge_waf_rule_matches_total', [entry.route ?? noRoute, String(id)]), 0, 1)
+    const rules = waf?.rules ?? []
+    if (rules.length > 0) this.#matched(entry.route ?? noRoute, rules)
+  }
+
+  #matched(route: string, rules: readonly number[]): void {
+    let known = this.#matches.get(route)
+    if (known === undefined) this.#matches.set(route, (known = new Map()))
+    for (const id of rules) {
+      let numbers = known.get(id)
+      if (numbers === undefined) {
+        numbers = this.#of('edge_waf_rule_matches_total', [route, String(id)])
+        known.set(id, numbers)
+      }
+      add(numbers, 0, 1)
     }
   }
 
   /** Counts one stay in the WAF. */
   inspection(phase: number, milliseconds: number): void {
-    const numbers = this.#of('edge_waf_inspection_duration_seconds', [String(phase)])
+    const family = 'edge_waf_inspection_duration_seconds'
+    const numbers = (this.#inspections[phase] ??= this.#of(family, [String(phase)]))
     observe(numbers, inspectionBuckets, milliseconds / 1_000)
   }
 

@@ -121,25 +121,38 @@ function byLeaf(hits: readonly Hit[]): HitsByLeaf {
 
 const noRules: readonly number[] = []
 
-/** The rules of which every leaf that they need has hits, ascending. */
+/** The rules of which every leaf that they need has hits, ascending; `leaves` ascend, too. */
 function firedRules(
   { byLeaf: rulesOf, rules }: PreparedPhase,
   leaves: readonly number[],
 ): readonly number[] {
   let fired: number[] | null = null
-  let all: ReadonlySet<number> | null = null
+  let ascends = true
   for (const leaf of leaves) {
     for (const index of rulesOf.get(leaf) ?? noRules) {
       const needs = rules[index]?.needs ?? noRules
-      if (needs.length > 1) {
-        all ??= new Set(leaves)
-        if (!needs.every((needed) => all?.has(needed))) continue
+      if (needs.length > 1 && !needs.every((needed) => contains(leaves, needed))) continue
+      if (fired === null) {
+        fired = [index]
+        continue
       }
-      if (fired === null) fired = [index]
-      else fired.push(index)
+      ascends &&= index > (fired.at(-1) ?? -1)
+      fired.push(index)
     }
   }
-  return fired?.sort(ascending) ?? noRules
+  if (fired === null) return noRules
+  return ascends ? fired : fired.sort(ascending)
+}
+
+/** Whether one of the numbers, which ascend, is that one. */
+function contains(numbers: readonly number[], wanted: number): boolean {
+  let [from, end] = [0, numbers.length]
+  while (from < end) {
+    const middle = (from + end) >>> 1
+    if ((numbers[middle] ?? Infinity) < wanted) from = middle + 1
+    else end = middle
+  }
+  return numbers[from] === wanted
 }
 
 function merge(some: readonly number[], others: readonly number[]): readonly number[] {
