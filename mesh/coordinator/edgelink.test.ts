@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent, request } from 'undici'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { CoordinatorClient } from '../client.ts'
+import { passingIdentity, signRecord } from '../identity.ts'
 import { type RunningCoordinator, startCoordinator } from './coordinator.ts'
 import { type CoordinatorState, openState } from './state.ts'
 
@@ -54,6 +56,27 @@ function register(number: number, more: object = {}, headers: Record<string, str
   return ask('/device/register', { method: 'POST', headers, body: { ...facts, ...more } })
 }
 
+test('a device is told of relays, which answer STUN', async () => {
+  const identity = await passingIdentity()
+  const { publicKey } = identity.wireguard
+  const endpoint = '203.0.113.5:51820'
+  const record = { name: 'gateway', key: publicKey, port: 51_820, endpoint, advertise: [] }
+  const signed = signRecord(identity, { ...record, serial: 1, candidates: [], isRelay: true })
+  const client = new CoordinatorClient(running.address, state.pin, identity)
+  const times = { nowMs: Date.now(), expiresAtMs: Date.now() + 60_000 }
+  const token = state.registry.createToken({
+    ...times,
+    pin: state.pin,
+    uses: 1,
+    labels: {},
+    cidrs: [],
+  })
+  await client.join(signed, token)
+  await client.close()
+  const { value } = await register(1)
+  expect(value['stun_servers']).toEqual([`stun:${endpoint}`])
+})
+
 test('a device registers, and sees in its configuration who comes and goes', async () => {
   const first = await register(1)
   expect(first).toMatchObject({
@@ -74,6 +97,7 @@ test('a device registers, and sees in its configuration who comes and goes', asy
     persistent_keepalive: 25,
   })
   expect(value['peers']).toEqual([peer(2, second), peer(3, third)])
+  expect(value['stun_servers']).toEqual([])
   const admin = readFileSync(join(folder, 'admin-key'), 'utf8')
   const bearer = { authorization: `Bearer ${admin}` }
   const gone = `/device/${String(second.value['device_id'])}`

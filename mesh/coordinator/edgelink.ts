@@ -195,7 +195,7 @@ function device(request: FastifyRequest, { registry }: CoordinatorParts): string
 }
 
 function configBody({ registry }: CoordinatorParts, id: string): object {
-  const { addresses: own, peers } = configOf(registry, id)
+  const { addresses: own, peers, stunServers } = configOf(registry, id)
   const addresses = own.map((text) => text.replace(/\/.*$/, ''))
   return {
     device_id: id,
@@ -212,7 +212,7 @@ function configBody({ registry }: CoordinatorParts, id: string): object {
       ...(peer.endpoint === null ? {} : { endpoint: peer.endpoint }),
       persistent_keepalive: peer.keepaliveS,
     })),
-    stun_servers: [],
+    stun_servers: stunServers.map((place) => `stun:${place}`), // RFC 7064
     turn_servers: [],
   }
 }

@@ -3,6 +3,7 @@
  * keeps, and gets a configuration with every node that there is; the others wait for it to speak.
  */
 import { passingIdentity, signRecord } from '../identity.ts'
+import { meshLimits } from '../limits.ts'
 import { nodeOf } from '../node.ts'
 import { topology } from '../topology.ts'
 import type { Registry } from './registry.ts'
@@ -22,6 +23,8 @@ export interface ForeignPeer {
     readonly endpoint: string | null
     readonly keepaliveS: number
   }[]
+  /** `ADDRESS:PORT` of some that tell it how the network shows it (STUN, RFC 8489). */
+  readonly stunServers: readonly string[]
 }
 
 const tokenLifeMs = 60_000
@@ -48,13 +51,16 @@ export async function joinForeign(
 export function configOf(
   registry: Registry,
   self: string,
-): Pick<ForeignPeer, 'addresses' | 'peers'> {
+): Omit<ForeignPeer, 'name' | 'privateKey'> {
   const nodes = registry.entries('all').flatMap((entry) => nodeOf(entry) ?? [])
   const place = { self, networks: registry.networks, outside: [], isBehindNat: true }
   const { addresses, peers } = topology(nodes, place)
   const byKey = new Map(nodes.map((node) => [node.key, node]))
+  const relays = nodes.filter(({ ways }) => ways?.isRelay === true)
+  const places = relays.flatMap(({ endpoint }) => endpoint ?? [])
   return {
     addresses,
+    stunServers: places.slice(0, meshLimits.relaysPerNode),
     peers: [...peers.values()].map(({ publicKey, allowedIps, endpoint, keepaliveS }) => {
       const { id = '', name = '', addresses: own = [] } = byKey.get(publicKey) ?? {}
       return { id, name, addresses: own, publicKey, allowedIps, endpoint, keepaliveS }

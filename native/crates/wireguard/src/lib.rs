@@ -38,6 +38,7 @@ mod relay;
 mod routes;
 mod segments;
 mod socket;
+mod stun;
 mod table;
 mod trie;
 mod tun;

@@ -3,12 +3,13 @@
 use crate::envelope::{self, Ends, Envelope, Id, Kind, id_of};
 use crate::ip::{Ip, clamp_mss};
 use crate::keys::{Judged, initiator};
-use crate::paths::{Pairs, is_carried};
+use crate::paths::{Pairs, Quota, is_carried};
 use crate::peer::Peer;
 use crate::plane::{Destination, Plane, index_of};
 use crate::relay::Way;
 use crate::segments::Buffers;
 use crate::socket::{Datagram, RECEIVE_BYTES};
+use crate::stun;
 use crate::table::{Reader, Table};
 use bytes::BytesMut;
 use gotatun::packet::{Packet, WgKind};
@@ -53,6 +54,8 @@ pub struct Inbound<'a> {
     answers: Vec<Datagram>,
     /// Those that this node is a relay for.
     pairs: Pairs,
+    /// Questions of anybody that are still answered.
+    questions: Quota,
 }
 
 impl<'a> Inbound<'a> {
@@ -66,6 +69,7 @@ impl<'a> Inbound<'a> {
             packets: Vec::new(),
             answers: Vec::new(),
             pairs: Pairs::default(),
+            questions: Quota::new(stun::ANSWERS_AT_ONCE, stun::ANSWERS_PER_SECOND),
         }
     }
 
@@ -115,8 +119,20 @@ impl<'a> Inbound<'a> {
                     self.take_envelope(table, &envelope, from.address);
                 }
             }
+            Some(&stun::FIRST) => self.take_question(table, message, from),
             Some(_) => self.take_handshake(table, message, from),
             None => {}
+        }
+    }
+
+    /// Somebody asks a relay how the network shows him.
+    fn take_question(&mut self, table: &Table, message: &[u8], from: &Origin) {
+        let at = from.directly().filter(|at| is_outside(table, *at));
+        if let (Some(_), Some(at)) = (self.plane.relay, at)
+            && let Some(answer) = stun::answer(message, at)
+            && self.questions.take(Instant::now(), 1.0)
+        {
+            self.answer(at, answer);
         }
     }
 

@@ -331,3 +331,43 @@ fn ask_fast(socket: &std::net::UdpSocket, port: u16, message: &[u8]) -> bool {
     socket.send_to(message, ("127.0.0.1", port)).expect("sent");
     socket.recv(&mut [0; 200]).is_ok()
 }
+
+#[test]
+fn a_relay_tells_anybody_his_address_in_measure_and_others_do_not() {
+    let (relay, other) = (Machine::of(RELAY, Some(LIMITS)), Machine::new(1));
+    let asking = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let turn = Some(Duration::from_secs(5));
+    asking.set_read_timeout(turn).expect("a deadline");
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], b"transaction!"].concat();
+    let mut buffer = [0; 100];
+    let ask = |port: u16| asking.send_to(&request, ("127.0.0.1", port)).expect("sent");
+    ask(relay.port);
+    let (length, _) = asking.recv_from(&mut buffer).expect("an answer");
+    let own = asking.local_addr().expect("an address");
+    let wanted = crate::stun::answer(&request, own).expect("an answer");
+    assert_eq!(buffer[..length], wanted[..]);
+
+    // The other one is asked first, and says nothing before the relay's answers or behind them.
+    ask(other.port);
+    asking.set_nonblocking(true).expect("at once");
+    let since = Instant::now();
+    let at_once = crate::stun::ANSWERS_AT_ONCE;
+    let mut answers = 0.0;
+    let mut count = |asking: &std::net::UdpSocket| {
+        while let Ok((_, from)) = asking.recv_from(&mut buffer) {
+            assert_eq!(from.port(), relay.port);
+            answers += 1.0;
+        }
+        answers
+    };
+    for _ in 0..at_once as usize * 2 {
+        ask(relay.port);
+        count(&asking);
+    }
+    wait_for(|| count(&asking) >= at_once / 2.0);
+    std::thread::sleep(Duration::from_millis(100));
+    let seconds = since.elapsed().as_secs_f64();
+    let most = at_once + seconds * crate::stun::ANSWERS_PER_SECOND;
+    let answered = count(&asking);
+    assert!(answered <= most, "{answered} answers in {seconds} s");
+}
