@@ -5,6 +5,7 @@ use crate::h1_head::put_chunk_size;
 use crate::rate::{Late, Rate, RateLimits};
 use crate::read_ahead::ReadAhead;
 use crate::seam::Gone;
+use crate::small_read::{self, SMALL_READ};
 use crate::timers::{Timer, Timers};
 use bytes::{Buf, Bytes, BytesMut};
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_boring::SslStream;
 
-const SMALL_READ: usize = 4 * 1024;
 const BULK_READ: usize = 64 * 1024;
 /// Bytes taken from a client ahead of their use while watching whether it is gone.
 const AHEAD_MAX: usize = 64 * 1024;
@@ -71,8 +71,13 @@ impl<S: Transport> Io<S> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        self.input.reserve(self.read_size);
-        let polled = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        let polled = match self.read_size {
+            SMALL_READ => small_read::poll(&mut self.stream, &mut self.input, context),
+            size => {
+                self.input.reserve(size);
+                pin!(self.stream.read_buf(&mut self.input)).poll(context)
+            }
+        };
         match &polled {
             Poll::Pending if self.input.is_empty() => self.input = BytesMut::new(),
             Poll::Pending => {}

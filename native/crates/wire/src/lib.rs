@@ -48,6 +48,7 @@ mod serve;
 mod shared;
 mod signal;
 mod slot;
+mod small_read;
 mod stats;
 mod template;
 mod thread;

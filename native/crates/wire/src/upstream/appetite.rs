@@ -2,9 +2,9 @@
 //! is read. Large reads halve the cost of bulk, and each may be held for as long as a slow client
 //! likes: so few responses of a thread have them at a time.
 
+use crate::small_read::SMALL_READ;
 use std::cell::Cell;
 
-const SMALL: usize = 4 * 1024;
 const BULK: usize = 64 * 1024;
 const LARGE: usize = 256 * 1024;
 /// Responses of one wire thread that read so much at once: 16 MiB in all.
@@ -22,7 +22,7 @@ pub struct Appetite {
 impl Appetite {
     /// A response that has not begun.
     pub fn new() -> Appetite {
-        Appetite { size: SMALL }
+        Appetite { size: SMALL_READ }
     }
 
     /// Bytes to make room for.
@@ -37,7 +37,7 @@ impl Appetite {
         }
         let places = LARGE_NOW.get();
         match self.size {
-            SMALL => self.size = BULK,
+            SMALL_READ => self.size = BULK,
             BULK if places < LARGE_MAX => {
                 LARGE_NOW.set(places + 1);
                 self.size = LARGE;
@@ -69,8 +69,8 @@ mod tests {
             appetite
         };
         let mut idle = Appetite::new();
-        idle.fed(SMALL - 1);
-        assert_eq!(idle.size(), SMALL);
+        idle.fed(SMALL_READ - 1);
+        assert_eq!(idle.size(), SMALL_READ);
         let mut large: Vec<_> = (0..LARGE_MAX).map(|_| full()).collect();
         assert!(large.iter().all(|appetite| appetite.size() == LARGE));
         assert_eq!(full().size(), BULK);

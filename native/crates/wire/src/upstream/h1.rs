@@ -10,9 +10,11 @@ use crate::error_code::ErrorCode;
 use crate::h1_head::put_chunk_size;
 use crate::outbound::RequestFraming;
 use crate::seam::Field;
+use crate::small_read::{self, SMALL_READ};
 use bytes::{BufMut, Bytes, BytesMut};
 use edge_http_policy::{BodyEvent, BodyReader, Framing, TrailerLimits};
 use memchr::memmem;
+use std::future::poll_fn;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -142,8 +144,15 @@ impl H1Response<'_> {
 
     /// More bytes; 0 at the end of the stream.
     async fn fill(&mut self) -> Result<usize, ErrorCode> {
-        self.input.reserve(self.appetite.size());
-        let read = self.stream.read_buf(self.input).await;
+        let read = match self.appetite.size() {
+            SMALL_READ => {
+                poll_fn(|context| small_read::poll(&mut self.stream, self.input, context)).await
+            }
+            size => {
+                self.input.reserve(size);
+                self.stream.read_buf(self.input).await
+            }
+        };
         let read = read.map_err(|_| ErrorCode::UpstreamClosed)?;
         self.appetite.fed(read);
         self.begun |= read > 0;
