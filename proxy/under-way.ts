@@ -2,9 +2,9 @@
  * What a worker keeps of each exchange under way, by the wire's handle for it: handles are places
  * in a slab, small numbers that are used again.
  *
- * A Map does not do here. It makes itself a new table every few dozen exchanges, each table leads to
- * the next one, and once such a dead table is old, V8 takes all that it leads to for alive until its
- * next full collection: a quarter of all that a worker allocated.
+ * A Map does not do here. It makes itself a new table every few dozen exchanges, each table leads
+ * to the next one, and once such a dead table is old, V8 takes all that it leads to for alive until
+ * its next full collection: a quarter of all that a worker allocated.
  */
 export class UnderWay<Kept extends object> {
   readonly #places: (Kept | null)[] = []
