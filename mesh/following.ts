@@ -96,8 +96,9 @@ export class Follower {
 
   async #take(event: StreamEvent): Promise<void> {
     if (event.kind === 'hello') {
-      this.#isConnected = true
       this.#spreadMs = Math.min(event.spreadMs, meshLimits.spreadMsMax)
+      if (this.#isConnected) return // only the fleet is of another size now
+      this.#isConnected = true
       this.#parts.log.info({ coordinator: this.#parts.url }, 'connected to the coordinator')
       return
     }
