@@ -40,7 +40,6 @@ export class Follower {
   /** In large fleets the coordinator asks its agents to spread what they all do at once. */
   #spreadMs = 0
   #reporting: NodeJS.Timeout | null = null
-  #reportDueMs = 0
   #signal = AbortSignal.abort()
 
   constructor(parts: FollowerParts) {
@@ -124,8 +123,9 @@ export class Follower {
 
   /** At once in a small mesh, where a new node waits for it; in a large one now and then. */
   async #report(): Promise<void> {
-    if (this.#spreadMs > 0) return this.#reportWithin(Math.random() * this.#periodMs)
-    await this.#send()
+    if (this.#spreadMs === 0) return this.#send()
+    // The one that is due tells of this change as well: or each would bring all agents' forward.
+    if (this.#reporting === null) this.#reportWithin(Math.random() * this.#periodMs)
   }
 
   get #periodMs(): number {
@@ -134,10 +134,6 @@ export class Follower {
   }
 
   #reportWithin(ms: number): void {
-    const dueMs = performance.now() + ms
-    if (this.#reporting !== null && this.#reportDueMs <= dueMs) return
-    this.#forgetReport()
-    this.#reportDueMs = dueMs
     this.#reporting = setTimeout(() => {
       // The stream says when the coordinator is away; there will be another report.
       this.#send().catch(() => undefined)
