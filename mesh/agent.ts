@@ -223,6 +223,8 @@ export class Agent {
         port,
       },
       coordinator: { url, isConnected: this.#follower.isConnected, version: this.#view.version },
+      relays: this.#ownRelays().map((relay) => relay.name),
+      isRelay: isRelay(this.#options) && knowsRelays(this.#mode),
       peers: this.#others()
         .toSorted((one, other) => (one.name < other.name ? -1 : 1))
         .map((node) => {
@@ -326,11 +328,16 @@ export class Agent {
     signal.addEventListener('abort', () => server.close(), { once: true })
   }
 
+  /** Those that serve this node. */
+  #ownRelays(): readonly MeshNode[] {
+    const self = this.#nodes.find(({ id }) => id === this.#identity.id)
+    return self === undefined || !knowsRelays(this.#mode) ? [] : new Relays(this.#nodes).of(self)
+  }
+
   #carryingRelays(view: View): readonly CarryingRelay[] {
     if (!knowsRelays(this.#mode)) return []
     const { id } = this.#identity
-    const self = this.#nodes.find((node) => node.id === id)
-    const own = self === undefined ? [] : new Relays(this.#nodes).of(self)
+    const own = this.#ownRelays()
     return this.#nodes.flatMap((node) => {
       const { key, name, endpoint, ways } = node
       const { identity } = view.entries.get(node.id) ?? {}

@@ -11,6 +11,7 @@ import { pathTo } from './path.ts'
 import { meshLimits } from './limits.ts'
 import type { Membership } from './memory.ts'
 import { overlaps, parsePrefix } from './prefix.ts'
+import { knowsRelays } from './relays.ts'
 import { localRoutes } from './local-routes.ts'
 import { askStatus, type MeshStatus } from './status.ts'
 
@@ -55,7 +56,34 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
     ranges(patient, running),
     membershipCheck(patient),
     ...sessions(running),
+    ...(running === null ? [] : [relayCheck(running)]),
   ]
+}
+
+/** Through whom packets go where there is no direct path. */
+export function relayCheck({ self, relays, isRelay, peers }: MeshStatus): Check {
+  const what = 'relays'
+  const role = isRelay ? '; this node is one' : ''
+  const unreached = peers.filter(({ path }) => path === 'none').map(({ name }) => name)
+  if (!knowsRelays(self.mode)) {
+    const found = `none can be used: the device is the kernel's (--mode ${self.mode})`
+    if (unreached.length === 0) return ok(what, found)
+    return bad(what, 'warn', [found, 'where a NAT is in the way, take --mode tun'])
+  }
+  if (relays.length === 0) {
+    if (unreached.length === 0) return ok(what, `there is none, and none is needed now${role}`)
+    return bad(what, 'warn', [
+      `there is none, and ${unreached.length} nodes are not reached directly${role}`,
+      'give two nodes that everybody reaches --endpoint ADDR:PORT, without --relay off',
+    ])
+  }
+  const through = peers.filter(({ path }) => path === 'relay').length
+  const found = `${relays.join(' and ')}; ${through} peers are reached through relays${role}`
+  if (!relays.every((name) => unreached.includes(name))) return ok(what, found)
+  return bad(what, 'warn', [
+    `${relays.join(' and ')}: none of them answers${role}`,
+    'let UDP out to their ports, or let them take TCP as well: --relay-tcp 443',
+  ])
 }
 
 /** CAP_NET_ADMIN is bit 12 (capabilities(7), linux/capability.h). */

@@ -40,7 +40,6 @@ export class Follower {
   /** In large fleets the coordinator asks its agents to spread what they all do at once. */
   #spreadMs = 0
   #reporting: NodeJS.Timeout | null = null
-  #reportDueMs = 0
   #signal = AbortSignal.abort()
 
   constructor(parts: FollowerParts) {
@@ -96,8 +95,9 @@ export class Follower {
 
   async #take(event: StreamEvent): Promise<void> {
     if (event.kind === 'hello') {
-      this.#isConnected = true
       this.#spreadMs = Math.min(event.spreadMs, meshLimits.spreadMsMax)
+      if (this.#isConnected) return // only the fleet is of another size now
+      this.#isConnected = true
       this.#parts.log.info({ coordinator: this.#parts.url }, 'connected to the coordinator')
       return
     }
@@ -123,8 +123,9 @@ export class Follower {
 
   /** At once in a small mesh, where a new node waits for it; in a large one now and then. */
   async #report(): Promise<void> {
-    if (this.#spreadMs > 0) return this.#reportWithin(Math.random() * this.#periodMs)
-    await this.#send()
+    if (this.#spreadMs === 0) return this.#send()
+    // The one that is due tells of this change as well: or each would bring all agents' forward.
+    if (this.#reporting === null) this.#reportWithin(Math.random() * this.#periodMs)
   }
 
   get #periodMs(): number {
@@ -133,10 +134,6 @@ export class Follower {
   }
 
   #reportWithin(ms: number): void {
-    const dueMs = performance.now() + ms
-    if (this.#reporting !== null && this.#reportDueMs <= dueMs) return
-    this.#forgetReport()
-    this.#reportDueMs = dueMs
     this.#reporting = setTimeout(() => {
       // The stream says when the coordinator is away; there will be another report.
       this.#send().catch(() => undefined)

@@ -60,12 +60,16 @@ export const meshLimits = {
   /** A request's head, and a handshake before it. */
   requestHeadBytesMax: 8 * 1024,
   handshakeTimeoutMs: 10_000,
-  /** A session of TLS may be resumed for so long: the most that RFC 8446 §4.6.1 allows. */
-  sessionLifeS: 7 * 86_400,
   /** Agents that come back together pay for every kilobyte and curve of a handshake. */
   curves: 'X25519:P-256',
+  /** A request's lines behind its first one. */
+  requestHeadersMax: 100,
   /** A connection that asks nothing goes. */
   idleTimeoutMs: 5_000,
+  /** So does one that takes nothing of what it is sent. */
+  stallTimeoutMs: 60_000,
+  /** What may wait for a stream's reader; then it is told the rest later, as one change. */
+  streamQueueBytesMax: 64 * 1024,
   /** An agent writes its table at most so often for each node in it. */
   viewWriteMsPerNode: 1,
   /** Waits of an agent between attempts to reach the coordinator. */

@@ -43,6 +43,10 @@ const meshStatus = z.object({
   }),
   coordinator: z.object({ url: z.string(), isConnected: z.boolean(), version: z.number() }),
   peers: z.array(peerStatus),
+  /** Which nodes forward for this one, the first choice first; agents of before do not say. */
+  relays: z.array(z.string()).default([]),
+  /** Whether it forwards for others. */
+  isRelay: z.boolean().default(false),
   /** Ranges that are not used, and why. */
   conflicts: z.array(z.object({ node: z.string(), prefix: z.string(), reason: z.string() })),
 })

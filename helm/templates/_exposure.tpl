@@ -148,6 +148,9 @@ true
 {{- if hasKey (default (dict) .Values.config.tls) "certificates" -}}
 {{- $faults = append $faults "config.tls.certificates: the chart mounts and names them\n  mend: use proxy.tls.secretName and proxy.tls.extraSecretNames" -}}
 {{- end -}}
+{{- if .Values.mesh.enabled -}}
+{{- $faults = concat $faults (include "edge.meshFaults" . | fromYamlArray) -}}
+{{- end -}}
 {{- if $faults -}}
 {{- fail (printf "\n%s" (join "\n" $faults)) -}}
 {{- end -}}

@@ -25,6 +25,35 @@
 {{- default (printf "https://%s-coordinator.%s.svc:%d" (include "edge.meshName" .) (include "edge.namespace" .) (int $coordinator.port)) $coordinator.url -}}
 {{- end -}}
 
+{{/* What is wrong with the values of the mesh, as a list. */}}
+{{- define "edge.meshFaults" -}}
+{{- $faults := list -}}
+{{- $agent := .Values.mesh.agent -}}
+{{- with $agent.relay.tcpPort -}}
+{{- $port := int . -}}
+{{- if eq $agent.relay.mode "off" -}}
+{{- $faults = append $faults "mesh.agent.relay.tcpPort: with mesh.agent.relay.mode: off there is no relay that would listen\n  mend: set the mode to auto, or the port to null" -}}
+{{- end -}}
+{{- if eq $agent.mode "kernel" -}}
+{{- $faults = append $faults "mesh.agent.relay.tcpPort: with mesh.agent.mode: kernel no agent relays: the kernel's WireGuard knows no relays\n  mend: set mesh.agent.mode to tun or auto, or the port to null" -}}
+{{- end -}}
+{{- $taken := dict -}}
+{{- if $.Values.mesh.coordinator.hostNetwork -}}
+{{- $_ := set $taken "mesh.coordinator.port" $.Values.mesh.coordinator.port -}}
+{{- end -}}
+{{- if ne (include "edge.exposure" $) "service" -}}
+{{- $_ := set $taken "proxy.ports.http" $.Values.proxy.ports.http -}}
+{{- $_ := set $taken "proxy.ports.https" $.Values.proxy.ports.https -}}
+{{- end -}}
+{{- range $key, $other := $taken -}}
+{{- if eq $port (int $other) -}}
+{{- $faults = append $faults (printf "mesh.agent.relay.tcpPort: %d of the nodes is %s already\n  mend: give one of them another port" $port $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $faults -}}
+{{- end -}}
+
 {{/* What a pod of the mesh has of the release's and of its own values; takes (dict "root" $ "of" map) */}}
 {{- define "edge.meshPlacement" -}}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" }}

@@ -1,11 +1,12 @@
 /** Who asks the coordinator and for what, checked. */
+import assert from 'node:assert/strict'
 import type { FastifyRequest } from 'fastify'
-import { TLSSocket } from 'node:tls'
 import type { z } from 'zod'
 import { nodeRecord, type SignedRecord } from '../entry.ts'
 import { MeshFault } from '../fault.ts'
-import { idOf, identityIn, verifiedRecord } from '../identity.ts'
+import { idOf, verifiedRecord } from '../identity.ts'
 import { isSecret } from '../token.ts'
+import { AskingSocket } from './front.ts'
 import { type Candidate, type Registry, removedNode, unknownNode } from './registry.ts'
 
 /** A value that is what a schema says. */
@@ -21,11 +22,15 @@ function malformed(message: string): MeshFault {
   return new MeshFault('REQUEST_MALFORMED', { where: 'the request', message, mend })
 }
 
+/** What stands for the connection of a request. */
+export function socketOf({ socket }: FastifyRequest): AskingSocket {
+  assert(socket instanceof AskingSocket, 'requests come from the front')
+  return socket
+}
+
 /** The identity behind a connection. */
 function identityOf(request: FastifyRequest): string {
-  const { socket } = request
-  const shown = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
-  const identity = shown === undefined ? null : identityIn(shown)
+  const { identity } = socketOf(request)
   if (identity !== null) return identity
   throw new MeshFault('IDENTITY_MISSING', {
     where: 'the connection',

@@ -1,6 +1,7 @@
 /** The program that serves from a coordinator's folder of state. */
-import { meshLimits } from '../limits.ts'
+import { isIPv6 } from 'node:net'
 import type { Log } from '../log.ts'
+import { Front } from './front.ts'
 import { JoinLimiter } from './limiter.ts'
 import { JoinCounts } from './metrics.ts'
 import { Reports } from './reports.ts'
@@ -23,11 +24,18 @@ export async function startCoordinator(
   { host, port, log, admit }: { host: string; port: number; log: Log; admit?: Admit | undefined },
 ): Promise<RunningCoordinator> {
   const { registry } = state
-  const streams = new Streams(registry)
+  const streams = new Streams(registry, {
+    tell: (...telling) => front.tell(...telling),
+    end: (line) => front.end(line),
+  })
   const reports = new Reports()
   const parts = { streams, reports, limiter: new JoinLimiter(), joins: new JoinCounts(), log }
-  const server = coordinatorServer({ ...state, ...parts, admit })
-  const address = await server.listen({ host, port, backlog: meshLimits.backlogMax })
+  const server = coordinatorServer({ ...state, ...parts, front: () => front, admit })
+  await server.ready()
+  const { key, certificate, ticketKeys } = state
+  const address = isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
+  const place = { address, key, certificate, ticketKeys }
+  const front = new Front(place, (request, response) => server.routing(request, response), streams)
   let told = registry.version
   const looking = setInterval(() => {
     registry.refresh()
@@ -38,10 +46,11 @@ export async function startCoordinator(
     reports.keepOnly((id) => registry.has(id))
   }, refreshIntervalMs)
   return {
-    address,
+    address: `https://${front.address}`,
     async close() {
       clearInterval(looking)
       streams.close()
+      await front.close()
       await server.close()
     },
   }

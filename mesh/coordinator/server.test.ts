@@ -109,6 +109,8 @@ test('a node joins, hears of others, and resumes after a restart without a snaps
   await running.close()
   state.registry.close()
   await expect(next(events)).rejects.toThrow()
+  // Whatever connection the client had left is seen to have ended.
+  await expect(a.client.report({ applied: view.version })).rejects.toThrow()
   await start(Number(port))
   state.registry.revoke('b', Date.now())
   const resumed = a.client.watch(view, ending.signal)

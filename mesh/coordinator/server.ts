@@ -10,8 +10,9 @@ import { meshLimits } from '../limits.ts'
 import type { Log } from '../log.ts'
 import { proofRequest } from '../shared-key.ts'
 import { adminRoutes } from './admin.ts'
-import { candidate, checked, member, observedOf } from './asking.ts'
+import { candidate, checked, member, observedOf, socketOf } from './asking.ts'
 import { edgelinkRoutes } from './edgelink.ts'
+import type { Front } from './front.ts'
 import type { JoinLimiter } from './limiter.ts'
 import type { JoinCounts } from './metrics.ts'
 import type { Reports } from './reports.ts'
@@ -21,6 +22,7 @@ import type { Streams } from './streams.ts'
 
 /** What the API stands on. */
 export interface CoordinatorParts extends CoordinatorState {
+  readonly front: () => Pick<Front, 'open'>
   readonly streams: Streams
   readonly reports: Reports
   readonly limiter: JoinLimiter
@@ -51,29 +53,10 @@ const statuses: Readonly<Record<string, number>> = {
   JOINS_TOO_MANY: 429,
 }
 
+/** It listens nowhere: requests come from the front. */
 export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
-  const { key, certificate, ticketKeys, log } = parts
-  const { requestTimeoutMs, handshakeTimeoutMs, idleTimeoutMs, requestHeadBytesMax } = meshLimits
-  const server = fastify({
-    // Any certificate: its key is looked up, and no authority would make it more true.
-    https: {
-      key,
-      cert: certificate,
-      requestCert: true,
-      rejectUnauthorized: false,
-      ticketKeys,
-      ecdhCurve: meshLimits.curves,
-      sessionTimeout: meshLimits.sessionLifeS,
-      handshakeTimeout: handshakeTimeoutMs,
-      maxHeaderSize: requestHeadBytesMax,
-    },
-    bodyLimit: meshLimits.requestBytesMax,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: idleTimeoutMs,
-    forceCloseConnections: true,
-  })
-  server.server.headersTimeout = requestTimeoutMs
-  server.server.maxConnections = meshLimits.connectionsMax
+  const { log } = parts
+  const server = fastify({ bodyLimit: meshLimits.requestBytesMax })
   server.setErrorHandler((error, request, reply) => answerFault(error, { request, reply, log }))
   agentRoutes(server, parts)
   adminRoutes(server, parts)
@@ -119,9 +102,10 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
     const from = checked(resume, request.query)
     const id = member(request, registry)
     if (registry.observe(id, observedOf(request))) streams.changed()
+    const { line } = socketOf(request)
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-    streams.open(id, reply.raw, from)
+    parts.front().open(line, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
+    streams.open(id, line, from)
   })
 }
 

@@ -3,17 +3,21 @@
  * one that reads slowly gets fewer and larger deltas, never a queue; and changes that come quickly
  * one after the other are told together.
  */
-import type { ServerResponse } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import { meshLimits } from '../limits.ts'
+import type { StreamEnds, Teller } from './front.ts'
 import type { Registry } from './registry.ts'
+import { Outbox } from './outbox.ts'
 import { type Listener, type Piece, StreamTexts } from './texts.ts'
 
 interface Stream extends Listener {
-  readonly response: ServerResponse
+  /** Its number at the front. */
+  readonly line: number
   /** The version that its agent has; null: nothing of use. */
   sent: number | null
   isFull: boolean
+  /** What its agent was told last to spread over. */
+  spreadMs: number
   /** When it must hear something, and how long it may wait for that at most. */
   dueMs: number
   readonly patienceMs: number
@@ -36,6 +40,8 @@ export interface Told {
 /** How often it is looked who must hear something. */
 const lookMs = 1_000
 
+const nothing = Buffer.alloc(0)
+
 /** Writes between two looks at everything else there is to do. */
 const writesPerTurn = 200
 
@@ -46,10 +52,13 @@ interface Waiter {
   readonly wake: () => void
 }
 
-export class Streams {
+export class Streams implements StreamEnds {
   readonly #registry: Registry
   readonly #texts: StreamTexts
+  readonly #teller: Teller
+  readonly #outbox: Outbox
   readonly #streams = new Map<string, Stream>()
+  readonly #lines = new Map<number, Stream>()
   readonly #applied = new Map<string, number>()
   readonly #waiters = new Set<Waiter>()
   readonly #pings: NodeJS.Timeout
@@ -58,25 +67,29 @@ export class Streams {
   #telling: NodeJS.Timeout | null = null
   #nextTellMs = 0
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, teller: Teller) {
     this.#registry = registry
+    this.#teller = teller
+    this.#outbox = new Outbox(teller)
     this.#texts = new StreamTexts(registry)
     this.#pings = setInterval(() => void this.#ping(), lookMs)
     this.#pings.unref()
   }
 
   /** Serves a node from what it has; an older stream of the same node ends. */
-  open(id: string, response: ServerResponse, { from, hash, patience }: Resume): void {
-    this.#streams.get(id)?.response.end()
+  open(id: string, line: number, { from, hash, patience }: Resume): void {
+    const before = this.#streams.get(id)
+    if (before !== undefined) this.#teller.end(before.line)
     const isLeaf = this.#registry.isLeaf(id)
     const { version } = this.#registry
     const patienceMs = patience ?? meshLimits.pingIntervalMs
     const stream: Stream = {
       id,
       isLeaf,
-      response,
+      line,
       sent: from,
       isFull: false,
+      spreadMs: 0,
       dueMs: 0,
       patienceMs,
     }
@@ -86,19 +99,39 @@ export class Streams {
       (this.#texts.after(stream, from) === null && hash !== this.#texts.hashFor(stream))
     if (isStrange) stream.sent = null
     this.#streams.set(id, stream)
+    this.#lines.set(line, stream)
     if (isLeaf) this.#leaves += 1
-    response.on('drain', () => {
-      stream.isFull = false
-      this.#send(stream)
-    })
-    response.on('close', () => this.#closed(stream))
-    const pingMs = this.#awaitPing(stream)
-    const hello = { spreadMs: this.#spreadMs(isLeaf), pingMs }
-    response.write(`event: hello\ndata: ${JSON.stringify(hello)}\n\n`)
+    this.#outbox.add(line, { own: this.#hello(stream), shared: nothing })
     this.#send(stream)
+    this.#flush()
   }
 
-  #closed(stream: Stream): void {
+  #hello(stream: Stream): string {
+    stream.spreadMs = this.#spreadMs(stream.isLeaf)
+    const hello = { spreadMs: stream.spreadMs, pingMs: this.#awaitPing(stream) }
+    return `event: hello\ndata: ${JSON.stringify(hello)}\n\n`
+  }
+
+  /** A word now and then; another greeting where the fleet grew or shrank much since the last. */
+  #word(stream: Stream): string {
+    const spreadMs = this.#spreadMs(stream.isLeaf)
+    const [less, more] = [spreadMs, stream.spreadMs].toSorted((one, other) => one - other)
+    if ((more ?? 0) > (less ?? 0) * 1.5) return this.#hello(stream)
+    return `event: ping\ndata: ${this.#awaitPing(stream)}\n\n`
+  }
+
+  drained(line: number): void {
+    const stream = this.#lines.get(line)
+    if (stream === undefined) return
+    stream.isFull = false
+    this.#send(stream)
+    this.#flush()
+  }
+
+  gone(line: number): void {
+    const stream = this.#lines.get(line)
+    if (stream === undefined) return
+    this.#lines.delete(line)
     if (stream.isLeaf) this.#leaves -= 1
     if (this.#streams.get(stream.id) !== stream) return
     this.#streams.delete(stream.id)
@@ -132,12 +165,18 @@ export class Streams {
     let written = 0
     for (const stream of this.#streams.values()) {
       const isWritten = this.#send(stream)
-      if (!this.#registry.has(stream.id)) stream.response.end()
+      if (!this.#registry.has(stream.id)) {
+        this.#flush()
+        this.#teller.end(stream.line)
+      }
       if (!isWritten) continue
       written += 1
+      if (written % writesPerTurn !== 0) continue
+      this.#flush()
       // oxlint-disable-next-line no-await-in-loop -- so that others have their turn
-      if (written % writesPerTurn === 0) await turn()
+      await turn()
     }
+    this.#flush()
   }
 
   /** What a node says that its device has. */
@@ -203,7 +242,7 @@ export class Streams {
   close(): void {
     clearInterval(this.#pings)
     if (this.#telling !== null) clearTimeout(this.#telling)
-    for (const { response } of this.#streams.values()) response.end()
+    for (const { line } of this.#streams.values()) this.#teller.end(line)
     this.#streams.clear()
     for (const { wake } of this.#waiters) wake()
   }
@@ -215,12 +254,20 @@ export class Streams {
     if (piece === null) return false
     const told = this.#told[piece.kind]
     told.events += 1
-    for (const text of piece.texts) {
-      told.bytes += text.length
-      stream.isFull = !stream.response.write(text)
+    for (const part of piece.parts) {
+      told.bytes += part.own.length + part.shared.length
+      this.#outbox.add(stream.line, part)
     }
     stream.sent = piece.to
     return true
+  }
+
+  /** What was written goes out; streams with too much to read get nothing more for now. */
+  #flush(): void {
+    for (const line of this.#outbox.flush()) {
+      const stream = this.#lines.get(line)
+      if (stream !== undefined) stream.isFull = true
+    }
   }
 
   /** How long a stream may hear nothing from now on. */
@@ -238,10 +285,13 @@ export class Streams {
     const nowMs = performance.now()
     for (const stream of this.#streams.values()) {
       if (stream.dueMs > nowMs || stream.isFull) continue
-      stream.response.write(`event: ping\ndata: ${this.#awaitPing(stream)}\n\n`)
+      this.#outbox.add(stream.line, { own: this.#word(stream), shared: nothing })
       written += 1
+      if (written % writesPerTurn !== 0) continue
+      this.#flush()
       // oxlint-disable-next-line no-await-in-loop -- so that others have their turn
-      if (written % writesPerTurn === 0) await turn()
+      await turn()
     }
+    this.#flush()
   }
 }

@@ -15,10 +15,16 @@ export interface Listener {
   readonly isLeaf: boolean
 }
 
+/** Bytes of one stream, and behind them some that others are sent as well: the same object. */
+export interface Part {
+  readonly own: string
+  readonly shared: Buffer
+}
+
 /** Bytes for a stream, and the version that its agent has then. */
 export interface Piece {
   readonly kind: 'delta' | 'snapshot'
-  readonly texts: readonly (string | Buffer)[]
+  readonly parts: readonly Part[]
   readonly to: number
 }
 
@@ -32,7 +38,7 @@ interface Kept {
 interface Shared {
   snapshot: Kept | null
   /** By the version of the first change in them, while nothing else changes. */
-  readonly bodies: Map<number, string>
+  readonly bodies: Map<number, Buffer>
   bodiesOf: number
 }
 
@@ -67,13 +73,13 @@ export class StreamTexts {
     const first = log.firstAfter(from)
     if (first === null && !isOwn) return null
     const body = isOwn || first === null ? this.#ownBody(listener, from) : this.#body(log, first)
-    return { kind: 'delta', texts: [this.#delta(listener, from, body)], to: version }
+    return { kind: 'delta', parts: [this.#delta(listener, from, body)], to: version }
   }
 
-  #delta(listener: Listener, from: number, body: string): string {
+  #delta(listener: Listener, from: number, shared: Buffer): Part {
     const { version: to } = this.#registry
     const head = JSON.stringify({ from, to, hash: this.hashFor(listener) })
-    return `event: delta\ndata: ${head.slice(0, -1)},${body}}\n\n`
+    return { own: `event: delta\ndata: ${head.slice(0, -1)},`, shared }
   }
 
   /** The kept table, and at once what changed since it was made. */
@@ -82,7 +88,8 @@ export class StreamTexts {
     const ids = log.since(kept.version).map(({ id }) => id)
     if (listener.isLeaf && !ids.includes(listener.id)) ids.push(listener.id)
     const delta = this.#delta(listener, kept.version, this.#bodyOf(ids))
-    return { kind: 'snapshot', texts: [kept.bytes, delta], to: this.#registry.version }
+    const table = { own: '', shared: kept.bytes }
+    return { kind: 'snapshot', parts: [table, delta], to: this.#registry.version }
   }
 
   #snapshot({ isLeaf }: Listener, log: ChangeLog): Kept {
@@ -105,7 +112,7 @@ export class StreamTexts {
     return count > meshLimits.snapshotChangesMax && count > this.#registry.count / 2
   }
 
-  #body(log: ChangeLog, first: number): string {
+  #body(log: ChangeLog, first: number): Buffer {
     const shared = log === this.#registry.core ? this.#core : this.#all
     if (shared.bodiesOf !== log.newest || shared.bodies.size >= bodiesMax) shared.bodies.clear()
     shared.bodiesOf = log.newest
@@ -117,16 +124,18 @@ export class StreamTexts {
     return body
   }
 
-  #ownBody(listener: Listener, from: number): string {
+  #ownBody(listener: Listener, from: number): Buffer {
     const ids = this.#logOf(listener).since(from)
     return this.#bodyOf([...ids.map(({ id }) => id), listener.id])
   }
 
-  #bodyOf(ids: readonly string[]): string {
+  /** What follows the head of a delta. */
+  #bodyOf(ids: readonly string[]): Buffer {
     const known = (id: string): Entry | undefined => this.#registry.entry(id)
     const upsert = ids.flatMap((id) => known(id) ?? [])
     const remove = ids.filter((id) => known(id) === undefined)
-    return `"upsert":${JSON.stringify(upsert)},"remove":${JSON.stringify(remove)}`
+    const text = `"upsert":${JSON.stringify(upsert)},"remove":${JSON.stringify(remove)}}\n\n`
+    return Buffer.from(text)
   }
 
   #logOf({ isLeaf }: Listener): ChangeLog {

@@ -326,3 +326,42 @@ export class WireguardDevice {
 export function openWireguard(options: string): Promise<WireguardDevice>
 /** The MTU of the interface through which an address is reached; null without a route. */
 export function linkMtu(address: string): Promise<number | null>
+
+/** One whole request, with the key that its TLS connection proved. */
+export interface FrontRequest {
+  /** Without a port. */
+  address: string
+  /** The Ed25519 key of the certificate that was shown; absent: none, or one of another kind. */
+  identity?: Buffer
+  method: string
+  /** Path and query. */
+  target: string
+  /** Name, value, name, value… as received; every byte a character. */
+  headers: string[]
+  body: Buffer
+  /** Whether another request may follow. */
+  keepAlive: boolean
+}
+/** `drained`: one that was told too much for its pace has everything now. `gone`: one that was told things has. */
+export interface FrontEvent {
+  kind: 'asked' | 'drained' | 'gone'
+  connection: number
+  request?: FrontRequest
+}
+/** Ends mutual TLS for a coordinator and holds its agents' connections. Every `asked` must be answered once, by `answer` or `open`; what is said to connections that are gone goes nowhere. */
+export class Front {
+  /** `options` is the JSON of `FrontOptions` (mesh/coordinator/front.ts). `wake` is called when there is something to take and the last `take` had found less than it asked for. */
+  constructor(options: string, wake: () => void)
+  /** Where it listens: `ADDRESS:PORT`. */
+  get address(): string
+  take(most: number): FrontEvent[]
+  /** A whole response; with `keep` the connection may ask again. */
+  answer(connection: number, response: Uint8Array, keep: boolean): void
+  /** A response that ends by `end`; `head` is without framing and empty line. */
+  open(connection: number, head: string): void
+  /** Tells each connection bytes of its own, then those that all are told. Part n of `own` ends at `ends[n]`. Which have too much to read now: they say when they are drained. */
+  tell(connections: Uint32Array, ends: Uint32Array, own: Uint8Array, shared: Uint8Array): number[]
+  end(connection: number): void
+  /** Ends every connection; then the port is free. */
+  close(): Promise<void>
+}

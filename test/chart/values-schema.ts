@@ -131,6 +131,8 @@ const known: Known = {
   'mesh.agent.mtu': { type: ['integer', 'null'], minimum: 1_280, maximum: 65_535 },
   'mesh.agent.stateDir': text('^/.+$'),
   'mesh.agent.advertise': { type: 'array', items: cidr, maxItems: 256 },
+  'mesh.agent.relay.mode': words('auto', 'off'),
+  'mesh.agent.relay.tcpPort': { type: ['integer', 'null'], minimum: 1, maximum: 65_535 },
   'mesh.agent.extraArgs': strings,
   'mesh.agent.updateStrategy': strategy,
   'mesh.agent.resources': open,

@@ -5,6 +5,7 @@
 mod allocator;
 mod collections;
 mod error;
+mod front;
 mod geo;
 mod offline;
 mod rbl;

@@ -1,0 +1,75 @@
+/** What the doctor says of relays; the rest of it is tested by its command. */
+import { expect, test } from 'vitest'
+import { relayCheck } from './doctor.ts'
+import type { MeshMode } from './mode.ts'
+import type { MeshStatus, PeerStatus } from './status.ts'
+
+const peer = (name: string, path: PeerStatus['path']): PeerStatus => ({
+  name,
+  addresses: [],
+  path,
+  relay: null,
+  endpoint: null,
+  lastHandshakeMs: null,
+  receivedBytes: 0,
+  sentBytes: 0,
+  whyNotDirect: null,
+})
+
+interface Case {
+  readonly says: string
+  readonly mode?: MeshMode
+  readonly relays?: readonly string[]
+  readonly isRelay?: boolean
+  readonly paths: Readonly<Record<string, PeerStatus['path']>>
+  readonly found: string
+  readonly mend?: string
+}
+
+const cases: readonly Case[] = [
+  {
+    says: 'names those that serve it',
+    relays: ['a', 'b'],
+    paths: { a: 'direct', b: 'none', c: 'relay' },
+    found: 'a and b; 1 peers are reached through relays',
+  },
+  {
+    says: 'warns when none of them answers',
+    relays: ['a', 'b'],
+    paths: { a: 'none', b: 'none', c: 'direct' },
+    found: 'a and b: none of them answers',
+    mend: '--relay-tcp 443',
+  },
+  { says: 'is content without one', paths: { c: 'direct' }, found: 'none is needed now' },
+  {
+    says: 'warns when there is none and one is needed',
+    isRelay: true,
+    paths: { c: 'none' },
+    found: '1 nodes are not reached directly; this node is one',
+    mend: '--endpoint ADDR:PORT',
+  },
+  {
+    says: 'knows that a kernel has none',
+    mode: 'kernel',
+    paths: { c: 'none' },
+    found: "the device is the kernel's",
+    mend: '--mode tun',
+  },
+]
+
+test.for(cases)('the doctor $says', ({ mode = 'tun', relays = [], isRelay = false, ...rest }) => {
+  const self = { name: 'x', addresses: [], interface: 'edge0', mode, mtu: 1_420, port: 51_820 }
+  const status: MeshStatus = {
+    self,
+    coordinator: { url: 'https://x', isConnected: true, version: 1 },
+    relays: [...relays],
+    isRelay,
+    peers: Object.entries(rest.paths).map(([name, path]) => peer(name, path)),
+    conflicts: [],
+  }
+  const { result, found, mend } = relayCheck(status)
+  expect(found).toContain(rest.found)
+  expect([result, mend ?? '']).toEqual(
+    rest.mend === undefined ? ['ok', ''] : ['warn', expect.stringContaining(rest.mend)],
+  )
+})
