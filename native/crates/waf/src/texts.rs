@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::operator_set::OperatorSet;
 use crate::operators::{ByteSet, Presence, meet};
-use crate::plan::Plan;
+use crate::plan::{Asked, PackedGate, Plan};
 use crate::sieve::Sieve;
 use crate::transformations::Transformation;
 
@@ -132,6 +132,21 @@ impl<'a> Texts<'a> {
                 gate.is_none_or(|gate| gate.admits(&presence, form.bytes.len()))
             })
         })
+    }
+
+    /// Whether some of these operators may match the text. A text that few operators see is sieved
+    /// only when the gate of one of them lets it in.
+    pub fn concerns(&mut self, index: usize, asked: &Asked, sifter: &Sifter<'_>) -> bool {
+        let known = self.forms.get(index).is_some_and(|form| form.survivors.is_some());
+        if !known && let Some(few) = asked.few() {
+            let presence = self.presence(index);
+            let length = self.bytes(index).len();
+            let admits = |gate: &PackedGate| gate.admits(&presence, length);
+            if !few.iter().any(|operator| sifter.plan.gate(*operator).is_none_or(admits)) {
+                return false;
+            }
+        }
+        asked.set.meets(self.survivors(index, sifter))
     }
 
     /// What an operator said of a text, when that was lately.
