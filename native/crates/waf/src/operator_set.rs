@@ -41,7 +41,11 @@ impl OperatorSet {
     /// The operators that have a bit, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         let words = (0..).step_by(64).zip(self.words);
-        words.flat_map(|(first, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first + bit))
+        words.flat_map(|(first, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| first + bit)
+        })
     }
 
     /// Whether there are operators without a bit in it.

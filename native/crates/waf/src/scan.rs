@@ -145,9 +145,7 @@ impl<'a> Scan<'a> {
             // Of a text that stays as it is below this node, the whole branch asks the same.
             let branch = &node.branch;
             let stays = !meet(&buffers.texts.presence(text).0, &branch.triggers);
-            if stays
-                && !branch.negates
-                && !buffers.texts.concerns(text, &branch.operators, &sifter)
+            if stays && !branch.negates && !buffers.texts.concerns(text, &branch.operators, &sifter)
             {
                 next = branch.end;
                 continue;

@@ -137,11 +137,11 @@ impl Sieve {
         &self,
         text: (&[u8], &Presence),
         wanted: &OperatorSet,
-        view: &mut Vec<u8>,
+        letters: &mut Letters,
     ) -> OperatorSet {
         let has_code = meet(&text.1.0, &self.code);
         let literals = if has_code { &self.any } else { &self.prose };
-        literals.survivors(text, wanted, view)
+        literals.survivors(text, (wanted, has_code), letters)
     }
 }
 
@@ -172,25 +172,69 @@ impl Literals {
     fn survivors(
         &self,
         (text, presence): (&[u8], &Presence),
-        wanted: &OperatorSet,
-        view: &mut Vec<u8>,
+        (wanted, has_code): (&OperatorSet, bool),
+        letters: &mut Letters,
     ) -> OperatorSet {
         let mut search = Search {
             wanted,
             presence,
-            found: self.unknown,
+            found: OperatorSet::NONE,
             comparisons: 0,
         };
         if text.len() >= FACTOR_BYTES_MIN {
-            search.look(&self.folded, text);
-            let letters = if meet(&presence.0, &NO_LETTERS) {
-                keep_letters(text, view)
+            letters.read(text, presence);
+            // Not after the literals of the text itself: what those found would be left out.
+            if let Some(known) = letters.known(has_code) {
+                search.found = known;
             } else {
-                text
-            };
-            search.look(&self.letters, letters);
+                search.look(&self.letters, &letters.view);
+                letters.remember(has_code, search.found);
+            }
+            search.found.join(&self.unknown);
+            search.look(&self.folded, text);
         }
+        search.found.join(&self.unknown);
         search.found
+    }
+}
+
+/// The letters and digits of the text that was sieved last, and what was found in them: most
+/// transformations change only what stands between them.
+#[derive(Default)]
+pub struct Letters {
+    view: Vec<u8>,
+    before: Vec<u8>,
+    /// For texts without code, and with it.
+    found: [Option<OperatorSet>; 2],
+}
+
+impl Letters {
+    /// Forgets what was found: the next text is for other operators.
+    pub fn clear(&mut self) {
+        self.found = [None; 2];
+    }
+
+    fn read(&mut self, text: &[u8], presence: &Presence) {
+        std::mem::swap(&mut self.view, &mut self.before);
+        if meet(&presence.0, &NO_LETTERS) {
+            keep_letters(text, &mut self.view);
+        } else {
+            self.view.clear();
+            self.view.extend_from_slice(text);
+        }
+        if !self.view.eq_ignore_ascii_case(&self.before) {
+            self.clear();
+        }
+    }
+
+    fn known(&self, has_code: bool) -> Option<OperatorSet> {
+        *self.found.get(usize::from(has_code))?
+    }
+
+    fn remember(&mut self, has_code: bool, found: OperatorSet) {
+        if let Some(place) = self.found.get_mut(usize::from(has_code)) {
+            *place = Some(found);
+        }
     }
 }
 
@@ -453,10 +497,8 @@ const NO_LETTERS: ByteSet = [
 ];
 
 /// Copies the letters and digits of a text.
-fn keep_letters<'v>(text: &[u8], view: &'v mut Vec<u8>) -> &'v [u8] {
-    if view.len() < text.len() {
-        view.resize(text.len(), 0);
-    }
+fn keep_letters(text: &[u8], view: &mut Vec<u8>) {
+    view.resize(text.len(), 0);
     let mut length = 0;
     for byte in text {
         if let Some(place) = view.get_mut(length) {
@@ -464,7 +506,7 @@ fn keep_letters<'v>(text: &[u8], view: &'v mut Vec<u8>) -> &'v [u8] {
         }
         length += usize::from(byte.is_ascii_alphanumeric());
     }
-    view.get(..length).unwrap_or_default()
+    view.truncate(length);
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::operator_set::OperatorSet;
-use crate::sieve::Sieve;
+use crate::sieve::{Letters, Sieve};
 
 /// xorshift: the same texts in every run.
 struct Random(u64);
@@ -82,7 +82,11 @@ fn assert_gate(operator: &Operator, text: &[u8], shown: &str) -> bool {
     let matches = operator.matches(text, None);
     let sieve = Sieve::new(std::iter::once(Some(operator.factors())));
     let presence = Presence::of(text);
-    let survivors = sieve.survivors((text, &presence), &OperatorSet::ALL, &mut Vec::new());
+    let survivors = sieve.survivors(
+        (text, &presence),
+        &OperatorSet::ALL,
+        &mut Letters::default(),
+    );
     let sifted = !survivors.has(0);
     let admitted = !sifted && operator.gate().admits(&Presence::of(text), text.len());
     assert!(
