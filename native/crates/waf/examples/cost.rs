@@ -76,7 +76,8 @@ fn measure((plan, rounds): (&Plan, usize), name: &str, requests: &[Request], wit
         }
     }
     println!(
-        "{name}: {:8.1} µs; begin {:.1}, phases {:.1} {:.1} {:.1} {:.1}, end {:.1}; {hits} hits {:016x}",
+        "{name}: {:8.1} µs; begin {:.1}, phases {:.1} {:.1} {:.1} {:.1}, end {:.1}; \
+         {hits} hits {:016x}",
         sums.iter().sum::<f64>(),
         sums[0],
         sums[1],

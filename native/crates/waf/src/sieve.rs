@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::letters::Letters;
 use crate::operator_set::{OPERATORS_MAX, OperatorSet};
 use crate::operators::{
     ByteSet, FACTOR_BYTES_MIN, Factor, Factors, Presence, View, frequency, is_code, meet, set_of,
@@ -187,7 +188,7 @@ impl Literals {
             if let Some(known) = letters.known(has_code) {
                 search.found = known;
             } else {
-                search.look(&self.letters, &letters.view);
+                search.look(&self.letters, letters.view());
                 letters.remember(has_code, search.found);
             }
             search.found.join(&self.unknown);
@@ -195,46 +196,6 @@ impl Literals {
         }
         search.found.join(&self.unknown);
         search.found
-    }
-}
-
-/// The letters and digits of the text that was sieved last, and what was found in them: most
-/// transformations change only what stands between them.
-#[derive(Default)]
-pub struct Letters {
-    view: Vec<u8>,
-    before: Vec<u8>,
-    /// For texts without code, and with it.
-    found: [Option<OperatorSet>; 2],
-}
-
-impl Letters {
-    /// Forgets what was found: the next text is for other operators.
-    pub fn clear(&mut self) {
-        self.found = [None; 2];
-    }
-
-    fn read(&mut self, text: &[u8], presence: &Presence) {
-        std::mem::swap(&mut self.view, &mut self.before);
-        if meet(&presence.0, &NO_LETTERS) {
-            keep_letters(text, &mut self.view);
-        } else {
-            self.view.clear();
-            self.view.extend_from_slice(text);
-        }
-        if !self.view.eq_ignore_ascii_case(&self.before) {
-            self.clear();
-        }
-    }
-
-    fn known(&self, has_code: bool) -> Option<OperatorSet> {
-        *self.found.get(usize::from(has_code))?
-    }
-
-    fn remember(&mut self, has_code: bool, found: OperatorSet) {
-        if let Some(place) = self.found.get_mut(usize::from(has_code)) {
-            *place = Some(found);
-        }
     }
 }
 
@@ -486,27 +447,6 @@ fn fold(bytes: &[u8]) -> u32 {
 
 fn table_slot(window: u32, length: u32) -> usize {
     ((window ^ length << 30).wrapping_mul(0x85eb_ca6b) >> 7) as usize
-}
-
-/// All bytes but ASCII letters and digits.
-const NO_LETTERS: ByteSet = [
-    !(0x3ff << b'0'),
-    !(0x3ff_ffff << (b'A' - 64) | 0x3ff_ffff << (b'a' - 64)),
-    u64::MAX,
-    u64::MAX,
-];
-
-/// Copies the letters and digits of a text.
-fn keep_letters(text: &[u8], view: &mut Vec<u8>) {
-    view.resize(text.len(), 0);
-    let mut length = 0;
-    for byte in text {
-        if let Some(place) = view.get_mut(length) {
-            *place = *byte;
-        }
-        length += usize::from(byte.is_ascii_alphanumeric());
-    }
-    view.truncate(length);
 }
 
 #[cfg(test)]

@@ -9,16 +9,6 @@ fn factor(view: View, text: &str) -> Factor {
     }
 }
 
-#[test]
-fn a_view_is_what_the_literals_were_made_with() {
-    let text: Vec<u8> = (0..=255).collect();
-    let mut shown = vec![7; 300];
-    keep_letters(&text, &mut shown);
-    shown.make_ascii_lowercase();
-    assert_eq!(shown, crate::operators::seen(&text, View::Letters));
-    assert_eq!(NO_LETTERS, set_where(|byte| !byte.is_ascii_alphanumeric()));
-}
-
 fn survivors(sieve: &Sieve, text: &[u8]) -> OperatorSet {
     let text = (text, &Presence::of(text));
     sieve.survivors(text, &OperatorSet::ALL, &mut Letters::default())

@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 
+use crate::letters::Letters;
 use crate::operator_set::OperatorSet;
 use crate::operators::{ByteSet, Presence, meet};
 use crate::plan::{Asked, PackedGate, Plan};
-use crate::sieve::{Letters, Sieve};
+use crate::sieve::Sieve;
 use crate::transformations::Transformation;
 
 /// At least the number of transformations there are.

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::letters::Letters;
 use crate::operator_set::OperatorSet;
-use crate::sieve::{Letters, Sieve};
+use crate::sieve::Sieve;
 
 /// xorshift: the same texts in every run.
 struct Random(u64);
