@@ -73,6 +73,11 @@ export function fold(
       at += 1
       continue
     }
+    if (failsAtOnce(transaction, rule)) {
+      done.add(at)
+      at += 1
+      continue
+    }
     if (!isConstant(rule) || !rule.links.every((link) => decidesAlone(transaction, link))) {
       if (!isAside(rule)) break
       removals.push(...removalsOf(rule.links.flatMap(({ link }) => link.actions)))
@@ -91,6 +96,13 @@ export function fold(
     for (; at < Math.min(next, rules.length); at += 1) done.add(at)
   }
   return { tx: new Map(transaction.tx), rules: done }
+}
+
+/** True when the first link reads only TX and does not match, whatever the chain asks then. */
+function failsAtOnce(transaction: Transaction, rule: PreparedRule): boolean {
+  const [first] = rule.links
+  if (first === undefined || !readsOnlyTx(first) || !decidesAlone(transaction, first)) return false
+  return !matches(transaction, { ...rule, links: [{ ...first, perValue: [] }] })
 }
 
 /** Runs a rule that reads only TX. */

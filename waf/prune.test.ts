@@ -57,6 +57,31 @@ const remover = (action: string): RuleText => ({
   ...quiet,
 })
 
+/** Every rule again, under another id and behind its own markers. */
+function twice(
+  rules: readonly (RuleText | string)[],
+  between: RuleText[] = [],
+): (RuleText | string)[] {
+  const again = rules.map((rule) => {
+    if (typeof rule === 'string') return `${rule}-AGAIN`
+    const { id, skipAfter, ...same } = rule
+    const skips = skipAfter === undefined ? {} : { skipAfter: `${skipAfter}-AGAIN` }
+    return { ...same, ...skips, id: (id ?? 0) + 100 }
+  })
+  return [...rules, ...between, ...again]
+}
+
+/** Sets its member when another has been set, as that one does in turn. */
+const circle: readonly RuleText[] = [
+  { id: 60, phase: 1, links: [['TX:one', '@eq 1', 'setvar:tx.two=1']], ...quiet },
+  { id: 61, phase: 1, links: [['TX:two', '@eq 1', 'setvar:tx.one=1', 'setvar:tx.level=3']] },
+]
+const intoTheCircle: RuleText = {
+  id: 62,
+  phase: 1,
+  links: [['ARGS:raise', '@rx .', 'setvar:tx.one=1']],
+}
+
 const programs: readonly (readonly [string, readonly (RuleText | string)[]])[] = [
   ['as it is', crs],
   [
@@ -100,6 +125,37 @@ const programs: readonly (readonly [string, readonly (RuleText | string)[]])[] =
         links: [['ARGS:jump', '@rx .']],
         disruptive: 'allow',
         disruptiveArgument: 'phase',
+      },
+      ...crs,
+    ],
+  ],
+  ['with every rule twice', twice(crs)],
+  [
+    'with every rule twice, and one between that raises the level',
+    twice(crs, [
+      { id: 70, phase: 1, links: [['ARGS:raise', '@rx .', 'setvar:tx.level=3']], ...quiet },
+    ]),
+  ],
+  [
+    'with every rule twice, and one between that takes the level back',
+    twice(crs, [
+      { id: 70, phase: 1, links: [['ARGS:raise', '@rx .', 'setvar:!tx.level']], ...quiet },
+    ]),
+  ],
+  ['with rules that only they themselves could set off', changed(...circle)],
+  ['with rules that a request sets off', changed(intoTheCircle, ...circle)],
+  ['with rules that a request sets off behind them', changed(...circle, intoTheCircle)],
+  [
+    'with a chain that fails at its first link before the start',
+    [
+      {
+        id: 71,
+        phase: 1,
+        links: [
+          ['TX:forced', '@eq 1', 'setvar:tx.level=3'],
+          ['ARGS:raise', '@rx .', 'setvar:tx.level=1'],
+        ],
+        ...quiet,
       },
       ...crs,
     ],
@@ -156,7 +212,35 @@ const looked = (program: PreparedProgram, phase: number): number[] => {
 test('the start runs once, and what the level skips is never looked at', () => {
   const prepared = prepare(fixture(crs, {}).program)
   expect(Object.fromEntries(prepared.initialTx)).toEqual({ level: '2', five: '5', score: '0' })
-  expect([1, 2, 4].map((phase) => looked(prepared, phase))).toEqual([[1, 8], [21, 23, 30], [41]])
+  expect([1, 2, 4].map((phase) => looked(prepared, phase))).toEqual([[1, 8], [21, 23, 30], []])
+})
+
+test('a second copy of the rules leaves the levels as certain as the first', () => {
+  const plain = crs.filter((rule) => typeof rule === 'string' || rule.id !== 7)
+  const prepared = prepare(fixture(twice(plain), {}).program)
+  expect(looked(prepared, 2)).toEqual([21, 23, 30, 121, 123, 130])
+})
+
+test('rules that only they themselves could set off are never looked at', () => {
+  const prepared = prepare(fixture(changed(...circle), {}).program)
+  expect(looked(prepared, 1)).toEqual([1, 8])
+  const reached = prepare(fixture(changed(intoTheCircle, ...circle), {}).program)
+  expect(looked(reached, 1)).toEqual([1, 62, 60, 61, 8])
+})
+
+test('a chain that fails at a link that reads no request ends no folding', () => {
+  const chain: RuleText = {
+    id: 71,
+    phase: 1,
+    links: [
+      ['TX:forced', '@eq 1'],
+      ['ARGS:raise', '@rx .', 'setvar:tx.level=1'],
+    ],
+    ...quiet,
+  }
+  const prepared = prepare(fixture([chain, ...crs], {}).program)
+  expect(prepared.initialTx.get('level')).toBe('2')
+  expect(looked(prepared, 1)).toEqual([1, 8])
 })
 
 test('the response is not asked for when only its body is read and nobody hands it over', () => {

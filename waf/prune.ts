@@ -79,11 +79,31 @@ export function liveLeaves(program: PreparedProgram): ReadonlySet<number> {
   return leaves
 }
 
-/** What the rules that are left may do. */
+/**
+ * What the rules that are left may do. Of all of them it is assumed at first that they never match,
+ * and what does not follow from what the others do is taken back: a default that is set when TX
+ * has none sets nothing where the start has set it, though it names the member that it reads.
+ */
 export function effectsOf(program: PreparedProgram): Effects {
   const rules = program.phases.flatMap((phase) =>
     liveRules(phase).flatMap((index) => phase.rules[index] ?? []),
   )
+  const transaction = requestless(program)
+  let silent: ReadonlySet<PreparedRule> = new Set(rules)
+  for (;;) {
+    const active = rules.filter((rule) => !silent.has(rule))
+    const effects = effectsOfRules(active, program, transaction)
+    const still = new Set([...silent].filter((rule) => neverMatches(rule, effects)))
+    if (still.size === silent.size) return effects
+    silent = still
+  }
+}
+
+function effectsOfRules(
+  rules: readonly PreparedRule[],
+  program: PreparedProgram,
+  transaction: Transaction,
+): Effects {
   const actions = rules.flatMap(({ links }) => links.flatMap(({ link }) => link.actions))
   const names = actions.filter(({ name }) => name === 'setvar').map(assignedName)
   const whole = new Set(names.filter((name) => !name.includes('%{')))
@@ -97,7 +117,7 @@ export function effectsOf(program: PreparedProgram): Effects {
       /^\d$/.test(key) || whole.has(key) || prefixes.some((prefix) => key.startsWith(prefix ?? '')),
     removals: removalsOf(actions),
     responseBody: program.settings.responseBodyAccess || opens,
-    transaction: requestless(program),
+    transaction,
   }
 }
 

@@ -2,9 +2,11 @@
 //! written by bench/waf-plan.ts, the requests are those of bench/waf.ts. Each request is inspected
 //! several times in small groups and the fastest time of each group counts, since machines are
 //! shared. With `--once` so many requests are inspected twice and no more, for tools that count
-//! instructions (`valgrind --tool=callgrind --toggle-collect='*cost*inspect*'`).
+//! instructions (`valgrind --tool=callgrind --toggle-collect='*cost*inspect*'`). The last word is a
+//! digest of all hits, to compare two builds by.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -51,11 +53,12 @@ fn measure((plan, rounds): (&Plan, usize), name: &str, requests: &[Request], wit
     let group_size = if name.contains("W3") { 1 } else { GROUP };
     let mut best = vec![[Duration::MAX; 6]; requests.len().div_ceil(group_size)];
     let mut hits = 0;
+    let mut digest = DefaultHasher::new();
     for round in 0..rounds {
         for (group, best) in requests.chunks(group_size).zip(&mut best) {
             let mut spent = [Duration::ZERO; 6];
             for request in group {
-                let (times, found) = inspect(plan, request, &mut memo);
+                let (times, found) = inspect(plan, request, (&mut memo, &mut digest));
                 for (sum, time) in spent.iter_mut().zip(times) {
                     *sum += time;
                 }
@@ -73,7 +76,8 @@ fn measure((plan, rounds): (&Plan, usize), name: &str, requests: &[Request], wit
         }
     }
     println!(
-        "{name}: {:8.1} µs; begin {:.1}, phases {:.1} {:.1} {:.1} {:.1}, end {:.1}; {hits} hits",
+        "{name}: {:8.1} µs; begin {:.1}, phases {:.1} {:.1} {:.1} {:.1}, end {:.1}; \
+         {hits} hits {:016x}",
         sums.iter().sum::<f64>(),
         sums[0],
         sums[1],
@@ -81,6 +85,7 @@ fn measure((plan, rounds): (&Plan, usize), name: &str, requests: &[Request], wit
         sums[3],
         sums[4],
         sums[5],
+        digest.finish(),
     );
 }
 
@@ -92,7 +97,11 @@ fn cpu() -> Duration {
 
 /// Time of the beginning, of phases 1 to 4, and of the end; hits in all.
 #[inline(never)]
-fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], usize) {
+fn inspect(
+    plan: &Plan,
+    request: &Request,
+    (memo, digest): (&mut Memo, &mut impl Hasher),
+) -> ([Duration; 6], usize) {
     let mut times = [Duration::ZERO; 6];
     let mut found = 0;
     let began = cpu();
@@ -141,6 +150,10 @@ fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], u
         };
         let hits = inspection.scan(plan, phase, effort).unwrap();
         found += hits.list().len();
+        times[usize::from(phase)] = cpu() - began;
+        for hit in hits.list() {
+            (hit.leaf, hit.target, &hit.name, &hit.value, &hit.captures).hash(digest);
+        }
         if std::env::var_os("SHOW_HITS").is_some() {
             for hit in hits.list() {
                 println!(
@@ -151,7 +164,6 @@ fn inspect(plan: &Plan, request: &Request, memo: &mut Memo) -> ([Duration; 6], u
                 );
             }
         }
-        times[usize::from(phase)] = cpu() - began;
     }
     let began = cpu();
     drop(inspection);

@@ -11,6 +11,7 @@ pub mod geo;
 mod hits;
 mod inspection;
 mod latin1;
+mod letters;
 mod memo;
 mod operator_set;
 mod operators;

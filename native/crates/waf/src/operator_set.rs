@@ -38,6 +38,21 @@ impl OperatorSet {
         word.map_or(self.beyond, |word| word >> (operator % 64) & 1 == 1)
     }
 
+    /// The operators that have a bit, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let words = (0..).step_by(64).zip(self.words);
+        words.flat_map(|(first, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| first + bit)
+        })
+    }
+
+    /// Whether there are operators without a bit in it.
+    pub fn goes_beyond(&self) -> bool {
+        self.beyond
+    }
+
     /// Adds all operators of another set.
     pub fn join(&mut self, other: &Self) {
         for (word, more) in self.words.iter_mut().zip(other.words) {

@@ -145,11 +145,7 @@ impl<'a> Scan<'a> {
             // Of a text that stays as it is below this node, the whole branch asks the same.
             let branch = &node.branch;
             let stays = !meet(&buffers.texts.presence(text).0, &branch.triggers);
-            if stays
-                && !branch.negates
-                && !branch
-                    .operators
-                    .meets(buffers.texts.survivors(text, &sifter))
+            if stays && !branch.negates && !buffers.texts.concerns(text, &branch.operators, &sifter)
             {
                 next = branch.end;
                 continue;
@@ -169,11 +165,10 @@ impl<'a> Scan<'a> {
         (entry, text, changed): (&Entry, usize, bool),
         (buffers, sifter): (&mut Buffers<'a>, &Sifter<'_>),
     ) -> Result<(), OverBudget> {
-        let survivors = buffers.texts.survivors(text, sifter);
-        if !node.negates && !node.operators.meets(survivors) {
+        if !node.negates && !buffers.texts.concerns(text, &node.operators, sifter) {
             return Ok(());
         }
-        let survivors = *survivors;
+        let survivors = *buffers.texts.survivors(text, sifter);
         for test in &node.tests {
             let survives = survivors.has(test.operator);
             if (!survives && !test.negated) || (!changed && test.only_changed) {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::letters::Letters;
 use crate::operator_set::{OPERATORS_MAX, OperatorSet};
 use crate::operators::{
     ByteSet, FACTOR_BYTES_MIN, Factor, Factors, Presence, View, frequency, is_code, meet, set_of,
@@ -137,11 +138,11 @@ impl Sieve {
         &self,
         text: (&[u8], &Presence),
         wanted: &OperatorSet,
-        view: &mut Vec<u8>,
+        letters: &mut Letters,
     ) -> OperatorSet {
         let has_code = meet(&text.1.0, &self.code);
         let literals = if has_code { &self.any } else { &self.prose };
-        literals.survivors(text, wanted, view)
+        literals.survivors(text, (wanted, has_code), letters)
     }
 }
 
@@ -172,24 +173,28 @@ impl Literals {
     fn survivors(
         &self,
         (text, presence): (&[u8], &Presence),
-        wanted: &OperatorSet,
-        view: &mut Vec<u8>,
+        (wanted, has_code): (&OperatorSet, bool),
+        letters: &mut Letters,
     ) -> OperatorSet {
         let mut search = Search {
             wanted,
             presence,
-            found: self.unknown,
+            found: OperatorSet::NONE,
             comparisons: 0,
         };
         if text.len() >= FACTOR_BYTES_MIN {
-            search.look(&self.folded, text);
-            let letters = if meet(&presence.0, &NO_LETTERS) {
-                keep_letters(text, view)
+            letters.read(text, presence);
+            // Not after the literals of the text itself: what those found would be left out.
+            if let Some(known) = letters.known(has_code) {
+                search.found = known;
             } else {
-                text
-            };
-            search.look(&self.letters, letters);
+                search.look(&self.letters, letters.view());
+                letters.remember(has_code, search.found);
+            }
+            search.found.join(&self.unknown);
+            search.look(&self.folded, text);
         }
+        search.found.join(&self.unknown);
         search.found
     }
 }
@@ -442,29 +447,6 @@ fn fold(bytes: &[u8]) -> u32 {
 
 fn table_slot(window: u32, length: u32) -> usize {
     ((window ^ length << 30).wrapping_mul(0x85eb_ca6b) >> 7) as usize
-}
-
-/// All bytes but ASCII letters and digits.
-const NO_LETTERS: ByteSet = [
-    !(0x3ff << b'0'),
-    !(0x3ff_ffff << (b'A' - 64) | 0x3ff_ffff << (b'a' - 64)),
-    u64::MAX,
-    u64::MAX,
-];
-
-/// Copies the letters and digits of a text.
-fn keep_letters<'v>(text: &[u8], view: &'v mut Vec<u8>) -> &'v [u8] {
-    if view.len() < text.len() {
-        view.resize(text.len(), 0);
-    }
-    let mut length = 0;
-    for byte in text {
-        if let Some(place) = view.get_mut(length) {
-            *place = *byte;
-        }
-        length += usize::from(byte.is_ascii_alphanumeric());
-    }
-    view.get(..length).unwrap_or_default()
 }
 
 #[cfg(test)]

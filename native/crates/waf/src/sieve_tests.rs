@@ -9,18 +9,9 @@ fn factor(view: View, text: &str) -> Factor {
     }
 }
 
-#[test]
-fn a_view_is_what_the_literals_were_made_with() {
-    let text: Vec<u8> = (0..=255).collect();
-    let mut shown = keep_letters(&text, &mut vec![7; 300]).to_vec();
-    shown.make_ascii_lowercase();
-    assert_eq!(shown, crate::operators::seen(&text, View::Letters));
-    assert_eq!(NO_LETTERS, set_where(|byte| !byte.is_ascii_alphanumeric()));
-}
-
 fn survivors(sieve: &Sieve, text: &[u8]) -> OperatorSet {
     let text = (text, &Presence::of(text));
-    sieve.survivors(text, &OperatorSet::ALL, &mut Vec::new())
+    sieve.survivors(text, &OperatorSet::ALL, &mut Letters::default())
 }
 
 #[test]
@@ -106,4 +97,46 @@ fn what_is_left_out_in_dense_texts_was_found_and_nothing_else_is_missed() {
         }
     }
     assert!(left > 0, "every text has every word");
+}
+
+#[test]
+fn forms_of_a_text_with_the_same_letters_are_answered_as_if_each_came_alone() {
+    let factors = |any: &[(View, &str)], prose: &[(View, &str)]| Factors {
+        any: Some(any.iter().map(|(view, text)| factor(*view, text)).collect()),
+        prose: Some(
+            prose
+                .iter()
+                .map(|(view, text)| factor(*view, text))
+                .collect(),
+        ),
+    };
+    let union = [(View::Letters, "unionselect")];
+    let path = [(View::Folded, "/etc/passwd"), (View::Letters, "catx")];
+    let all = [
+        factors(&union, &union),
+        factors(&path, &[(View::Letters, "cat")]),
+        factors(&[(View::Folded, "<script"), (View::Letters, "script")], &[]),
+    ];
+    let sieve = Sieve::new(all.iter().map(Some));
+    let mut letters = Letters::default();
+    for text in [
+        "Union Select /etc/passwd",
+        "union select /etc/passwd",
+        "unionselect/etc/passwd",
+        "union select <etc passwd",
+        "union select etc passwd",
+        "c'at; <script",
+        "cat; script",
+        "x",
+        "cat script",
+        "CAT <script",
+    ] {
+        let presence = Presence::of(text.as_bytes());
+        let kept = sieve.survivors(
+            (text.as_bytes(), &presence),
+            &OperatorSet::ALL,
+            &mut letters,
+        );
+        assert_eq!(kept, survivors(&sieve, text.as_bytes()), "{text}");
+    }
 }

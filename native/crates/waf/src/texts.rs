@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
+use crate::letters::Letters;
 use crate::operator_set::OperatorSet;
 use crate::operators::{ByteSet, Presence, meet};
-use crate::plan::Plan;
+use crate::plan::{Asked, PackedGate, Plan};
 use crate::sieve::Sieve;
 use crate::transformations::Transformation;
 
@@ -64,8 +65,8 @@ pub struct Texts<'a> {
     forms: Vec<Form<'a>>,
     /// In the order in which they were given.
     verdicts: Vec<Verdict>,
-    /// Scratch of the sieve.
-    view: Vec<u8>,
+    /// Of the text that was sieved last.
+    letters: Letters,
 }
 
 impl<'a> Texts<'a> {
@@ -73,6 +74,7 @@ impl<'a> Texts<'a> {
     pub fn begin(&mut self, value: &'a [u8]) {
         self.forms.clear();
         self.verdicts.clear();
+        self.letters.clear();
         self.forms.push(Form::new(Cow::Borrowed(value)));
     }
 
@@ -121,9 +123,11 @@ impl<'a> Texts<'a> {
             return &NONE;
         };
         let sieve = || {
-            sifter
-                .sieve
-                .survivors((&form.bytes, &presence), sifter.operators, &mut self.view)
+            sifter.sieve.survivors(
+                (&form.bytes, &presence),
+                sifter.operators,
+                &mut self.letters,
+            )
         };
         let sifted = form.sifted.get_or_insert_with(sieve);
         form.survivors.get_or_insert_with(|| {
@@ -132,6 +136,27 @@ impl<'a> Texts<'a> {
                 gate.is_none_or(|gate| gate.admits(&presence, form.bytes.len()))
             })
         })
+    }
+
+    /// Whether some of these operators may match the text. A text that few operators see is sieved
+    /// only when the gate of one of them lets it in.
+    pub fn concerns(&mut self, index: usize, asked: &Asked, sifter: &Sifter<'_>) -> bool {
+        let known = self
+            .forms
+            .get(index)
+            .is_some_and(|form| form.survivors.is_some());
+        if !known && let Some(few) = asked.few() {
+            let presence = self.presence(index);
+            let length = self.bytes(index).len();
+            let admits = |gate: &PackedGate| gate.admits(&presence, length);
+            if !few
+                .iter()
+                .any(|operator| sifter.plan.gate(*operator).is_none_or(admits))
+            {
+                return false;
+            }
+        }
+        asked.set.meets(self.survivors(index, sifter))
     }
 
     /// What an operator said of a text, when that was lately.

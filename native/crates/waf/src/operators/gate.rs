@@ -108,7 +108,8 @@ pub fn union(left: &ByteSet, right: &ByteSet) -> ByteSet {
     [a | e, b | f, c | g, d | h]
 }
 
-fn contains(set: &ByteSet, byte: u8) -> bool {
+/// Whether a set has this byte.
+pub(super) fn contains(set: &ByteSet, byte: u8) -> bool {
     set.get(usize::from(byte >> 6))
         .is_some_and(|word| word >> (byte & 63) & 1 == 1)
 }

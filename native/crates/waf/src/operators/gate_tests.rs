@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::letters::Letters;
 use crate::operator_set::OperatorSet;
 use crate::sieve::Sieve;
 
@@ -82,7 +83,11 @@ fn assert_gate(operator: &Operator, text: &[u8], shown: &str) -> bool {
     let matches = operator.matches(text, None);
     let sieve = Sieve::new(std::iter::once(Some(operator.factors())));
     let presence = Presence::of(text);
-    let survivors = sieve.survivors((text, &presence), &OperatorSet::ALL, &mut Vec::new());
+    let survivors = sieve.survivors(
+        (text, &presence),
+        &OperatorSet::ALL,
+        &mut Letters::default(),
+    );
     let sifted = !survivors.has(0);
     let admitted = !sifted && operator.gate().admits(&Presence::of(text), text.len());
     assert!(

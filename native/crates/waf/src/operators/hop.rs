@@ -16,6 +16,7 @@ use regex_automata::{Anchored, MatchKind};
 use regex_syntax::hir::{Hir, HirKind};
 
 use super::byte_sets;
+use super::gate::{ByteSet, contains, insert, union};
 use crate::budget::{Budget, OverBudget};
 
 /// Memory that the states of one pattern may take, in each thread that searches with it.
@@ -51,6 +52,8 @@ pub(super) struct Hops {
     dfa: DFA,
     /// By first byte: after which of `BEFORE` a match may begin with it.
     first: [u8; 256],
+    /// By first byte: which bytes may come second, whatever is before them.
+    second: Box<[ByteSet; 256]>,
     caches: Caches,
 }
 
@@ -129,16 +132,38 @@ impl Hops {
             .ok()?;
         let mut cache = dfa.create_cache();
         let mut first = [0; 256];
+        let mut second = Box::new([[0; 4]; 256]);
         for (bit, before) in BEFORE {
-            for (byte, set) in (0..=u8::MAX).zip(&mut first) {
+            for ((byte, set), next) in (0..=u8::MAX).zip(&mut first).zip(second.iter_mut()) {
                 let began = begin(&dfa, &mut cache, (Anchored::Yes, before))?;
                 let after = dfa.next_state(&mut cache, began, byte).ok()?;
-                *set |= if after.is_dead() { 0 } else { bit };
+                if !after.is_dead() {
+                    *set |= bit;
+                    *next = union(next, &followers((&dfa, &mut cache), after)?);
+                }
             }
         }
         let searched = dfa.clone();
         let caches = Pool::new(Box::new(move || searched.create_cache()) as Box<_>);
-        Some(Self { dfa, first, caches })
+        Some(Self {
+            dfa,
+            first,
+            second,
+            caches,
+        })
+    }
+
+    /// Whether a match may begin here, by its first two bytes and the one before.
+    fn may_begin(&self, text: &[u8], at: usize) -> bool {
+        let byte = |at: usize| text.get(at).copied();
+        let Some(first) = byte(at) else { return false };
+        let before = kind(at.checked_sub(1).and_then(byte));
+        let kinds = self.first.get(usize::from(first)).copied().unwrap_or(0);
+        kinds & before != 0
+            && byte(at + 1).is_none_or(|next| {
+                let second = self.second.get(usize::from(first));
+                second.is_some_and(|set| contains(set, next))
+            })
     }
 
     /// The first match of at least one byte.
@@ -147,15 +172,21 @@ impl Hops {
         text: &[u8],
         budget: &mut Budget,
     ) -> Result<Option<Found>, OverBudget> {
+        // Most texts are short and have no place to begin at: they need no automaton at all.
+        let near = text.len().min(WORK_BYTES);
+        let mut at = (0..near)
+            .find(|at| self.may_begin(text, *at))
+            .unwrap_or(near);
+        if at == text.len() {
+            return Ok(None);
+        }
         let mut cache = self.caches.get();
         let mut search = self.search(&mut cache, text, budget);
         let saved_max = STEPS_SAVED_MAX + text.len() * STEPS_SAVED_PER_BYTE;
         let mut saved = saved_max;
-        let mut at = 0;
-        while let Some(byte) = text.get(at) {
+        while at < text.len() {
             search.worked(1)?;
-            let firsts = self.first.get(usize::from(*byte)).copied().unwrap_or(0);
-            if firsts & kind(search.before(at)) == 0 {
+            if !self.may_begin(text, at) {
                 at += 1;
                 saved += STEPS_PER_BYTE;
                 continue;
@@ -219,6 +250,25 @@ fn begin(
 ) -> Option<LazyStateID> {
     let config = start::Config::new().anchored(anchored).look_behind(before);
     dfa.start_state(cache, &config).ok()
+}
+
+/// The bytes after which the automaton goes on from a state, or has a match.
+fn followers((dfa, cache): (&DFA, &mut Cache), state: LazyStateID) -> Option<ByteSet> {
+    let classes = dfa.byte_classes();
+    let mut known = [None; 256];
+    let mut set = ByteSet::default();
+    for byte in 0..=u8::MAX {
+        let known = known.get_mut(usize::from(classes.get(byte)))?;
+        let goes_on = match *known {
+            Some(goes_on) => goes_on,
+            None => !dfa.next_state(cache, state, byte).ok()?.is_dead(),
+        };
+        *known = Some(goes_on);
+        if goes_on {
+            insert(&mut set, byte);
+        }
+    }
+    Some(set)
 }
 
 fn kind(before: Option<u8>) -> u8 {

@@ -11,7 +11,7 @@ mod program;
 mod schema;
 
 pub use leaf::{Leaf, Members, Target};
-pub use program::{Node, Program, Test, ViewPrograms};
+pub use program::{Asked, Node, Program, Test, ViewPrograms};
 
 use crate::bodies::{DecodeLimits, ParseLimits};
 use crate::latin1::latin1;

@@ -43,6 +43,30 @@ impl NameFilter {
     }
 }
 
+/// So many operators of a place are judged by their gates alone before a text is sieved for them.
+const FEW: usize = 12;
+
+/// The operators of a node, or of a branch.
+#[derive(Default)]
+pub struct Asked {
+    pub set: OperatorSet,
+    /// The same one by one, when they are few.
+    few: Option<Box<[u32]>>,
+}
+
+impl Asked {
+    fn count(&mut self) {
+        let few: Vec<u32> = self.set.iter().take(FEW + 1).collect();
+        let whole = few.len() <= FEW && !self.set.goes_beyond();
+        self.few = whole.then(|| few.into());
+    }
+
+    /// Its operators when they are few, which may cost less to judge one by one than to sieve for.
+    pub fn few(&self) -> Option<&[u32]> {
+        self.few.as_deref()
+    }
+}
+
 /// One distinct prefix of transformation chains. A node is followed by the branch that it begins.
 pub struct Node {
     pub parent: usize,
@@ -51,7 +75,7 @@ pub struct Node {
     pub triggers: ByteSet,
     pub tests: Vec<Test>,
     /// The operators of its tests.
-    pub operators: OperatorSet,
+    pub operators: Asked,
     /// Some test hits on texts that its operator does not match.
     pub negates: bool,
     pub branch: Branch,
@@ -64,7 +88,7 @@ pub struct Branch {
     pub end: usize,
     /// A text without any of these bytes stays as it is below the node.
     pub triggers: ByteSet,
-    pub operators: OperatorSet,
+    pub operators: Asked,
     pub negates: bool,
 }
 
@@ -159,7 +183,7 @@ impl Program {
             transformation: Transformation::None,
             triggers: ByteSet::default(),
             tests: vec![],
-            operators: OperatorSet::default(),
+            operators: Asked::default(),
             negates: false,
             branch: Branch::default(),
         });
@@ -235,7 +259,7 @@ impl Program {
                     transformation,
                     triggers: transformation.triggers().unwrap_or([u64::MAX; 4]),
                     tests: Vec::new(),
-                    operators: OperatorSet::default(),
+                    operators: Asked::default(),
                     negates: false,
                     branch: Branch::default(),
                 });
@@ -260,26 +284,30 @@ impl Program {
     fn sum_up(&mut self) {
         for node in &mut self.nodes {
             for test in &node.tests {
-                node.operators.insert(test.operator);
+                node.operators.set.insert(test.operator);
                 node.negates |= test.negated;
             }
-            self.operators.join(&node.operators);
+            self.operators.join(&node.operators.set);
         }
         for index in (0..self.nodes.len()).rev() {
             let (before, rest) = self.nodes.split_at_mut(index);
             let Some(node) = rest.first_mut() else { break };
-            node.branch.operators.join(&node.operators);
+            node.branch.operators.set.join(&node.operators.set);
             node.branch.negates |= node.negates;
             node.branch.end = node.branch.end.max(index + 1);
             let Some(parent) = before.get_mut(node.parent) else {
                 continue;
             };
             let above = &mut parent.branch;
-            above.operators.join(&node.branch.operators);
+            above.operators.set.join(&node.branch.operators.set);
             above.negates |= node.branch.negates;
             above.end = above.end.max(node.branch.end);
             let triggers = union(&node.triggers, &node.branch.triggers);
             above.triggers = union(&above.triggers, &triggers);
+        }
+        for node in &mut self.nodes {
+            node.operators.count();
+            node.branch.operators.count();
         }
     }
 
