@@ -38,6 +38,12 @@ interface Ground {
   readonly origin: number
 }
 
+/** Of the load client and the contenders named, those that this machine does not have on PATH. */
+export function missingPrograms(names: readonly string[]): readonly string[] {
+  const needed = ['hload', ...names.filter((name) => name === 'nginx' || name === 'caddy')]
+  return needed.filter((name) => spawnSync(name, ['--help'], { stdio: 'ignore' }).error)
+}
+
 /** Contenders by name, started in order, and the origin behind them. */
 export interface Field {
   readonly contenders: readonly Contender[]

@@ -17,6 +17,7 @@ import {
   type Contender,
   type Protocol,
   family,
+  missingPrograms,
   paths,
   proveEqual,
   sizes,
@@ -133,7 +134,14 @@ async function race(
   return bars
 }
 
-const field = await startField(values.only.split(','), values['access-log'])
+const names = values.only.split(',')
+const missing = missingPrograms(names)
+if (missing.length > 0) {
+  const mend = 'put it on PATH (hload: built from ../shared/tools/hload), or name others by --only'
+  console.error(`not run: no ${missing.join(' and no ')} here; ${mend}`)
+  process.exit(1)
+}
+const field = await startField(names, values['access-log'])
 try {
   const bars: Bar[] = []
   for (const name of values.figures.split(',')) {
