@@ -8,7 +8,12 @@ export interface Difference {
   readonly only: 'ours' | 'theirs'
   readonly match: Match
   readonly request: PlainRequest
+  /** Both refuse the request for a body that does not parse: what else they say tells of why. */
+  readonly isBroken: boolean
 }
+
+/** REQBODY_ERROR, of waf/base.conf. */
+const brokenBody = 990_010
 
 /** Rules that judge the sum of the others: they differ as soon as another one does. */
 const sums = /^9(?:49|59|80)\d{3}$/
@@ -22,9 +27,10 @@ export function differences(
   if (ours === 'refused' || theirs === 'refused') return []
   const beyond = (these: Matches, those: Matches): Match[] =>
     [...these.values()].filter(({ id }) => !those.has(id))
+  const isBroken = ours.has(brokenBody) && theirs.has(brokenBody)
   const all = [
-    ...beyond(ours, theirs).map((match) => ({ only: 'ours' as const, match, request })),
-    ...beyond(theirs, ours).map((match) => ({ only: 'theirs' as const, match, request })),
+    ...beyond(ours, theirs).map((match) => ({ only: 'ours' as const, match, request, isBroken })),
+    ...beyond(theirs, ours).map((match) => ({ only: 'theirs' as const, match, request, isBroken })),
   ]
   const own = all.filter(({ match }) => !sums.test(String(match.id)))
   return own.length > 0 ? own : all

@@ -25,6 +25,8 @@ const decisionSchema = z.strictObject({
     body: pattern.optional(),
     /** All headers as lines. */
     headers: pattern.optional(),
+    /** Whether both refuse the request for a body that does not parse. */
+    isBroken: z.boolean().optional(),
   }),
   /** By the reference manual, an RFC, or the rule's own intent. */
   right: z.enum(['ours', 'theirs', 'both', 'neither']),
@@ -42,9 +44,11 @@ export function readDecisions(): Decision[] {
 }
 
 /** Whether a decision is about this difference. */
-export function covers({ where }: Decision, { only, match, request }: Difference): boolean {
+export function covers({ where }: Decision, difference: Difference): boolean {
+  const { only, match, request } = difference
   if (where.rules !== undefined && !where.rules.includes(match.id)) return false
   if (where.only !== undefined && where.only !== only) return false
+  if (where.isBroken !== undefined && where.isBroken !== difference.isBroken) return false
   const header = (name: string): string =>
     request.headers.find(([own]) => own.toLowerCase() === name)?.[1] ?? ''
   const tests: readonly (readonly [RegExp | undefined, () => string])[] = [

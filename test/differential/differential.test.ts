@@ -100,9 +100,18 @@ test('decisions are whole, named once, and cover what they say', () => {
   const trace = decisions.find(({ name }) => name === 'TRACE at the front')
   const request = { method: 'TRACE', target: '/', headers: [], body: null }
   const match = { id: 911_100, variable: 'REQUEST_METHOD', value: 'TRACE' }
-  expect(trace && covers(trace, { only: 'ours', match, request })).toBe(true)
-  expect(trace && covers(trace, { only: 'theirs', match, request })).toBe(false)
-  expect(
-    trace && covers(trace, { only: 'ours', match, request: { ...request, method: 'GET' } }),
-  ).toBe(false)
+  const difference = { only: 'ours', match, request, isBroken: false } as const
+  expect(trace && covers(trace, difference)).toBe(true)
+  expect(trace && covers(trace, { ...difference, only: 'theirs' })).toBe(false)
+  const get = { ...request, method: 'GET' }
+  expect(trace && covers(trace, { ...difference, request: get })).toBe(false)
+  const broken = decisions.find(({ name }) => name === 'XML that does not parse')
+  const headers: [string, string][] = [['Content-Type', 'text/xml']]
+  const xml = {
+    only: 'theirs',
+    match: { id: 933_190, variable: 'XML:/*', value: '?>' },
+    request: { ...request, headers },
+  } as const
+  expect(broken && covers(broken, { ...xml, isBroken: true })).toBe(true)
+  expect(broken && covers(broken, { ...xml, isBroken: false })).toBe(false)
 })
