@@ -1,5 +1,5 @@
 /** The program that serves from a coordinator's folder of state. */
-import { isIPv6 } from 'node:net'
+import { endpointText } from '../entry.ts'
 import type { Log } from '../log.ts'
 import { Front } from './front.ts'
 import { JoinLimiter } from './limiter.ts'
@@ -33,8 +33,7 @@ export async function startCoordinator(
   const server = coordinatorServer({ ...state, ...parts, front: () => front, admit })
   await server.ready()
   const { key, certificate, ticketKeys } = state
-  const address = isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
-  const place = { address, key, certificate, ticketKeys }
+  const place = { address: endpointText(host, port), key, certificate, ticketKeys }
   const front = new Front(place, (request, response) => server.routing(request, response), streams)
   let told = registry.version
   const looking = setInterval(() => {

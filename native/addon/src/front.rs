@@ -1,15 +1,13 @@
 //! `Front` of index.d.ts: conversions only.
 
 use crate::error::to_js;
+use crate::wake;
 use bytes::Bytes;
 use edge_front::{Event, Then};
 use napi::bindgen_prelude::{AsyncTask, Buffer, Function, Uint32Array};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Env, Result, Status, Task};
+use napi::{Env, Result, Task};
 use napi_derive::napi;
 use std::sync::Arc;
-
-type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 /// Something that happened: `asked`, `drained` or `gone`.
 #[napi(object, object_from_js = false)]
@@ -71,14 +69,7 @@ pub struct Front {
 impl Front {
     #[napi(constructor)]
     pub fn new(options: String, wake: Function<(), ()>) -> Result<Front> {
-        let wake: WakeFunction = wake
-            .build_threadsafe_function::<()>()
-            .weak::<true>()
-            .build()?;
-        let wake = Box::new(move || {
-            let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        });
-        let inner = edge_front::Front::new(&options, wake).map_err(to_js)?;
+        let inner = edge_front::Front::new(&options, wake::weak(wake)?).map_err(to_js)?;
         Ok(Front {
             inner: Arc::new(inner),
         })

@@ -11,5 +11,6 @@ mod offline;
 mod rbl;
 mod trace;
 mod waf;
+mod wake;
 mod wire;
 mod wireguard;

@@ -1,13 +1,10 @@
 //! The addon's part of `@rbl`: the names to look up out, the answers in. Conversions only.
 
+use crate::wake;
 use edge_waf::rbl::{RBL, RblLimits, now_ms};
 use napi::Result;
 use napi::bindgen_prelude::Function;
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
-
-/// Wakes the main thread without any value. Weak: it does not keep the program alive.
-type WakeFunction = ThreadsafeFunction<(), (), (), napi::Status, false, true>;
 
 /// How many answers may be known, and how many names may wait for one.
 #[napi(object)]
@@ -30,13 +27,7 @@ pub struct RblCounts {
 /// `wake` is called when there are names to take.
 #[napi]
 pub fn rbl_on_asked(wake: Function<(), ()>) -> Result<()> {
-    let wake: WakeFunction = wake
-        .build_threadsafe_function::<()>()
-        .weak::<true>()
-        .build()?;
-    RBL.set_wake(Box::new(move || {
-        let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-    }));
+    RBL.set_wake(wake::weak(wake)?);
     Ok(())
 }
 

@@ -2,15 +2,12 @@
 
 use crate::error::to_js;
 use crate::waf::Inspections;
+use crate::wake;
 use edge_wire::{ErrorCode, Exchange, KNOWN_HEADERS, Port, Taken};
+use napi::Result;
 use napi::bindgen_prelude::{Function, Uint8ArraySlice};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Result, Status};
 use napi_derive::napi;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-/// Wakes a worker without any value. Weak: it does not keep the worker alive.
-type WakeFunction = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 /// The wire of this program; workers find it here, because a class instance cannot cross threads.
 static WIRE: Mutex<Weak<edge_wire::Wire>> = Mutex::new(Weak::new());
@@ -124,15 +121,8 @@ impl WorkerPort {
     #[napi(constructor)]
     pub fn new(slot: u32, wake: Function<(), ()>) -> Result<WorkerPort> {
         let wire = current_wire().ok_or_else(|| to_js("there is no Wire in this program"))?;
-        let wake: WakeFunction = wake
-            .build_threadsafe_function::<()>()
-            .weak::<true>()
-            .build()?;
-        let wake = Box::new(move || {
-            // A dead environment answers `Closing`: its exchanges are given away by `detach`.
-            let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        });
-        let port = wire.attach(slot as usize, wake);
+        // Of a worker that died nobody is woken: its exchanges are given away by `detach`.
+        let port = wire.attach(slot as usize, wake::weak(wake)?);
         let port = port.ok_or_else(|| to_js(format!("there is no worker slot {slot}")))?;
         Ok(WorkerPort {
             port,
