@@ -95,7 +95,7 @@ export class Follower {
 
   async #take(event: StreamEvent): Promise<void> {
     if (event.kind === 'hello') {
-      this.#spreadMs = Math.min(event.spreadMs, meshLimits.spreadMsMax)
+      this.#spread(event.spreadMs)
       if (this.#isConnected) return // only the fleet is of another size now
       this.#isConnected = true
       this.#parts.log.info({ coordinator: this.#parts.url }, 'connected to the coordinator')
@@ -108,6 +108,15 @@ export class Follower {
     this.#view = this.#base
     await this.#report()
     await this.#parts.announce()
+  }
+
+  /** A report that waits was timed for a fleet of another size. */
+  #spread(spreadMs: number): void {
+    const before = this.#spreadMs
+    this.#spreadMs = Math.min(spreadMs, meshLimits.spreadMsMax)
+    if (this.#reporting === null || this.#spreadMs <= before) return
+    this.#forgetReport()
+    this.#reportWithin(Math.random() * this.#periodMs)
   }
 
   #changed(event: Exclude<StreamEvent, { kind: 'hello' }>): View {

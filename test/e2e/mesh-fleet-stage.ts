@@ -206,7 +206,8 @@ class Fleet {
     }
     const after = await coordinator.metrics()
     tell(`changes: ${changes.map(({ p50, p99 }) => `p50 ${p50} p99 ${p99}`).join(', ')} ms`)
-    const idleCores = await this.#cores(Math.min(10_000, this.#options.churnMs))
+    tell('idle begins')
+    const idleCores = await this.#cores(Math.min(30_000, this.#options.churnMs))
     const churn = await this.#churn()
     const memory = coordinator.memory()
     const resumed = await this.#restart()

@@ -103,12 +103,19 @@ impl Front {
     /// to read are told of, and should be told nothing before they are drained.
     pub fn tell(&self, to: impl Iterator<Item = (u32, Bytes)>, shared: &Bytes) -> Vec<u32> {
         let bytes_max = self.shared.options.stream_queue_bytes_max;
-        to.filter_map(|(number, own)| {
-            let line = self.shared.line(number)?;
-            let is_full = line.tell(own, shared.clone(), bytes_max);
-            is_full.then_some(number)
-        })
-        .collect()
+        let mut told = Vec::with_capacity(to.size_hint().0);
+        let mut full = Vec::new();
+        for (number, own) in to {
+            let Some(line) = self.shared.line(number) else {
+                continue;
+            };
+            if line.tell(own, shared.clone(), bytes_max) {
+                full.push(number);
+            }
+            told.push(line);
+        }
+        self.shared.told(told);
+        full
     }
 
     /// There is no more to tell.
@@ -153,6 +160,7 @@ fn listen(runtime: &Runtime, options: &Options) -> std::io::Result<TcpListener> 
 async fn run(listener: TcpListener, context: Arc<Context>, ended: oneshot::Receiver<()>) {
     tokio::select! {
         () = accept(&listener, &context) => {}
+        () = context.shared.call() => {}
         _ = ended => {}
     }
     drop(listener);

@@ -48,16 +48,20 @@ impl Line {
         self.changed.notify_one();
     }
 
-    /// Whether more than `bytes_max` wait now; whoever is told so must wait for the drain.
+    /// Whether more than `bytes_max` wait now; whoever is told so must wait for the drain. The
+    /// connection looks when it is called.
     pub fn tell(&self, own: Bytes, shared: Bytes, bytes_max: usize) -> bool {
         let mut state = self.lock();
         state.queued += own.len() + shared.len();
         state.is_full |= state.queued > bytes_max;
         let is_full = state.is_full;
         state.orders.push_back(Order::Piece(own, shared));
-        drop(state);
-        self.changed.notify_one();
         is_full
+    }
+
+    /// Something was told.
+    pub fn call(&self) {
+        self.changed.notify_one();
     }
 
     /// So many bytes of a piece are written; true when that ends a wait.

@@ -27,6 +27,9 @@ pub(crate) struct Shared {
     pub ending: Notify,
     events: Mutex<Events>,
     lines: Mutex<Lines>,
+    /// Lines that were told something and are not called yet.
+    told: Mutex<Vec<Arc<Line>>>,
+    calling: Notify,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -38,6 +41,8 @@ impl Shared {
             ending: Notify::new(),
             events: Mutex::default(),
             lines: Mutex::default(),
+            told: Mutex::default(),
+            calling: Notify::new(),
             wake,
         }
     }
@@ -85,6 +90,28 @@ impl Shared {
     /// `None`: it has gone.
     pub fn line(&self, number: u32) -> Option<Arc<Line>> {
         lock(&self.lines).all.get(&number).cloned()
+    }
+
+    /// These have something to write. Called on the connections' own thread: to wake each of them
+    /// from another one would be a system call for each.
+    pub fn told(&self, lines: Vec<Arc<Line>>) {
+        let mut told = lock(&self.told);
+        if told.is_empty() {
+            *told = lines;
+        } else {
+            told.extend(lines);
+        }
+        drop(told);
+        self.calling.notify_one();
+    }
+
+    /// Calls those that were told something, for ever.
+    pub async fn call(&self) {
+        loop {
+            self.calling.notified().await;
+            let told = std::mem::take(&mut *lock(&self.told));
+            told.iter().for_each(|line| line.call());
+        }
     }
 
     pub fn every_line(&self) -> Vec<Arc<Line>> {
