@@ -12,7 +12,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What can be asked of it. */
 export type ProbeCommand =
-  | { readonly ask: 'ping'; readonly address: string; readonly timeoutMs: number }
+  | {
+      readonly ask: 'ping'
+      readonly address: string
+      readonly timeoutMs: number
+      /** How long each datagram is; what matters only on narrow ways. */
+      readonly bytes?: number
+    }
   | { readonly ask: 'get'; readonly url: string; readonly version: '1.1' | '2' }
   | { readonly ask: 'begin'; readonly address: string; readonly intervalMs: number }
   | { readonly ask: 'end' }
@@ -43,13 +49,13 @@ function open(address: string): Socket {
 }
 
 /** Asks until there is an answer; how long that took, or null. */
-async function ping(address: string, timeoutMs: number): Promise<number | null> {
+async function ping(address: string, timeoutMs: number, bytes = 4): Promise<number | null> {
   const socket = open(address)
   const began = performance.now()
   let answered = false
   socket.on('message', () => (answered = true))
   while (!answered && performance.now() - began < timeoutMs) {
-    socket.send('ping', probePorts.echo, address, () => undefined)
+    socket.send(Buffer.alloc(bytes), probePorts.echo, address, () => undefined)
     await sleep(20)
   }
   socket.close()
@@ -152,7 +158,7 @@ let flow: Flow | null = null
 async function carryOut(command: ProbeCommand): Promise<unknown> {
   switch (command.ask) {
     case 'ping':
-      return ping(command.address, command.timeoutMs)
+      return ping(command.address, command.timeoutMs, command.bytes)
     case 'get':
       return (command.version === '2' ? get2 : get1)(command.url)
     case 'begin':

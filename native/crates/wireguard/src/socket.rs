@@ -8,6 +8,7 @@ use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce, UdpGroSegment};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
 };
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -71,6 +72,10 @@ impl UdpEnd {
         socket.set_nonblocking(true)?;
         socket.bind(&SocketAddr::new(any, port).into())?;
         enlarge(&socket);
+        // A path may be narrower than both ends know and say nothing about it (filtered ICMP): who
+        // has to cut our packets may, as those of the kernel's own WireGuard. Where it is refused,
+        // a path has to speak.
+        let _ = set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT);
         // Where it is refused each datagram arrives alone.
         let _ = setsockopt(&socket, UdpGroSegment, &true);
         let bound = socket.local_addr()?.as_socket();
