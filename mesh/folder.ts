@@ -16,11 +16,26 @@ export function makeFolder(folder: string): void {
 
 /** Writes a file of the folder in place of what is there. */
 export function writeSecret(folder: string, name: string, text: string): void {
+  replace(folder, name, { text, flush: false })
+}
+
+/** The same for what nobody else has: keys. Without the wait for the disk, a file may have its name
+ * before its bytes, and is empty after a loss of power. */
+export function writeLasting(folder: string, name: string, text: string): void {
+  replace(folder, name, { text, flush: true })
+}
+
+function replace(
+  folder: string,
+  name: string,
+  { text, flush }: { text: string; flush: boolean },
+): void {
   const fresh = join(folder, `${name}.${process.pid}`)
   try {
-    writeFileSync(fresh, text, { mode: 0o600 })
+    writeFileSync(fresh, text, { mode: 0o600, flush })
     renameSync(fresh, join(folder, name))
   } catch (error) {
+    rmSync(fresh, { force: true }) // on a full disk what was written of it is in the way
     throw folderFault(reasonOf(error))
   }
 }
@@ -29,7 +44,7 @@ export function writeSecret(folder: string, name: string, text: string): void {
 export function writeOnce(folder: string, name: string, text: string): string {
   const fresh = join(folder, `${name}.${process.pid}`)
   try {
-    writeFileSync(fresh, text, { mode: 0o600 })
+    writeFileSync(fresh, text, { mode: 0o600, flush: true })
     linkSync(fresh, join(folder, name))
     return text
   } catch (error) {

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { reasonOf } from '../waf/reason-of.ts'
 import { entry, meshNetworks } from './entry.ts'
-import { readState, writeSecret } from './folder.ts'
+import { readState, writeLasting, writeSecret } from './folder.ts'
 import { meshLimits } from './limits.ts'
 import type { Log } from './log.ts'
 import { emptyView, type View, viewOf } from './view.ts'
@@ -34,7 +34,7 @@ export function readMembership(folder: string): Membership | null {
 }
 
 export function writeMembership(folder: string, value: Membership): void {
-  writeSecret(folder, membershipFile, JSON.stringify(value))
+  writeLasting(folder, membershipFile, JSON.stringify(value))
 }
 
 /** The last view that was applied. */
