@@ -33,6 +33,7 @@ import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
 import { pathOf, peerStatus } from './peer-status.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
 import { candidatesHere, knowsRelays, Relays } from './relays.ts'
+import { reasonOf } from '../waf/reason-of.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
@@ -102,7 +103,13 @@ export class Agent {
     const { identity, device } = parts
     const { port, log } = options
     const relays = (): readonly CarryingRelay[] => this.#relays
-    this.#carriers = new Carriers({ identity, port, device, relays, log })
+    const wake = (key: string): void => {
+      const named = this.#nodes.filter((one) => one.key === key)
+      this.#wake(named).catch((error: unknown) => {
+        log.warn({ reason: reasonOf(error) }, 'a relay is not asked')
+      })
+    }
+    this.#carriers = new Carriers({ identity, port, device, relays, wake, log })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
@@ -184,7 +191,7 @@ export class Agent {
     try {
       if (this.#view.entries.has(this.#identity.id)) {
         await this.#bringAbout(this.#view)
-        await wake(this.#others().flatMap(({ addresses }) => addresses[0] ?? []))
+        await this.#wake(this.#others())
       }
       await Promise.all([
         this.#follower.run(both),
@@ -196,6 +203,12 @@ export class Agent {
     } finally {
       ending.abort()
     }
+  }
+
+  /** Packets of this machine find the way into the mesh where there is an interface. */
+  async #wake(nodes: readonly MeshNode[]): Promise<void> {
+    if (this.#mode === 'netstack') return
+    await wake(nodes.flatMap(({ addresses }) => addresses[0] ?? []))
   }
 
   /** Takes the interface away. */
