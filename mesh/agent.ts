@@ -25,7 +25,7 @@ import {
   type WaysSaid,
 } from './joining.ts'
 import { meshLimits } from './limits.ts'
-import { type Membership, readView, ViewFile } from './memory.ts'
+import { type Membership, ViewFile, viewToBegin } from './memory.ts'
 import { writeNames } from './names.ts'
 import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
@@ -86,6 +86,8 @@ export class Agent {
   #relays: readonly CarryingRelay[] = []
   #desired: Desired | null = null
   #applied: Applied = nothingApplied
+  /** Ranges of this node that others do not use, as they were told. */
+  #told = new Set<string>()
   #refused: readonly Conflict[] = []
 
   private constructor(options: AgentOptions, parts: Parts) {
@@ -115,7 +117,7 @@ export class Agent {
       self: { id: parts.identity.id, name: options.name },
       url: parts.membership.url,
       log: options.log,
-      view: readView(options.folder),
+      view: viewToBegin(options.folder, options.log),
       apply: async (view) => {
         await this.#bringAbout(view)
         this.#viewFile.keep(view)
@@ -323,6 +325,7 @@ export class Agent {
       isBehindNat: this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null),
       knowsRelays: knowsRelays(this.#mode),
     })
+    this.#tellRefused(this.#desired.conflicts)
     await this.#reconcile()
     this.#relays = this.#carryingRelays(view)
     this.#writeNames()
@@ -364,8 +367,25 @@ export class Agent {
   #writeNames(): void {
     const names = this.#nodes.map(({ name, addresses }) => [name, addresses] as const)
     const text = JSON.stringify(names)
-    if (text !== this.#names) writeNames(this.#options.folder, Object.fromEntries(names))
-    this.#names = text
+    if (text === this.#names) return
+    try {
+      writeNames(this.#options.folder, Object.fromEntries(names))
+      this.#names = text
+    } catch (error) {
+      // On a full disk the mesh works on; with the next change it is tried again.
+      this.#options.log.warn({ reason: reasonOf(error) }, 'the names of nodes are not written')
+    }
+  }
+
+  /** Others leave a range of this node out: who started it looks here first. */
+  #tellRefused(conflicts: readonly Conflict[]): void {
+    const own = conflicts.filter(({ node }) => node === this.#options.name)
+    for (const { prefix, reason } of own) {
+      if (this.#told.has(prefix)) continue
+      const mend = 'advertise another range, or take it from the other node'
+      this.#options.log.warn({ prefix, reason, mend }, 'nobody uses a range of this node')
+    }
+    this.#told = new Set(own.map(({ prefix }) => prefix))
   }
 
   async #reconcile(): Promise<void> {

@@ -1,5 +1,13 @@
 /** Files of state: whole or not at all, and nothing of an attempt stays. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -28,4 +36,16 @@ test.each([writeSecret, writeLasting, writeOnce])('%s that fails leaves nothing'
   mkdirSync(join(folder, 'file'))
   expect(() => write(folder, 'file', 'text')).toThrow()
   expect(readdirSync(folder)).toEqual(['file'])
+})
+
+test('what cannot be written is no fault where it stands there already', () => {
+  const noRoom = () => symlinkSync('/dev/full', join(folder, `file.${process.pid}`))
+  writeSecret(folder, 'file', 'before')
+  noRoom()
+  writeSecret(folder, 'file', 'before')
+  noRoom()
+  expect(() => writeSecret(folder, 'file', 'after')).toThrow(
+    expect.objectContaining({ where: join(folder, 'file'), mend: 'make room on its disk' }),
+  )
+  expect([read('file'), readdirSync(folder)]).toEqual(['before', ['file']])
 })
