@@ -2,7 +2,6 @@
 import { once } from 'node:events'
 import { type Server as HttpServer } from 'node:http'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { MeshFault } from '../fault.ts'
 import { runGatewayAgent } from './agent.ts'
