@@ -5,7 +5,7 @@ import type { Delta } from './entry.ts'
 import { MeshFault } from './fault.ts'
 import { Follower } from './following.ts'
 import { meshLimits } from './limits.ts'
-import { emptyView, noHash } from './view.ts'
+import { emptyView, noHash, type View } from './view.ts'
 
 beforeEach(() => vi.useFakeTimers({ now: 0 }))
 afterEach(() => vi.useRealTimers())
@@ -16,7 +16,7 @@ const change = (from: number): StreamEvent => {
 }
 
 /** A follower of a stream to which events are given one by one. */
-function following(announce: () => Promise<void> = async () => undefined) {
+function following(announce: () => Promise<void> = async () => undefined, view: View = emptyView) {
   const reported: number[] = []
   const connected: string[] = []
   const warned: object[] = []
@@ -37,7 +37,7 @@ function following(announce: () => Promise<void> = async () => undefined) {
     self: { id: 'own', name: 'own' },
     url: 'https://x',
     log,
-    view: emptyView,
+    view,
     apply: async () => undefined,
     announce,
   })
@@ -88,6 +88,15 @@ test('what a node says anew is told at the greeting: no change may follow', asyn
   expect(announced).toBe(1)
   await tell(hello(1))
   expect(announced).toBe(1)
+  end()
+})
+
+test('who comes back is reported, and goes on to be where nothing changes', async () => {
+  const { reported, tell, end } = following(undefined, { ...emptyView, version: 7 })
+  await tell(hello(0))
+  expect(reported).toEqual([7])
+  await vi.advanceTimersByTimeAsync(meshLimits.reportIntervalMs)
+  expect(reported).toEqual([7, 7])
   end()
 })
 

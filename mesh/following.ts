@@ -100,6 +100,7 @@ export class Follower {
       this.#isConnected = true
       this.#parts.log.info({ coordinator: this.#parts.url }, 'connected to the coordinator')
       // Where nothing changed meanwhile no event follows.
+      if (this.#view !== emptyView) await this.#report()
       await this.#announce()
       return
     }
