@@ -25,7 +25,7 @@ import {
   type WaysSaid,
 } from './joining.ts'
 import { meshLimits } from './limits.ts'
-import { type Membership, readView, ViewFile } from './memory.ts'
+import { type Membership, ViewFile, viewToBegin } from './memory.ts'
 import { writeNames } from './names.ts'
 import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
@@ -33,6 +33,7 @@ import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
 import { pathOf, peerStatus } from './peer-status.ts'
 import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
 import { candidatesHere, knowsRelays, Relays } from './relays.ts'
+import { reasonOf } from '../waf/reason-of.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
@@ -85,6 +86,8 @@ export class Agent {
   #relays: readonly CarryingRelay[] = []
   #desired: Desired | null = null
   #applied: Applied = nothingApplied
+  /** Ranges of this node that others do not use, as they were told. */
+  #told = new Set<string>()
   #refused: readonly Conflict[] = []
 
   private constructor(options: AgentOptions, parts: Parts) {
@@ -102,13 +105,19 @@ export class Agent {
     const { identity, device } = parts
     const { port, log } = options
     const relays = (): readonly CarryingRelay[] => this.#relays
-    this.#carriers = new Carriers({ identity, port, device, relays, log })
+    const wake = (key: string): void => {
+      const named = this.#nodes.filter((one) => one.key === key)
+      this.#wake(named).catch((error: unknown) => {
+        log.warn({ reason: reasonOf(error) }, 'a relay is not asked')
+      })
+    }
+    this.#carriers = new Carriers({ identity, port, device, relays, wake, log })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
       url: parts.membership.url,
       log: options.log,
-      view: readView(options.folder),
+      view: viewToBegin(options.folder, options.log),
       apply: async (view) => {
         await this.#bringAbout(view)
         this.#viewFile.keep(view)
@@ -184,7 +193,7 @@ export class Agent {
     try {
       if (this.#view.entries.has(this.#identity.id)) {
         await this.#bringAbout(this.#view)
-        await wake(this.#others().flatMap(({ addresses }) => addresses[0] ?? []))
+        await this.#wake(this.#others())
       }
       await Promise.all([
         this.#follower.run(both),
@@ -196,6 +205,12 @@ export class Agent {
     } finally {
       ending.abort()
     }
+  }
+
+  /** Packets of this machine find the way into the mesh where there is an interface. */
+  async #wake(nodes: readonly MeshNode[]): Promise<void> {
+    if (this.#mode === 'netstack') return
+    await wake(nodes.flatMap(({ addresses }) => addresses[0] ?? []))
   }
 
   /** Takes the interface away. */
@@ -310,6 +325,7 @@ export class Agent {
       isBehindNat: this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null),
       knowsRelays: knowsRelays(this.#mode),
     })
+    this.#tellRefused(this.#desired.conflicts)
     await this.#reconcile()
     this.#relays = this.#carryingRelays(view)
     this.#writeNames()
@@ -351,8 +367,25 @@ export class Agent {
   #writeNames(): void {
     const names = this.#nodes.map(({ name, addresses }) => [name, addresses] as const)
     const text = JSON.stringify(names)
-    if (text !== this.#names) writeNames(this.#options.folder, Object.fromEntries(names))
-    this.#names = text
+    if (text === this.#names) return
+    try {
+      writeNames(this.#options.folder, Object.fromEntries(names))
+      this.#names = text
+    } catch (error) {
+      // On a full disk the mesh works on; with the next change it is tried again.
+      this.#options.log.warn({ reason: reasonOf(error) }, 'the names of nodes are not written')
+    }
+  }
+
+  /** Others leave a range of this node out: who started it looks here first. */
+  #tellRefused(conflicts: readonly Conflict[]): void {
+    const own = conflicts.filter(({ node }) => node === this.#options.name)
+    for (const { prefix, reason } of own) {
+      if (this.#told.has(prefix)) continue
+      const mend = 'advertise another range, or take it from the other node'
+      this.#options.log.warn({ prefix, reason, mend }, 'nobody uses a range of this node')
+    }
+    this.#told = new Set(own.map(({ prefix }) => prefix))
   }
 
   async #reconcile(): Promise<void> {

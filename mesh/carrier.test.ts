@@ -134,11 +134,15 @@ test('a relay that is silent is reached by TCP, and by UDP when that ends', asyn
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
   const one = { ...place, key: 'k', name: 'relay', isOwn: true }
-  const carriers = new Carriers({ ...parts, device, relays: () => [one], log })
+  const woken: string[] = []
+  const wake = (key: string) => void woken.push(key)
+  const carriers = new Carriers({ ...parts, device, relays: () => [one], wake, log })
   const places = () => deltas.map(({ peers }) => peers[0]?.endpoint)
   await carriers.look([one], 0)
   await carriers.look([one], meshLimits.carrierPatienceMs - 1)
   expect(places()).toEqual([])
+  // Nobody may have asked it by UDP yet: once is enough to find out.
+  expect(woken).toEqual(['k'])
   await carriers.look([one], meshLimits.carrierPatienceMs)
   expect(places()).toEqual([expect.stringMatching(/^127\.77\./)])
   expect(carriers.placeOf('k')).toBe(`127.0.0.1:${place.tcpPort}`)

@@ -27,6 +27,8 @@ export interface CarriersParts extends CarrierParts {
   readonly device: Pick<Device, 'apply' | 'stats'>
   /** Those of the table of now. */
   readonly relays: () => readonly CarryingRelay[]
+  /** Has the device send something to a relay. */
+  readonly wake: (key: string) => void
   readonly log: Log
 }
 
@@ -86,6 +88,8 @@ export class Carriers {
       this.#unansweredMs.delete(key)
       return false
     }
+    // A relay that nobody ever asked has no reason to answer.
+    if (!isSilent && !this.#unansweredMs.has(key)) this.#parts.wake(key)
     const sinceMs = this.#unansweredMs.get(key) ?? nowMs
     this.#unansweredMs.set(key, sinceMs)
     // A NAT that got another address is found out sooner than that.

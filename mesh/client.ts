@@ -184,7 +184,7 @@ function otherCoordinator(host: string): MeshFault {
   return new MeshFault('COORDINATOR_OTHER', {
     where: '--coordinator',
     message: `${host} is not the coordinator that the token is from`,
-    mend: 'correct the URL, or take a token that this coordinator made',
+    mend: 'correct the URL, or make a token with the --state of the coordinator that runs there',
   })
 }
 

@@ -10,18 +10,35 @@ export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw folderFault(reasonOf(error))
+    throw folderFault(error, folder)
   }
 }
 
 /** Writes a file of the folder in place of what is there. */
 export function writeSecret(folder: string, name: string, text: string): void {
+  replace(folder, name, { text, flush: false })
+}
+
+/** The same for what nobody else has: keys. Without the wait for the disk, a file may have its name
+ * before its bytes, and is empty after a loss of power. */
+export function writeLasting(folder: string, name: string, text: string): void {
+  replace(folder, name, { text, flush: true })
+}
+
+function replace(
+  folder: string,
+  name: string,
+  { text, flush }: { text: string; flush: boolean },
+): void {
   const fresh = join(folder, `${name}.${process.pid}`)
   try {
-    writeFileSync(fresh, text, { mode: 0o600 })
+    writeFileSync(fresh, text, { mode: 0o600, flush })
     renameSync(fresh, join(folder, name))
   } catch (error) {
-    throw folderFault(reasonOf(error))
+    rmSync(fresh, { force: true }) // on a full disk what was written of it is in the way
+    // A node starts on a full disk as well: most of what it writes then stands there already.
+    if (isSame(join(folder, name), text)) return
+    throw folderFault(error, join(folder, name))
   }
 }
 
@@ -29,11 +46,11 @@ export function writeSecret(folder: string, name: string, text: string): void {
 export function writeOnce(folder: string, name: string, text: string): string {
   const fresh = join(folder, `${name}.${process.pid}`)
   try {
-    writeFileSync(fresh, text, { mode: 0o600 })
+    writeFileSync(fresh, text, { mode: 0o600, flush: true })
     linkSync(fresh, join(folder, name))
     return text
   } catch (error) {
-    if (!isThere(error)) throw folderFault(reasonOf(error))
+    if (!hasCode(error, 'EEXIST')) throw folderFault(error, join(folder, name))
     return readSecret(folder, name) ?? text
   } finally {
     rmSync(fresh, { force: true })
@@ -45,8 +62,8 @@ export function readSecret(folder: string, name: string): string | null {
   try {
     return readFileSync(join(folder, name), 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
-    throw folderFault(reasonOf(error))
+    if (hasCode(error, 'ENOENT')) return null
+    throw folderFault(error, join(folder, name))
   }
 }
 
@@ -65,11 +82,26 @@ export function readState<T>(folder: string, name: string, schema: z.ZodType<T>)
   }
 }
 
-function isThere(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'EEXIST'
+function isSame(file: string, text: string): boolean {
+  try {
+    return readFileSync(file, 'utf8') === text
+  } catch {
+    return false
+  }
 }
 
-function folderFault(message: string): MeshFault {
-  const mend = 'name a folder that this user may write'
-  return new MeshFault('STATE_UNWRITABLE', { where: '--state', message, mend })
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}
+
+const mends: Readonly<Record<string, string>> = {
+  ENOSPC: 'make room on its disk',
+  EDQUOT: "make room in this user's quota",
+  EROFS: 'name a folder on a disk that can be written',
+}
+
+function folderFault(error: unknown, where: string): MeshFault {
+  const [, mend = "run it as the folder's owner, or name a folder that this user may write"] =
+    Object.entries(mends).find(([code]) => hasCode(error, code)) ?? []
+  return new MeshFault('STATE_UNWRITABLE', { where, message: reasonOf(error), mend })
 }

@@ -2,9 +2,10 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { CoordinatorClient, StreamEvent } from './client.ts'
 import type { Delta } from './entry.ts'
+import { MeshFault } from './fault.ts'
 import { Follower } from './following.ts'
 import { meshLimits } from './limits.ts'
-import { emptyView, noHash } from './view.ts'
+import { emptyView, noHash, type View } from './view.ts'
 
 beforeEach(() => vi.useFakeTimers({ now: 0 }))
 afterEach(() => {
@@ -18,9 +19,10 @@ const change = (from: number): StreamEvent => {
 }
 
 /** A follower of a stream to which events are given one by one. */
-function following() {
+function following(announce: () => Promise<void> = async () => undefined, view: View = emptyView) {
   const reported: number[] = []
   const connected: string[] = []
+  const warned: object[] = []
   let give: (event: StreamEvent) => void = () => undefined
   const client: Pick<CoordinatorClient, 'watch' | 'report'> = {
     async *watch() {
@@ -30,7 +32,7 @@ function following() {
   }
   const log = {
     info: (_: object, text: string) => void connected.push(text),
-    warn: () => undefined,
+    warn: (fields: object) => void warned.push(fields),
     error: () => undefined,
   }
   const follower = new Follower({
@@ -38,9 +40,9 @@ function following() {
     self: { id: 'own', name: 'own' },
     url: 'https://x',
     log,
-    view: emptyView,
+    view,
     apply: async () => undefined,
-    announce: async () => undefined,
+    announce,
   })
   const ending = new AbortController()
   void follower.run(ending.signal)
@@ -49,7 +51,7 @@ function following() {
     give(event)
     await vi.advanceTimersByTimeAsync(1)
   }
-  return { reported, connected, tell, end: () => ending.abort() }
+  return { reported, connected, warned, tell, end: () => ending.abort() }
 }
 
 const hello = (spreadMs: number): StreamEvent => ({ kind: 'hello', spreadMs, pingMs: 15_000 })
@@ -80,5 +82,39 @@ test('in a large one many changes are one report, in its time', async () => {
   expect(reported).toEqual([1, 51])
   await vi.advanceTimersByTimeAsync(period)
   expect(reported).toEqual([1, 51, 51])
+  end()
+})
+
+test('what a node says anew is told at the greeting: no change may follow', async () => {
+  let announced = 0
+  const { tell, end } = following(async () => void (announced += 1))
+  await tell(hello(0))
+  expect(announced).toBe(1)
+  await tell(hello(1))
+  expect(announced).toBe(1)
+  end()
+})
+
+test('who comes back is reported, and goes on to be where nothing changes', async () => {
+  const { reported, tell, end } = following(undefined, { ...emptyView, version: 7 })
+  await tell(hello(0))
+  expect(reported).toEqual([7])
+  await vi.advanceTimersByTimeAsync(meshLimits.reportIntervalMs)
+  expect(reported).toEqual([7, 7])
+  end()
+})
+
+test('a refusal of that is told with its mend, and the stream goes on', async () => {
+  const refusal = { where: '--advertise', message: 'not allowed', mend: 'ask for it' }
+  let code = 'CIDR_NOT_ALLOWED'
+  const { reported, connected, warned, tell, end } = following(async () => {
+    throw new MeshFault(code, refusal)
+  })
+  await tell(hello(0))
+  const { where, mend, message: reason } = refusal
+  expect(warned).toEqual([{ coordinator: 'https://x', where, reason, mend }])
+  code = 'RECORD_OLD' // the newer one is on its way
+  await tell(change(0))
+  expect([reported, warned.length, connected.length]).toEqual([[1], 1, 1])
   end()
 })

@@ -99,6 +99,9 @@ export class Follower {
       if (this.#isConnected) return // only the fleet is of another size now
       this.#isConnected = true
       this.#parts.log.info({ coordinator: this.#parts.url }, 'connected to the coordinator')
+      // Where nothing changed meanwhile no event follows.
+      if (this.#view !== emptyView) await this.#report()
+      await this.#announce()
       return
     }
     this.#base = this.#changed(event)
@@ -107,7 +110,23 @@ export class Follower {
     await this.#parts.apply(this.#base)
     this.#view = this.#base
     await this.#report()
-    await this.#parts.announce()
+    await this.#announce()
+  }
+
+  /** A refusal must not keep this node from what the stream has to tell. */
+  async #announce(): Promise<void> {
+    try {
+      await this.#parts.announce()
+    } catch (error) {
+      if (!(error instanceof MeshFault)) throw error
+      // A newer record than the one that is known here: it comes, and then this is called again.
+      if (error.code !== 'RECORD_OLD') this.#tellRefused(error)
+    }
+  }
+
+  #tellRefused({ where, message, mend }: MeshFault): void {
+    const fields = { coordinator: this.#parts.url, where, reason: message, mend }
+    this.#parts.log.warn(fields, 'the coordinator refuses what this node says of itself')
   }
 
   /** A report that waits was timed for a fleet of another size. */

@@ -62,7 +62,7 @@ async function tokenFor(
   throw new MeshFault(token === null ? 'TOKEN_MISSING' : 'TOKEN_MALFORMED', {
     where: '--token',
     message: token === null ? 'the first start needs one' : 'it is not a token',
-    mend: 'make one at the coordinator: edge mesh token',
+    mend: 'make one at the coordinator: edge mesh token; a pre-shared key has 64 hex characters',
   })
 }
 

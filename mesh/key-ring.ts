@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import { isKey, type NodeRecord } from './entry.ts'
-import { readState, writeSecret } from './folder.ts'
+import { readState, writeLasting } from './folder.ts'
 import { type Identity, newWireguardKey, publicKeyOf } from './identity.ts'
 
 const fileName = 'wireguard-keys.json'
@@ -84,7 +84,7 @@ export class KeyRing {
   }
 
   #step(keys: z.infer<typeof stored>): void {
-    writeSecret(this.#folder, fileName, JSON.stringify(keys))
+    writeLasting(this.#folder, fileName, JSON.stringify(keys))
     this.#keys = keys
   }
 }

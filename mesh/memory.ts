@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { reasonOf } from '../waf/reason-of.ts'
 import { entry, meshNetworks } from './entry.ts'
-import { readState, writeSecret } from './folder.ts'
+import { readState, writeLasting, writeSecret } from './folder.ts'
 import { meshLimits } from './limits.ts'
 import type { Log } from './log.ts'
 import { emptyView, type View, viewOf } from './view.ts'
@@ -34,18 +34,26 @@ export function readMembership(folder: string): Membership | null {
 }
 
 export function writeMembership(folder: string, value: Membership): void {
-  writeSecret(folder, membershipFile, JSON.stringify(value))
+  writeLasting(folder, membershipFile, JSON.stringify(value))
 }
+
+const storedView = z.object({ version: z.number(), hash: z.string(), nodes: z.array(entry) })
 
 /** The last view that was applied. */
 export function readView(folder: string): View {
-  const nodes = z.array(entry)
-  const kept = readState(
-    folder,
-    viewFile,
-    z.object({ version: z.number(), hash: z.string(), nodes }),
-  )
+  const kept = readState(folder, viewFile, storedView)
   return kept === null ? emptyView : viewOf(kept)
+}
+
+/** The same for an agent: the coordinator tells it all of it again, so a loss of power, or a disk
+ * that is full, must not keep it from starting. */
+export function viewToBegin(folder: string, log: Log): View {
+  try {
+    return readView(folder)
+  } catch (error) {
+    log.warn({ reason: reasonOf(error), file: viewFile }, 'the table of nodes cannot be read')
+    return emptyView
+  }
 }
 
 /** The table on disk, not written more often than its size allows: an older one will do, too. */
@@ -65,16 +73,16 @@ export class ViewFile {
     this.#newest = view
     const gapMs = view.entries.size * meshLimits.viewWriteMsPerNode
     const waitMs = this.#writtenAtMs + gapMs - performance.now()
-    if (waitMs <= 0) return this.#write()
-    this.#timer ??= setTimeout(() => this.#writeLater(), waitMs).unref()
+    if (waitMs <= 0) return this.#writeOrTell()
+    this.#timer ??= setTimeout(() => this.#writeOrTell(), waitMs).unref()
   }
 
   close(): void {
-    this.#write()
+    this.#writeOrTell()
   }
 
   /** Nobody waits for it: a full disk must not end an agent whose mesh works. */
-  #writeLater(): void {
+  #writeOrTell(): void {
     try {
       this.#write()
     } catch (error) {

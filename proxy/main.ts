@@ -58,6 +58,13 @@ async function main(args: readonly string[], terminal: Terminal): Promise<number
   }
 }
 
+// A reader that has seen enough (`| head`), or a log's that is gone, ends no command.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
+
 // `exitCode` and not `exit()`: what is still being written must reach the pipe.
 process.exitCode = await main(process.argv.slice(2), {
   env: process.env,

@@ -18,7 +18,7 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
 }
 
 function malformed(message: string): MeshFault {
-  const mend = 'the agent and the coordinator should be of the same version'
+  const mend = 'correct that; agents and their coordinator should be of the same version'
   return new MeshFault('REQUEST_MALFORMED', { where: 'the request', message, mend })
 }
 

@@ -1,5 +1,6 @@
 /** The coordinator's file: its tables, and the way there from older ones. */
 import { DatabaseSync } from 'node:sqlite'
+import { reasonOf } from '../../waf/reason-of.ts'
 import { MeshFault } from '../fault.ts'
 
 /** A `token` beside the running coordinator, or the coordinator beside it. */
@@ -29,11 +30,20 @@ const steps: readonly string[] = [
 /** Opens a file, and makes its tables the newest ones. */
 export function openDatabase(file: string): DatabaseSync {
   const database = new DatabaseSync(file, { timeout: busyMs })
+  try {
+    bringUpToDate(database, file)
+    return database
+  } catch (error) {
+    database.close()
+    throw error instanceof MeshFault ? error : faultOf(error, file)
+  }
+}
+
+function bringUpToDate(database: DatabaseSync, file: string): void {
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
   const version = (): number =>
     Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0)
   if (version() > steps.length) {
-    database.close()
     throw new MeshFault('STATE_NEWER', {
       where: file,
       message: 'a newer version of this program wrote it',
@@ -44,5 +54,19 @@ export function openDatabase(file: string): DatabaseSync {
   database.exec('BEGIN IMMEDIATE')
   for (const step of steps.slice(version())) database.exec(step)
   database.exec(`PRAGMA user_version = ${steps.length}; COMMIT`)
-  return database
+}
+
+/** The primary result codes of SQLite that people can do something about. */
+const mends: Readonly<Record<number, string>> = {
+  5: 'another program writes to it: wait until it is done',
+  8: "run it as the file's owner",
+  13: 'make room on its disk',
+  14: "run it as the file's owner",
+}
+
+function faultOf(error: unknown, where: string): MeshFault {
+  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0
+  const message = reasonOf(error)
+  const mend = mends[code] ?? 'restore it from a backup; without it every node has to join anew'
+  return new MeshFault('STATE_INVALID', { where, message, mend })
 }

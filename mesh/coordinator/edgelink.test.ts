@@ -34,7 +34,7 @@ afterEach(async () => {
 interface Ask {
   readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly headers?: Record<string, string>
-  readonly body?: object
+  readonly body?: object | string
 }
 
 async function ask(path: string, { method = 'GET', headers = {}, body }: Ask = {}) {
@@ -42,7 +42,7 @@ async function ask(path: string, { method = 'GET', headers = {}, body }: Ask = {
     dispatcher,
     method,
     headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   })
   const text = await answer.body.text()
   const value = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>
@@ -54,6 +54,11 @@ const shown = { 'x-presharedkey': key }
 function register(number: number, more: object = {}, headers: Record<string, string> = shown) {
   const facts = { public_key: keyOf(number), platform: 'iot', device_name: `Device-${number}` }
   return ask('/device/register', { method: 'POST', headers, body: { ...facts, ...more } })
+}
+
+function raw(body: string, type = 'application/json') {
+  const headers = { ...shown, 'content-type': type }
+  return ask('/device/register', { method: 'POST', headers, body })
 }
 
 test('a device is told of relays, which answer STUN', async () => {
@@ -123,6 +128,8 @@ test('refusals have the status and the form of the contract', async () => {
     [await ask('/device/none/config', { headers: shown }), 404, 'NODE_UNKNOWN'],
     [await ask('/device/none/config'), 401, 'TOKEN_UNKNOWN'],
     [await ask('/devices'), 403, 'ADMIN_KEY_WRONG'],
+    [await raw('{'), 400, 'REQUEST_MALFORMED'],
+    [await raw('{}', 'text/plain'), 400, 'REQUEST_MALFORMED'],
   ]
   for (const [{ status, value }, wanted, error] of cases) {
     expect(status).toBe(wanted)

@@ -13,6 +13,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { reasonOf } from '../../waf/reason-of.ts'
 import { isKey, nodeNamePattern } from '../entry.ts'
 import { MeshFault } from '../fault.ts'
 import { idOf, passingIdentity, signRecord } from '../identity.ts'
@@ -236,14 +237,23 @@ function unknownDevice(id: string): MeshFault {
   return new MeshFault('NODE_UNKNOWN', { where: id, message: 'there is no such device', mend })
 }
 
+/** A body that is no JSON, or has another type; null: a fault of ours. */
+function malformedBody(error: unknown): MeshFault | null {
+  const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500
+  if (status < 400 || status >= 500) return null
+  const mend = 'send JSON with content-type: application/json'
+  return new MeshFault('REQUEST_MALFORMED', { where: 'the body', message: reasonOf(error), mend })
+}
+
 /** The contract's form of an error. */
 function refuse(
   error: unknown,
   request: FastifyRequest,
   { reply, parts }: { readonly reply: FastifyReply; readonly parts: CoordinatorParts },
 ): FastifyReply {
-  if (!(error instanceof MeshFault)) throw error
-  const { code, where, message, mend } = error
+  const fault = error instanceof MeshFault ? error : malformedBody(error)
+  if (fault === null) throw error
+  const { code, where, message, mend } = fault
   parts.log.warn({ code, where, address: request.ip }, message)
   const body = { error: code, message, details: { where, mend } }
   return reply.code(statuses[code] ?? 403).send(body)

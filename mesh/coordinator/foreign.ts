@@ -22,6 +22,8 @@ export interface ForeignPeer {
     readonly allowedIps: readonly string[]
     readonly endpoint: string | null
     readonly keepaliveS: number
+    /** Where the coordinator sees its NAT: who begins there mostly reaches nobody. */
+    readonly isBehindNat: boolean
   }[]
   /** `ADDRESS:PORT` of some that tell it how the network shows it (STUN, RFC 8489). */
   readonly stunServers: readonly string[]
@@ -62,8 +64,9 @@ export function configOf(
     addresses,
     stunServers: places.slice(0, meshLimits.relaysPerNode),
     peers: [...peers.values()].map(({ publicKey, allowedIps, endpoint, keepaliveS }) => {
-      const { id = '', name = '', addresses: own = [] } = byKey.get(publicKey) ?? {}
-      return { id, name, addresses: own, publicKey, allowedIps, endpoint, keepaliveS }
+      const { id = '', name = '', addresses: own = [], ways } = byKey.get(publicKey) ?? {}
+      const isBehindNat = ways?.isGuess === true
+      return { id, name, addresses: own, publicKey, allowedIps, endpoint, keepaliveS, isBehindNat }
     }),
   }
 }
@@ -76,8 +79,9 @@ export function wgQuickText({ name, privateKey, addresses, peers }: ForeignPeer)
     `PrivateKey = ${privateKey}`,
     `Address = ${addresses.join(', ')}`,
   ]
-  const blocks = peers.map(({ name, publicKey, allowedIps, endpoint, keepaliveS }) => [
-    `# ${name}`,
+  const blocks = peers.map(({ name, publicKey, allowedIps, endpoint, keepaliveS, isBehindNat }) => [
+    // Relays are nothing that WireGuard itself knows.
+    isBehindNat ? `# ${name}: behind a NAT, reached only if that lets its port in` : `# ${name}`,
     '[Peer]',
     `PublicKey = ${publicKey}`,
     `AllowedIPs = ${allowedIps.join(', ')}`,

@@ -34,6 +34,16 @@ test('the addresses of one /64 are one', () => {
   expect(code(() => limiter.admit('2001:db8:0:1::1', 1))).toBe('fine')
 })
 
+test('an IPv4 address is one, also where the socket is of both families', () => {
+  const limiter = new JoinLimiter()
+  refusedOften(limiter, '::ffff:192.0.2.1')
+  const refused = expect.objectContaining({ where: '192.0.2.1' })
+  expect(() => limiter.admit('::ffff:192.0.2.1', 1)).toThrow(refused)
+  expect(code(() => limiter.admit('192.0.2.1', 1))).toBe('JOIN_REFUSED_TOO_OFTEN')
+  expect(code(() => limiter.admit('::ffff:192.0.2.2', 1))).toBe('fine')
+  expect(code(() => limiter.admit('::1', 1))).toBe('fine')
+})
+
 test('in a second no more joins are looked at than the limit says', () => {
   const limiter = new JoinLimiter()
   const codes = Array.from({ length: joinsPerSecondMax + 1 }, () =>

@@ -19,7 +19,7 @@ export class JoinLimiter {
     const bucket = this.#refusals.get(groupOf(address))
     if (bucket !== undefined && filled(bucket, perMinute, nowMs).left < 1) {
       throw new MeshFault('JOIN_REFUSED_TOO_OFTEN', {
-        where: address,
+        where: plain(address),
         message: `more than ${joinRefusalsPerMinuteMax} joins from there were refused in a minute`,
         mend: 'correct the token, and wait a minute',
       })
@@ -57,9 +57,14 @@ function filled(bucket: Bucket, rate: { most: number; eachMs: number }, nowMs: n
   return bucket
 }
 
-/** Whoever has one IPv6 address has a whole /64. */
+/**
+ * Whoever has one IPv6 address has a whole /64. A socket of both families writes IPv4 addresses as
+ * `::ffff:192.0.2.1`, of which the /64 would be all of them.
+ */
 function groupOf(address: string): string {
-  const parsed = parseAddress(address)
+  const parsed = parseAddress(plain(address))
   if (parsed === null) return address
   return prefixText(parsed.family === 6 ? network({ ...parsed, length: 64 }) : hostPrefix(parsed))
 }
+
+const plain = (address: string): string => address.replace(/^::ffff:(?=[\d.]+$)/i, '')

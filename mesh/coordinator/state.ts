@@ -41,18 +41,17 @@ export async function openState(
   networks: MeshNetworks = newNetworks(),
 ): Promise<CoordinatorState> {
   makeFolder(folder)
-  let found = readState(folder, pairFile, pair)
+  let found = readPair(folder)
   if (found === null) {
     const { selfSigned } = await import('../certificate.ts') // the library takes its time
     const made = JSON.stringify(await selfSigned('P-256', 'edge mesh coordinator'))
     found = pair.parse(JSON.parse(writeOnce(folder, pairFile, made)))
   }
+  const ticketKeys = ticketKeysOf(folder)
   const database = join(folder, databaseFile)
   closeSync(openSync(database, 'a', 0o600)) // SQLite's other files take these permissions over
   const registry = new Registry(database, networks)
   const pin = pinOf(new X509Certificate(found.certificate))
-  const made = writeOnceOr(folder, ticketFile, () => randomBytes(ticketBytes).toString('base64'))
-  const ticketKeys = Buffer.from(made, 'base64')
   return { registry, ...found, pin, ticketKeys, adminHash: adminHashOf(folder, pin) }
 }
 
@@ -60,6 +59,28 @@ export async function openState(
 function newNetworks(): MeshNetworks {
   const value = BigInt(`0xfd${randomBytes(5).toString('hex')}`) << 80n
   return { ipv4: '100.96.0.0/16', ipv6: `${addressText({ family: 6, value })}/64` }
+}
+
+function readPair(folder: string): z.infer<typeof pair> | null {
+  try {
+    return readState(folder, pairFile, pair)
+  } catch (error) {
+    if (!(error instanceof MeshFault) || error.code !== 'STATE_INVALID') throw error
+    const { where, message } = error
+    const mend = 'restore it from a backup: agents know this coordinator by it'
+    throw new MeshFault('STATE_INVALID', { where, message, mend })
+  }
+}
+
+function ticketKeysOf(folder: string): Buffer {
+  const make = (): string => randomBytes(ticketBytes).toString('base64')
+  const keys = Buffer.from(writeOnceOr(folder, ticketFile, make), 'base64')
+  if (keys.length === ticketBytes) return keys
+  throw new MeshFault('STATE_INVALID', {
+    where: join(folder, ticketFile),
+    message: `it does not hold ${ticketBytes} bytes in base64`,
+    mend: 'remove it: the next start makes a new one',
+  })
 }
 
 function writeOnceOr(folder: string, name: string, make: () => string): string {

@@ -65,12 +65,29 @@ export async function runGatewayAgent(
       await once(control, 'close')
       if (!signal.aborted) log.warn({ gateway: options.gateway }, 'the gateway is away')
     } catch (error) {
-      log.warn({ gateway: options.gateway, reason: reasonOf(error) }, 'the gateway is away')
+      const { mend } = error instanceof Refusal ? error : {}
+      const text = mend === undefined ? 'the gateway is away' : 'the gateway refuses this agent'
+      log.warn({ gateway: options.gateway, reason: reasonOf(error), mend }, text)
     }
     const most = Math.min(200 * 2 ** Math.min(failures, 16), gatewayLimits.retryMsMax)
     // oxlint-disable-next-line no-await-in-loop
     await sleep(most * Math.random() + 50, undefined, { signal }).catch(() => undefined)
   }
+}
+
+/** What no waiting mends. */
+class Refusal extends Error {
+  readonly mend: string
+
+  constructor(message: string, mend: string) {
+    super(message)
+    this.mend = mend
+  }
+}
+
+function refusalOf(status = 0): Error {
+  if (status !== 401) return new Error(`the gateway answered ${status}`)
+  return new Refusal('its secret is another one', 'give both ends the same --secret-file')
 }
 
 /** A connection to the gateway that speaks the tunnel's protocol. */
@@ -102,7 +119,7 @@ async function upgraded(
   })
   asked.on('response', (response) => {
     response.resume()
-    reject(new Error(`the gateway answered ${response.statusCode}`))
+    reject(refusalOf(response.statusCode))
   })
   asked.on('timeout', () => asked.destroy(new Error('the gateway does not answer')))
   asked.on('error', reject)

@@ -2,7 +2,6 @@
 import { once } from 'node:events'
 import { type Server as HttpServer } from 'node:http'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { MeshFault } from '../fault.ts'
 import { runGatewayAgent } from './agent.ts'
@@ -12,7 +11,12 @@ import { parseIdentifiers, rankOf } from './identifiers.ts'
 import { gatewayLimits } from './limits.ts'
 import { AgentTable } from './table.ts'
 
-const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
+const warned: object[] = []
+const log = {
+  info: () => undefined,
+  warn: (fields: object) => void warned.push(fields),
+  error: () => undefined,
+}
 const waitMs = { timeout: 15_000, interval: 20 }
 
 let table: AgentTable
@@ -222,7 +226,9 @@ test('what is no destination is refused', async () => {
 
 test('an agent with another secret or without identifiers is none', async () => {
   agent('thief', 'default-route=true', 'guess')
-  await sleep(300)
+  const mend = 'give both ends the same --secret-file'
+  const refusal = expect.objectContaining({ reason: 'its secret is another one', mend })
+  await vi.waitFor(() => expect(warned).toContainEqual(refusal), waitMs)
   expect(table.names).toEqual([])
 })
 

@@ -57,9 +57,12 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   makes this node one of the mesh and ends; then: edge mesh up --state DIR
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
                [--mode auto|kernel|tun|netstack] [--port 51820] [--mtu N] [--advertise CIDR]…
-               [--endpoint ADDR:PORT] [--default-route NAME]
+               [--endpoint ADDR:PORT] [--relay auto|off] [--relay-tcp PORT]
+               [--default-route NAME]
                   this node's agent; needs NET_ADMIN and /dev/net/tun; the token (EDGE_MESH_TOKEN)
                   only the first time; --advertise: ranges that others reach through this node.
+                  Whoever has an --endpoint forwards for nodes that find no direct path; with
+                  --relay-tcp also for those that no UDP comes out of.
                   --default-route: all that no route leads to goes through that node, which has to
                   advertise 0.0.0.0/0 or ::/0
                   Seed 000's EDGELINK_SERVER, EDGELINK_PSK, EDGELINK_DEVICE_NAME and

@@ -1,10 +1,11 @@
 /** The mesh in the lab: nodes that join by the tokens of their pods, and what Kubernetes shows. */
 import { annotations } from '../../mesh/kubernetes/terms.ts'
 import { eventually } from './lab.ts'
+import { connected, stateOnNode, statusOf } from './mesh-agents.ts'
+import { relays } from './mesh-relays.ts'
 import { backend, differs, release, type Stage } from './stage.ts'
 
 const name = `${release}-quic-proxy-waf`
-const state = '/var/lib/edge-mesh/agent'
 const account = 'system:serviceaccount:default'
 
 interface Peer {
@@ -17,16 +18,6 @@ interface Peer {
   }
 }
 
-interface Status {
-  readonly self: { readonly addresses: readonly string[] }
-  readonly peers: readonly {
-    readonly name: string
-    readonly path: string
-    readonly receivedBytes: number
-    readonly sentBytes: number
-  }[]
-}
-
 /** Three nodes, pods that reach each other through the tunnel, forged keys, a node that goes. */
 export async function mesh(stage: Stage): Promise<void> {
   const { lab } = stage
@@ -37,7 +28,10 @@ export async function mesh(stage: Stage): Promise<void> {
   const flags = [
     ...backend,
     '--set',
-    'mesh.enabled=true,mesh.agent.stateDir=/var/lib/kubelet/edge-mesh',
+    `mesh.enabled=true,mesh.agent.stateDir=${stateOnNode}`,
+    '--set',
+    // Port 443 of the nodes is free: the proxy is a Deployment here.
+    'mesh.agent.relay.mode=auto,mesh.agent.relay.tcpPort=443',
     '--set',
     'proxy.mesh=true,proxy.kind=deployment,proxy.replicaCount=1,service.type=NodePort',
     '--set',
@@ -57,6 +51,7 @@ export async function mesh(stage: Stage): Promise<void> {
   stage.check('edge mesh status in each pod: every other node', null)
   rights(stage)
   await podToPod(stage)
+  await relays(stage)
   await throughProxy(stage)
   await forgedKey(stage)
   await people(stage)
@@ -102,29 +97,6 @@ async function shownIn(stage: Stage, node: number): Promise<void> {
       reasonOf(stage, of, type),
     )
     return reasons.join() === 'Joined,NoConflict,Signed' ? null : reasons.join()
-  })
-}
-
-/** The agent's pod of a node. */
-function agentOf({ lab }: Stage, node: number): string {
-  const selector = ['-l', 'app.kubernetes.io/component=mesh-agent', '-o', 'name']
-  const here = ['--field-selector', `spec.nodeName=${lab.nodeName(node)},status.phase=Running`]
-  return lab.must(['k', 'get', 'pods', ...selector, ...here]).trim()
-}
-
-function statusOf(stage: Stage, node: number): Status | string {
-  const command = ['edge', 'mesh', 'status', '--json', '--state', state]
-  const { out, code } = stage.lab.run(['k', 'exec', agentOf(stage, node), '--', ...command])
-  if (code !== 0) return out
-  return JSON.parse(out.split('\n').find((line) => line.startsWith('{')) ?? 'null') as Status
-}
-
-async function connected(stage: Stage, node: number, count: number): Promise<void> {
-  await eventually(() => {
-    const status = statusOf(stage, node)
-    if (typeof status === 'string') return status
-    const isAll = status.peers.length === count && status.self.addresses.length === 2
-    return isAll ? null : JSON.stringify(status)
   })
 }
 
