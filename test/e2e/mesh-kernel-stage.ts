@@ -193,8 +193,7 @@ try {
         const isChanged = (): boolean => output().includes('the next key is in use')
         await until(output, isChanged, patienceMs)
       })
-      // Between the first handshake with a key and our noticing it: some 5 ms, and emulated.
-      ok(flow.lost <= 25, told(flow))
+      strictEqual(flow.lost, 0, told(flow))
       await reach(1, 2)
       await reach(2, 1)
       return told(flow)
