@@ -220,7 +220,8 @@ fn stats(state: DeviceState, peers: &Peers) -> Vec<PeerStats> {
             });
         }
     }
-    told.extend(by_key.values().map(stats_of));
+    let in_use = |peer: &&PeerState| peer.sent_bytes > 0 || peer.received_bytes > 0;
+    told.extend(by_key.values().filter(in_use).map(stats_of));
     told
 }
 

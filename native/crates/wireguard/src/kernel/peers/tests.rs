@@ -20,6 +20,7 @@ fn change(number: u8, allowed: &[&str]) -> PeerChange {
         mtu: None,
         relays: None,
         candidates: None,
+        hears_one_key: None,
     }
 }
 
