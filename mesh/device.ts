@@ -64,6 +64,7 @@ const refusals = z.array(z.object({ network: z.string(), error: z.string() }))
 /** A device; every method throws a `MeshFault` with what to do about it. */
 export interface Device {
   apply(delta: DeviceDelta): Promise<readonly Refused[]>
+  /** Of the peers that were spoken to or heard: there is nothing to tell of the others. */
   stats(): Promise<readonly PeerStats[]>
   close(): Promise<void>
 }

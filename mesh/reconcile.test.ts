@@ -56,6 +56,14 @@ test('what the kernel refused is tried again, and only that', () => {
   expect(reconcile(applied, wanted)).toMatchObject({ addRoutes: ['10.2.0.0/16'], peers: [] })
 })
 
+test('a peer that hears one key is told as such, and as no such once it hears two', () => {
+  const ways = { allowedIps: [], keepaliveS: 0, relays: [], candidates: [] }
+  const [one, two] = [withPeer({ ...ways, hearsOneKey: true }), withPeer(ways)]
+  expect(reconcile(nothingApplied, one)?.peers).toMatchObject([{ hearsOneKey: true }])
+  expect(reconcile(one, two)?.peers).toEqual([{ publicKey: 'a', hearsOneKey: false }])
+  expect(reconcile(two, two)).toBeNull()
+})
+
 function withPeer(more: Omit<DesiredPeer, 'publicKey' | 'endpoint'>): Applied {
   const one = { publicKey: 'a', endpoint: '192.0.2.1:1', ...more }
   return { ...nothingApplied, peers: new Map([['a', one]]) }

@@ -22,6 +22,8 @@ export interface PeerChange {
   /** Addresses where it might be reached directly, beside its endpoint; at most 16. Relays tell
    * more of them. */
   readonly candidates?: readonly string[]
+  /** Its device takes packets of one key of this node, not of two while that changes. */
+  readonly hearsOneKey?: boolean
 }
 
 /** Steps for a device; it adds before it removes. */
@@ -54,11 +56,8 @@ export const noSteps: DeviceDelta = {
 export function reconcile(applied: Applied, desired: Applied): DeviceDelta | null {
   const delta: DeviceDelta = {
     addAddresses: without(desired.addresses, applied.addresses),
-    peers: [...desired.peers.values()].flatMap((peer) => {
-      const change = changeOf(applied.peers.get(peer.publicKey), peer)
-      return change === null ? [] : [change]
-    }),
-    removePeers: without([...heard(applied)], [...heard(desired)]),
+    peers: changesOf(applied.peers, desired.peers),
+    removePeers: unheard(applied.peers, desired.peers),
     removeRoutes: without(applied.routes, desired.routes),
     addRoutes: without(desired.routes, applied.routes),
     removeAddresses: without(applied.addresses, desired.addresses),
@@ -68,6 +67,7 @@ export function reconcile(applied: Applied, desired: Applied): DeviceDelta | nul
 
 /** What is in force after a delta of which these ranges were refused. */
 export function afterApplying(desired: Applied, refused: ReadonlySet<string>): Applied {
+  if (refused.size === 0) return desired
   return {
     peers: desired.peers,
     addresses: desired.addresses.filter((address) => !refused.has(address)),
@@ -75,13 +75,28 @@ export function afterApplying(desired: Applied, refused: ReadonlySet<string>): A
   }
 }
 
-/** Every key that a device listens for. */
-function heard({ peers }: Applied): ReadonlySet<string> {
-  const keys = [...peers.values()].flatMap(({ publicKey, previousKey }) => [
-    publicKey,
-    ...(previousKey === undefined ? [] : [previousKey]),
-  ])
-  return new Set(keys)
+/** The keys that a device listens for and should not: of thousands there are few. */
+function unheard(applied: Applied['peers'], desired: Applied['peers']): string[] {
+  if (applied === desired) return []
+  const former = new Set<string>()
+  for (const { previousKey } of desired.values()) {
+    if (previousKey !== undefined) former.add(previousKey)
+  }
+  const gone = new Set<string>()
+  for (const { publicKey, previousKey } of applied.values()) {
+    for (const key of [publicKey, previousKey]) {
+      if (key !== undefined && !desired.has(key) && !former.has(key)) gone.add(key)
+    }
+  }
+  return [...gone]
+}
+
+function changesOf(applied: Applied['peers'], desired: Applied['peers']): PeerChange[] {
+  if (applied === desired) return []
+  return [...desired.values()].flatMap((peer) => {
+    const change = changeOf(applied.get(peer.publicKey), peer)
+    return change === null ? [] : [change]
+  })
 }
 
 function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChange | null {
@@ -97,6 +112,7 @@ function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChang
       ...place,
       ...(relays.length === 0 ? {} : { relays }),
       ...(candidates.length === 0 ? {} : { candidates }),
+      ...(peer.hearsOneKey === true ? { hearsOneKey: true } : {}),
     }
   }
   const change = {
@@ -105,11 +121,13 @@ function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChang
     ...(before.keepaliveS === keepaliveS ? {} : { keepaliveS }),
     ...(sameTexts(before.relays, relays) ? {} : { relays }),
     ...(sameTexts(before.candidates, candidates) ? {} : { candidates }),
+    ...(before.hearsOneKey === peer.hearsOneKey ? {} : { hearsOneKey: peer.hearsOneKey === true }),
   }
   return Object.keys(change).length === 0 ? null : { publicKey, ...change }
 }
 
 function without(all: readonly string[], these: readonly string[]): string[] {
+  if (all === these) return []
   const known = new Set(these)
   return all.filter((one) => !known.has(one))
 }

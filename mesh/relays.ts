@@ -54,13 +54,16 @@ export class Relays {
   of(node: MeshNode): readonly MeshNode[] {
     if (node.ways === undefined) return []
     const own = numberOf(node)
-    let best: Ranked[] = []
+    // After each change, for each node: so without an object for each rank.
+    const best: Ranked[] = []
+    let least = -1
     for (const { relay, number } of this.#relays) {
-      if (relay.id === node.id) continue
-      const ranked = { relay, rank: mixed(number ^ own) }
-      const place = best.findIndex(({ rank }) => rank < ranked.rank)
-      best.splice(place === -1 ? best.length : place, 0, ranked)
-      best = best.slice(0, meshLimits.relaysPerNode)
+      const rank = mixed(number ^ own)
+      if (rank <= least || relay.id === node.id) continue
+      const place = best.findIndex((one) => one.rank < rank)
+      best.splice(place === -1 ? best.length : place, 0, { relay, rank })
+      if (best.length > meshLimits.relaysPerNode) best.pop()
+      if (best.length === meshLimits.relaysPerNode) least = best.at(-1)?.rank ?? -1
     }
     return best.map(({ relay }) => relay)
   }

@@ -7,6 +7,7 @@ import { type MeshNetworks, parseEndpoint } from './entry.ts'
 import { meshLimits } from './limits.ts'
 import {
   type Address,
+  bitsOf,
   contains,
   hostPrefix,
   overlaps,
@@ -45,6 +46,8 @@ export interface DesiredPeer {
   readonly relays: readonly string[]
   /** Where it might be reached directly, beside its endpoint. */
   readonly candidates: readonly string[]
+  /** It takes packets of one key of this node, not of two while that changes. */
+  readonly hearsOneKey?: boolean
 }
 
 /** A range of a node that is not used. */
@@ -76,6 +79,45 @@ export interface Place {
   readonly defaultRoute?: string | null
   /** Its device can reach others through relays. */
   readonly knowsRelays?: boolean
+}
+
+/** What the texts of a node come to. */
+interface Parsed {
+  /** Its addresses, each as the range that it is. */
+  readonly own: readonly string[]
+  readonly ranges: readonly {
+    /** As the node wrote it, and as everybody writes it. */
+    readonly said: string
+    readonly text: string
+    readonly prefix: Prefix | null
+  }[]
+  readonly endpoint: Address | null
+}
+
+/** In a large mesh all nodes but one are the same objects as they were before a change. */
+const parsedOf = new WeakMap<MeshNode, Parsed>()
+
+function parsed(node: MeshNode): Parsed {
+  const known = parsedOf.get(node)
+  if (known !== undefined) return known
+  const fresh = parse(node)
+  parsedOf.set(node, fresh)
+  return fresh
+}
+
+function parse({ addresses, advertise, endpoint }: MeshNode): Parsed {
+  const place = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
+  return {
+    own: addresses.flatMap((text) => {
+      const address = parseAddress(text)
+      return address === null ? [] : [prefixText(hostPrefix(address))]
+    }),
+    ranges: advertise.map((said) => {
+      const prefix = parsePrefix(said)
+      return { said, text: prefix === null ? said : prefixText(prefix), prefix }
+    }),
+    endpoint: place === undefined ? null : parseAddress(place),
+  }
 }
 
 /** Shorter than the 30 s after which a NAT may forget a flow of UDP (RFC 4787 §4.3: 2 minutes). */
@@ -125,6 +167,7 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
         allowedIps: [...own, ...advertised],
         ...waysTo(node),
         keepaliveS: keepaliveTo(node),
+        ...(place.knowsRelays === true && node.ways === undefined ? { hearsOneKey: true } : {}),
       },
     ]
   })
@@ -158,27 +201,27 @@ class Claims {
   constructor(nodes: readonly MeshNode[], { networks, outside, defaultRoute = null }: Place) {
     this.#defaultRoute = defaultRoute
     this.#networks = [networks.ipv4, networks.ipv6].flatMap((text) => parsePrefix(text) ?? [])
-    const endpoints = nodes.flatMap(({ name, endpoint }) => {
-      const address = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
-      return address === undefined ? [] : [{ address, what: `the endpoint of ${name}` }]
+    const endpoints = nodes.flatMap((node) => {
+      const { endpoint: address } = parsed(node)
+      return address === null ? [] : [{ address, node: node.name }]
     })
-    const guarded = outside.map((address) => ({ address, what: 'the coordinator' }))
+    const guarded = outside.flatMap((text) => {
+      const address = parseAddress(text)
+      return address === null ? [] : [{ address, node: null }]
+    })
     this.#outside = new Outside([...endpoints, ...guarded])
   }
 
   /** What this node may have; the rest becomes conflicts. */
-  of({ name, addresses, advertise }: MeshNode): { own: string[]; advertised: string[] } {
-    const own = addresses.flatMap((text) => {
-      const parsed = parseAddress(text)
-      if (parsed === null) return []
-      return this.#claim(name, hostPrefix(parsed))
-    })
-    const advertised = advertise.flatMap((text) => {
-      const prefix = parsePrefix(text)
-      if (prefix === null) return this.#refuse(name, text, 'it is no CIDR')
-      if (prefix.length === 0) return this.#default(name, prefix)
+  of(node: MeshNode): { own: readonly string[]; advertised: readonly string[] } {
+    const { name } = node
+    const { own: hosts, ranges } = parsed(node)
+    const own = hosts.flatMap((text) => this.#claim(name, text))
+    const advertised = ranges.flatMap(({ said, text, prefix }) => {
+      if (prefix === null) return this.#refuse(name, said, 'it is no CIDR')
+      if (prefix.length === 0) return this.#default(name, text)
       const reason = this.#reasonAgainst(prefix)
-      return reason === null ? this.#claim(name, prefix) : this.#refuse(name, text, reason)
+      return reason === null ? this.#claim(name, text) : this.#refuse(name, said, reason)
     })
     return { own, advertised }
   }
@@ -190,14 +233,13 @@ class Claims {
   }
 
   /** Each node chooses for itself; to offer one takes nothing from anybody. */
-  #default(node: string, prefix: Prefix): string[] {
+  #default(node: string, text: string): string[] {
     if (node !== this.#defaultRoute) return []
     this.#hasDefault = true
-    return this.#claim(node, prefix)
+    return this.#claim(node, text)
   }
 
-  #claim(node: string, prefix: Prefix): string[] {
-    const text = prefixText(prefix)
+  #claim(node: string, text: string): string[] {
     const holder = this.#holders.get(text)
     if (holder !== undefined) return this.#refuse(node, text, `${holder} claimed it before`)
     this.#holders.set(text, node)
@@ -218,37 +260,49 @@ class Claims {
   }
 }
 
-/** Addresses that no range of the mesh may have in it, in their order: as many as nodes. */
-class Outside {
-  readonly #addresses: readonly { readonly address: Address; readonly what: string }[]
+interface OutsideAddress {
+  readonly address: Address
+  /** Whose endpoint it is; null: the coordinator's. */
+  readonly node: string | null
+}
 
-  constructor(texts: readonly { readonly address: string; readonly what: string }[]) {
-    this.#addresses = texts
-      .flatMap(({ address, what }) => {
-        const parsed = parseAddress(address)
-        return parsed === null ? [] : [{ address: parsed, what }]
-      })
-      .toSorted((one, other) => order(one.address, other.address))
+/** Addresses that no range of the mesh may have in it: as many as nodes. */
+class Outside {
+  readonly #all: readonly OutsideAddress[]
+  /** In their order. Those of IPv4 are sorted as numbers, in a tenth of the time. */
+  readonly #v4: Float64Array
+  readonly #v6: readonly bigint[]
+
+  constructor(all: readonly OutsideAddress[]) {
+    const valuesOf = (wanted: number): bigint[] =>
+      all.flatMap(({ address: { family, value } }) => (family === wanted ? [value] : []))
+    this.#all = all
+    this.#v4 = Float64Array.from(valuesOf(4), Number).sort()
+    this.#v6 = valuesOf(6).toSorted((one, other) => Number(one > other) - Number(one < other))
   }
 
   /** One of those in the range; null when there is none. */
   within(prefix: Prefix): string | null {
-    let [from, to] = [0, this.#addresses.length]
-    while (from < to) {
-      const middle = (from + to) >> 1
-      const { address = prefix } = this.#addresses[middle] ?? {}
-      if (isBefore(address, prefix)) from = middle + 1
-      else to = middle
-    }
-    const found = this.#addresses[from]
-    return found !== undefined && contains(prefix, hostPrefix(found.address)) ? found.what : null
+    const [first, size] = [prefix.value, 1n << BigInt(bitsOf(prefix.family) - prefix.length)]
+    const isIn =
+      prefix.family === 4
+        ? hasOneFrom(this.#v4, Number(first), Number(first + size))
+        : hasOneFrom(this.#v6, first, first + size)
+    if (!isIn) return null
+    const found = this.#all.find(({ address }) => contains(prefix, hostPrefix(address)))
+    return found?.node == null ? 'the coordinator' : `the endpoint of ${found.node}`
   }
 }
 
-function isBefore(one: Address, other: Address): boolean {
-  return one.family === other.family ? one.value < other.value : one.family < other.family
-}
-
-function order(one: Address, other: Address): number {
-  return Number(isBefore(other, one)) - Number(isBefore(one, other))
+/** Whether one of these, which are in order, is at least `first` and less than `end`. */
+function hasOneFrom<T extends number | bigint>(values: ArrayLike<T>, first: T, end: T): boolean {
+  let [from, to] = [0, values.length]
+  while (from < to) {
+    const middle = (from + to) >> 1
+    const value = values[middle]
+    if (value !== undefined && value < first) from = middle + 1
+    else to = middle
+  }
+  const found = values[from]
+  return found !== undefined && found < end
 }

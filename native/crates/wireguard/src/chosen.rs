@@ -30,7 +30,8 @@ impl Device {
         }
     }
 
-    /// Every peer as JSON; fails when somebody took the interface away.
+    /// The peers that were spoken to or heard, as JSON: of ten thousand most are neither, and there
+    /// is nothing to tell of them. Fails when somebody took the interface away.
     pub fn stats(&self) -> Result<String, Error> {
         match self {
             Self::Own(device) => device.stats(),

@@ -164,6 +164,8 @@ pub struct PeerChange {
     pub relays: Option<Vec<PublicKey>>,
     /// Where it might be reached directly, beside its endpoint.
     pub candidates: Option<Vec<SocketAddr>>,
+    /// It takes packets of one key of ours, and not of two while that changes.
+    pub hears_one_key: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +193,7 @@ struct PeerText {
     mtu: Option<u16>,
     relays: Option<Vec<String>>,
     candidates: Option<Vec<String>>,
+    hears_one_key: Option<bool>,
 }
 
 impl Delta {
@@ -234,6 +237,7 @@ impl PeerChange {
             mtu: given.mtu.map(path_mtu).transpose()?,
             relays: given.relays.as_deref().map(relays).transpose()?,
             candidates: given.candidates.as_deref().map(endpoints).transpose()?,
+            hears_one_key: given.hears_one_key,
         })
     }
 }

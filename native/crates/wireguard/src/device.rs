@@ -99,8 +99,7 @@ impl Device {
         })
     }
 
-    /// Brings a delta about; gives the addresses and routes that the kernel refused, as JSON. They
-    /// can be tried again, everything else is in force.
+    /// See `chosen.rs`.
     pub fn apply(&self, delta: Delta) -> Result<String, Error> {
         let mut routes = self.routes.lock();
         let (runtime, network) = self.parts()?;
@@ -108,7 +107,7 @@ impl Device {
         json(&faults)
     }
 
-    /// Every peer as JSON; fails when somebody took the interface away.
+    /// See `chosen.rs`.
     pub fn stats(&self) -> Result<String, Error> {
         let (runtime, network) = self.parts()?;
         if !runtime.block_on(network.is_there())? {
@@ -264,6 +263,9 @@ fn remove_peer(plane: &Plane, table: &mut Table, key: &PublicKey) {
 fn stats(table: &Table) -> Vec<PeerStats> {
     let mut stats = Vec::new();
     table.for_each(|key, peer| {
+        if !peer.is_in_use() {
+            return;
+        }
         // A peer between two keys stands in the table with both.
         let seen = peer.seen();
         stats.extend(seen.filter(|seen| seen.key.as_bytes() == key).map(stats_of));

@@ -6,6 +6,7 @@
 //! proven to work is what packets take. So nothing is lost while a new key becomes known.
 
 mod hearing;
+mod holding;
 mod state;
 
 use crate::delta::PeerChange;
@@ -20,6 +21,7 @@ use gotatun::packet::{Packet, WgKind};
 use gotatun::tun::MtuWatcher;
 use gotatun::x25519::PublicKey;
 use hearing::Hearing;
+use holding::Holding;
 use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -51,6 +53,7 @@ struct State {
     is_timed: bool,
     /// What was heard of it directly, for a node behind a NAT.
     hearing: Hearing,
+    holding: Holding,
 }
 
 struct Tunnel {
@@ -96,6 +99,7 @@ impl Peer {
                 is_removed: false,
                 is_timed: false,
                 hearing: Hearing::default(),
+                holding: Holding::default(),
             }),
             mtu: AtomicU16::new(0),
             allowed: Mutex::default(),
@@ -111,6 +115,9 @@ impl Peer {
         let mut state = self.state.lock();
         if change.endpoint.is_some() {
             state.endpoint = change.endpoint;
+        }
+        if let Some(hears_one) = change.hears_one_key {
+            state.holding.hears_one = hears_one;
         }
         if let Some(seconds) = change.keepalive_s {
             state.keepalive_s = Some(seconds).filter(|&seconds| seconds > 0);
@@ -177,7 +184,15 @@ impl Peer {
         }
         let mut state = self.state.lock();
         self.prefer(plane, keys, &mut state);
-        for packet in packets {
+        if state.holds() {
+            packets.for_each(|packet| state.hold(packet));
+            if let Some(message) = state.ask() {
+                plane.register(self, &mut state.tunnels, &message);
+                way.send(bytes_of(message.1), &mut send);
+            }
+            return;
+        }
+        for packet in state.let_go().into_iter().chain(packets) {
             let mut packet = Some(Packet::from_bytes(packet));
             if let [only] = state.tunnels.as_mut_slice()
                 && let Some(plain) = packet.take()
@@ -225,6 +240,10 @@ impl Peer {
         }
         let is_it = |tunnel: &Tunnel| Arc::ptr_eq(&tunnel.own, own) && tunnel.remote == *remote;
         if !state.tunnels.iter().any(is_it) {
+            let is_own = |tunnel: &Tunnel| Arc::ptr_eq(&tunnel.own, own);
+            if Arc::ptr_eq(own, &keys.current) && !state.tunnels.iter().any(is_own) {
+                state.hold_back();
+            }
             let tunnel = Tunnel {
                 serial: plane.serial(),
                 own: Arc::clone(own),
@@ -405,6 +424,14 @@ impl Peer {
             send(to, probe);
         }
         true
+    }
+
+    /// Whether it was spoken to or heard, or asked anything of us.
+    pub fn is_in_use(&self) -> bool {
+        let state = self.state.lock();
+        let is_spoken_to = !state.tunnels.is_empty() || state.sent_bytes > 0;
+        drop(state);
+        is_spoken_to || self.is_relaying()
     }
 
     pub fn seen(&self) -> Option<Seen> {

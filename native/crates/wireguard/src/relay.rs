@@ -294,6 +294,16 @@ impl Peer {
             .fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether it is in use as a relay, was asked as one, or answered a probe.
+    pub fn is_relaying(&self) -> bool {
+        let Served {
+            forwarded_bytes,
+            refused_packets,
+        } = self.served();
+        let is_served = forwarded_bytes > 0 || refused_packets > 0;
+        is_served || self.seen_as().is_some() || self.is_silent()
+    }
+
     pub fn served(&self) -> Served {
         let Relaying {
             forwarded_bytes,

@@ -24,6 +24,7 @@ const DEVICE_MARK: u16 = 7;
 const DEVICE_PEERS: u16 = 8;
 
 const PEER_PUBLIC_KEY: u16 = 1;
+const PEER_SHARED_KEY: u16 = 2;
 const PEER_FLAGS: u16 = 3;
 const PEER_ENDPOINT: u16 = 4;
 const PEER_KEEPALIVE: u16 = 5;
@@ -56,6 +57,8 @@ pub struct PeerStep {
     pub is_removed: bool,
     pub endpoint: Option<SocketAddr>,
     pub keepalive_s: Option<u16>,
+    /// Without which no handshake with it succeeds; zeros: none.
+    pub shared_key: Option<Key>,
     /// Prefixes that become its own, whoever had them.
     pub allow: Vec<IpNetwork>,
 }
@@ -112,6 +115,9 @@ fn entry(step: &PeerStep, allow: &[IpNetwork]) -> Writer {
     peer.put(PEER_PUBLIC_KEY, &step.key);
     if step.is_removed {
         peer.put(PEER_FLAGS, &PEER_FLAG_REMOVE.to_ne_bytes());
+    }
+    if let Some(key) = &step.shared_key {
+        peer.put(PEER_SHARED_KEY, key);
     }
     if let Some(endpoint) = step.endpoint {
         peer.put(PEER_ENDPOINT, &socket_address(endpoint));

@@ -6,8 +6,10 @@
 //! once. Replacing a peer's whole list, the kernel's own word for it, would leave a gap in which
 //! packets are lost.
 //!
-//! A peer that changes its key is two peers for the kernel. Its addresses stay with the one before
-//! until the next one was heard of.
+//! A peer that changes its key is two peers for the kernel, and only one of them can have its
+//! addresses: what the other one sends is lost. So the next one stands behind a bolt, a shared key
+//! that nobody has. Its first handshake is counted and comes to nothing, and who sent it keeps its
+//! packets until there is a session (the kernel 128 of them). By then the addresses are with it.
 
 use super::messages::{DeviceState, Key, PeerState, PeerStep};
 use crate::delta::{Delta, PeerChange};
@@ -15,6 +17,10 @@ use gotatun::x25519::PublicKey;
 use ipnetwork::IpNetwork;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+
+/// Nobody's shared key: a peer that has it is heard, and no session with it comes about.
+const BOLT: Key = *b"quic-proxy-waf mesh: not at once";
+const NO_SHARED_KEY: Key = [0; 32];
 
 #[derive(Default)]
 struct Known {
@@ -126,10 +132,12 @@ impl Peers {
         let endpoint = change.endpoint.filter(|_| is_heard != Some(&true));
         let known = self.known.entry(key).or_default();
         known.endpoint = endpoint.or(known.endpoint);
+        let is_next = self.changing.contains_key(&key);
         steps.push(PeerStep {
             key,
             endpoint,
             keepalive_s: change.keepalive_s,
+            shared_key: Some(if is_next { BOLT } else { NO_SHARED_KEY }),
             ..PeerStep::default()
         });
         let Some(wanted) = &change.allowed_ips else {
@@ -186,7 +194,7 @@ impl Peers {
     fn remove(&mut self, key: Key, steps: &mut Vec<PeerStep>) {
         let next = self.changing.iter().find(|(_, before)| **before == key);
         if let Some((&next, _)) = next {
-            self.take_over(next, steps);
+            self.take_over(next, None, steps);
         }
         self.changing.remove(&key);
         let Some(known) = self.known.remove(&key) else {
@@ -213,14 +221,37 @@ impl Peers {
         }
     }
 
-    /// The addresses of a peer go to its next key.
-    pub fn take_over(&mut self, next: Key, steps: &mut Vec<PeerStep>) {
+    /// The addresses of a peer go to its next key, and the bolt is gone. The kernel begins no
+    /// handshake for five seconds after it answered one, even in vain; a peer that is made anew
+    /// does, and with it the packets that wait at both ends pass. `found` is what is made anew.
+    pub fn take_over(&mut self, next: Key, found: Option<&PeerState>, steps: &mut Vec<PeerStep>) {
         let Some(before) = self.changing.remove(&next) else {
             return;
         };
+        if found.is_some() {
+            steps.push(PeerStep {
+                key: next,
+                is_removed: true,
+                ..PeerStep::default()
+            });
+        }
+        let interval = found.map(|peer| peer.keepalive_s);
+        steps.push(PeerStep {
+            key: next,
+            endpoint: found.and_then(|peer| peer.endpoint),
+            // One that was off and is on is sent at once.
+            keepalive_s: interval.map(|seconds| seconds.max(1)),
+            shared_key: Some(NO_SHARED_KEY),
+            ..PeerStep::default()
+        });
         let held = self.known.get(&before).map(|known| &known.allowed);
         let held = held.into_iter().flatten().copied().collect();
         self.give(next, held, steps);
+        steps.push(PeerStep {
+            key: next,
+            keepalive_s: interval,
+            ..PeerStep::default()
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use gotatun::x25519::{PublicKey, StaticSecret};
 use nix::errno::Errno;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -20,9 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 const PASSING: &Key = b"quic-proxy-waf mesh passing peer";
 /// A session without a handshake for so long is none (REJECT_AFTER_TIME of WireGuard).
 const SESSION_MS: u64 = 180_000;
-/// While a peer changes its key, what it sends between its first handshake with the next one and
-/// our noticing that is lost. So we look often, while it may happen, but for no more than a share
-/// of a processor.
+/// While a peer changes its key, it waits from its first handshake with the next one until we
+/// notice that. So we look often, while it may happen, but for no more than a share of a processor.
 const LOOK_OFTEN: Duration = Duration::from_millis(5);
 const LOOK_OFTEN_FOR: Duration = Duration::from_secs(60);
 const LOOK_SELDOM: Duration = Duration::from_secs(1);
@@ -128,7 +127,10 @@ impl Shared {
     /// keepalive that was off and is on is sent right away.
     fn greet(&mut self) -> Result<(), Errno> {
         let state = self.state()?;
-        let heard = state.peers.iter().filter(|peer| is_heard(peer));
+        // Who changes its own at this moment hears us by its next key alone.
+        let next: HashSet<_> = self.peers.changing().map(|(next, _)| *next).collect();
+        let heard = state.peers.iter();
+        let heard = heard.filter(|peer| is_heard(peer) || next.contains(&peer.key));
         let steps: Vec<_> = heard
             .flat_map(|peer| greeting(peer.key, peer.keepalive_s))
             .collect();
@@ -149,7 +151,8 @@ impl Shared {
         let taken: Vec<_> = taken.map(|(next, _)| *next).collect();
         let mut steps = Vec::new();
         for next in taken {
-            self.peers.take_over(next, &mut steps);
+            let found = peers.get(&next).copied();
+            self.peers.take_over(next, found, &mut steps);
         }
         if !steps.is_empty() {
             self.tell(&OwnStep::default(), &steps)?;
@@ -217,7 +220,8 @@ fn stats(state: DeviceState, peers: &Peers) -> Vec<PeerStats> {
             });
         }
     }
-    told.extend(by_key.values().map(stats_of));
+    let in_use = |peer: &&PeerState| peer.sent_bytes > 0 || peer.received_bytes > 0;
+    told.extend(by_key.values().filter(in_use).map(stats_of));
     told
 }
 

@@ -65,6 +65,9 @@ impl State {
             }
             tunnel.indices.retain(|&index| plane.keep(index));
         }
+        for packet in self.let_go() {
+            messages.extend(self.encapsulate(&mut Some(Packet::from_bytes(packet))));
+        }
         if has_more && !is_newest_proven && messages.is_empty() {
             messages.extend(self.ask());
         }

@@ -338,6 +338,59 @@ fn keys_of_both_sides_change_under_a_flow_that_loses_nothing() {
 }
 
 #[test]
+fn a_peer_that_nobody_spoke_to_is_not_told_of() {
+    let (one, two) = pair();
+    let is_told = |machine: &Machine, number: u8| {
+        let table = machine.plane.current.get();
+        let peer = table.peer(&PublicKey::from(&secret(number)));
+        peer.is_some_and(|peer| peer.is_in_use())
+    };
+    assert!(!is_told(&one, 2) && !is_told(&two, 1));
+    one.reaches(&two, &packet(1, 2, b"a word"));
+    assert!(is_told(&one, 2) && is_told(&two, 1));
+}
+
+#[test]
+fn packets_to_a_peer_that_hears_one_key_wait_for_the_next_one() {
+    let (one, two) = pair();
+    one.reaches(&two, &packet(1, 2, b"before"));
+    let text = |number| STANDARD.encode(secret(number).to_bytes());
+    let change = |now: u8, before: u8| {
+        let keys = [now, before].map(text).join(r#"","previousPrivateKey":""#);
+        one.apply(&format!(r#"{{"privateKey":"{keys}"}}"#));
+    };
+    one.apply(&format!(
+        r#"{{"peers":[{{"publicKey":"{}","hearsOneKey":true}}]}}"#,
+        key(2)
+    ));
+    // It knows the next one: they take as long as a handshake.
+    two.apply(&format!(
+        r#"{{"peers":[{{"publicKey":"{}","previousKey":"{}"}}]}}"#,
+        key(3),
+        key(1)
+    ));
+    change(3, 1);
+    let sent: Vec<_> = (0..20_u8).map(|round| packet(1, 2, &[round])).collect();
+    for sent in &sent {
+        one.send(sent);
+    }
+    for sent in &sent {
+        assert_eq!(two.got(Duration::from_secs(1)).as_ref(), Some(sent));
+    }
+    assert!(!one.seen(2).is_on_previous_key);
+    // It does not: for some time nothing, then all of them by the one before.
+    change(4, 3);
+    for sent in &sent {
+        one.send(sent);
+    }
+    assert_eq!(two.got(Duration::from_millis(300)), None);
+    for sent in &sent {
+        assert_eq!(two.got(Duration::from_secs(5)).as_ref(), Some(sent));
+    }
+    assert!(one.seen(2).is_on_previous_key);
+}
+
+#[test]
 fn a_change_of_a_thousand_peers_loses_and_delays_nothing() {
     let (one, two) = pair();
     one.reaches(&two, &packet(1, 2, b"before"));

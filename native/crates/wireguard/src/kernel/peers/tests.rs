@@ -20,6 +20,7 @@ fn change(number: u8, allowed: &[&str]) -> PeerChange {
         mtu: None,
         relays: None,
         candidates: None,
+        hears_one_key: None,
     }
 }
 
@@ -149,13 +150,49 @@ fn addresses_stay_with_the_key_before_until_the_next_is_heard() {
     ));
     assert_eq!(pair.1.owner("10.3.0.0/16"), Some(1));
     let mut steps = Vec::new();
-    pair.0.take_over(key(2), &mut steps);
+    pair.0.take_over(key(2), None, &mut steps);
     pair.1.take(&steps);
     assert_eq!(pair.0.changing().count(), 0);
     assert_eq!(pair.1.owner("10.0.0.1/32"), Some(2));
     assert_eq!(pair.1.owner("10.3.0.0/16"), Some(2));
     pair.apply(&delta(vec![], &[1]));
     assert_eq!(pair.1.owner("10.0.0.1/32"), Some(2));
+}
+
+#[test]
+fn a_next_key_has_no_session_before_it_has_the_addresses() {
+    let mut pair = Pair::new();
+    let bolted = |steps: &[PeerStep], number: u8| {
+        let told = steps.iter().filter(|step| step.key == key(number));
+        told.filter_map(|step| step.shared_key).next_back() == Some(BOLT)
+    };
+    let steps = pair.apply(&delta(vec![change(1, &["10.0.0.1/32"])], &[]));
+    assert!(!bolted(&steps, 1));
+    let next = PeerChange {
+        previous_key: Some(PublicKey::from(key(1))),
+        ..change(2, &["10.0.0.1/32"])
+    };
+    assert!(bolted(&pair.apply(&delta(vec![next], &[])), 2));
+    // Whatever else changes meanwhile.
+    assert!(bolted(
+        &pair.apply(&delta(vec![change(2, &["10.0.0.1/32"])], &[])),
+        2
+    ));
+    let mut steps = Vec::new();
+    let heard = PeerState {
+        received_bytes: 148,
+        ..found(2, &[])
+    };
+    pair.0.take_over(key(2), Some(&heard), &mut steps);
+    let [gone, made, last] = &steps[..] else {
+        panic!("{steps:?}");
+    };
+    // Made anew where it was heard, it begins at once.
+    assert!(gone.is_removed);
+    assert_eq!((made.endpoint, made.keepalive_s), (heard.endpoint, Some(1)));
+    assert_eq!(made.allow, networks(&["10.0.0.1/32"]));
+    assert_eq!(last.keepalive_s, Some(0));
+    assert!(!bolted(&steps, 2));
 }
 
 #[test]
