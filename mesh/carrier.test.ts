@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { afterEach, expect, test, vi } from 'vitest'
 import { type Carrier, connectCarrier, Frames, frameOf, serveCarriers } from './carrier.ts'
 import { Carriers } from './carriers.ts'
+import { H3Carriers } from './h3-carriers.ts'
 import { parseEndpoint } from './entry.ts'
 import { type Identity, passingIdentity } from './identity.ts'
 import { meshLimits } from './limits.ts'
@@ -133,15 +134,16 @@ test('a relay that is silent is reached by TCP, and by UDP when that ends', asyn
     stats: async () => [statsOf({ publicKey: 'k', ...seen })],
   }
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined }
-  const one = { ...place, key: 'k', name: 'relay', isOwn: true }
-  const carriers = new Carriers({ ...parts, device, relays: () => [one], log })
+  const one = { ...place, h3Port: null, key: 'k', name: 'relay', isOwn: true }
+  const h3 = new H3Carriers({ ...parts, target: null, isMember: () => false, log })
+  const carriers = new Carriers({ ...parts, device, h3, relays: () => [one], log })
   const places = () => deltas.map(({ peers }) => peers[0]?.endpoint)
   await carriers.look([one], 0)
   await carriers.look([one], meshLimits.carrierPatienceMs - 1)
   expect(places()).toEqual([])
   await carriers.look([one], meshLimits.carrierPatienceMs)
   expect(places()).toEqual([expect.stringMatching(/^127\.77\./)])
-  expect(carriers.placeOf('k')).toBe(`127.0.0.1:${place.tcpPort}`)
+  expect(carriers.placeOf('k')).toBe(`127.0.0.1:${place.tcpPort}/tcp`)
   seen.isSilent = true
   seen.lastHandshakeMs = 1_000
   for (let look = 0; look < meshLimits.carrierSilencesMax; look += 1) {
