@@ -114,9 +114,9 @@ export const meshLimits = {
   carrierConnectMs: 5_000,
   /** HTTP/3 has so long before TCP is tried as well. */
   carrierHeadStartMs: 1_500,
-  /** A relay that was never heard by UDP is tried in other ways after so long (a first handshake that was
-   * lost is repeated after five seconds), and one that fell silent after the other; then again so
-   * often. It is looked at each second. */
+  /** A relay that was never heard by UDP is tried in other ways after so long (a first handshake
+   * that was lost is repeated after five seconds), and one that fell silent after the other; then
+   * again so often. It is looked at each second. */
   carrierPatienceMs: 8_000,
   carrierSilentMs: 3_000,
   carrierRetryMs: 5_000,

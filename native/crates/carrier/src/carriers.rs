@@ -89,13 +89,7 @@ impl Carriers {
 
     /// Begins a carrier to a relay there, which must have this identity, for packets to its device
     /// at `target`. The number of the carrier: it is told of.
-    pub fn connect(
-        &self,
-        way: Way,
-        to: SocketAddr,
-        target: SocketAddr,
-        identity: [u8; 32],
-    ) -> u32 {
+    pub fn connect(&self, way: Way, to: SocketAddr, target: SocketAddr, identity: [u8; 32]) -> u32 {
         let Way::H3 = way;
         let number = self.shared.number();
         let aim = Aim {

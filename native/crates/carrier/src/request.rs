@@ -217,7 +217,11 @@ mod tests {
             headers.retain(|field| field.name() != name.as_bytes());
             if let Some(value) = value {
                 let field = Header::new(name.as_bytes(), value.as_bytes());
-                let at = if name.starts_with(':') { 0 } else { headers.len() };
+                let at = if name.starts_with(':') {
+                    0
+                } else {
+                    headers.len()
+                };
                 headers.insert(at, field);
             }
         }
@@ -233,11 +237,20 @@ mod tests {
         const PROHIBITED: Result<(), Refusal> =
             Err(Refusal::Status(403, "error=destination_ip_prohibited"));
         assert_eq!(asked(&[]), Ok(()));
-        assert_eq!(path("/.well-known/masque/udp/2001%3Adb8%3a%3A1/51820/"), Ok(()));
-        assert_eq!(path("/.well-known/masque/udp/2001%3Adb8%3A0%3A%3A1/51820/"), Ok(()));
+        assert_eq!(
+            path("/.well-known/masque/udp/2001%3Adb8%3a%3A1/51820/"),
+            Ok(())
+        );
+        assert_eq!(
+            path("/.well-known/masque/udp/2001%3Adb8%3A0%3A%3A1/51820/"),
+            Ok(())
+        );
         assert_eq!(path("/.well-known/masque/udp/192.0.2.1/51821/"), PROHIBITED);
         assert_eq!(path("/.well-known/masque/udp/127.0.0.1/53/"), PROHIBITED);
-        assert_eq!(path("/.well-known/masque/udp/example.org/51820/"), PROHIBITED);
+        assert_eq!(
+            path("/.well-known/masque/udp/example.org/51820/"),
+            PROHIBITED
+        );
     }
 
     #[test]
@@ -306,9 +319,18 @@ mod tests {
     fn a_response_has_one_status() {
         assert_eq!(status_of(&welcome()), Some(200));
         assert_eq!(status_of(&refusal(403, "error=x")), Some(403));
-        for wrong in [&["20"][..], &["2000"], &["2x0"], &["+20"], &[], &["200", "200"]] {
-            let headers: Vec<Header> =
-                wrong.iter().map(|value| Header::new(b":status", value.as_bytes())).collect();
+        for wrong in [
+            &["20"][..],
+            &["2000"],
+            &["2x0"],
+            &["+20"],
+            &[],
+            &["200", "200"],
+        ] {
+            let headers: Vec<Header> = wrong
+                .iter()
+                .map(|value| Header::new(b":status", value.as_bytes()))
+                .collect();
             assert_eq!(status_of(&headers), None, "{wrong:?}");
         }
     }

@@ -109,7 +109,9 @@ impl Node {
                 return meant(&self.heard.remove(at)).unwrap();
             }
             let left = end.saturating_duration_since(Instant::now());
-            self.woken.recv_timeout(left).unwrap_or_else(|_| panic!("{:?}", self.heard));
+            self.woken
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("{:?}", self.heard));
             self.heard.extend(self.carriers.take());
         }
     }
@@ -272,15 +274,20 @@ fn a_relay_that_was_killed_and_started_again_resets_what_it_served() {
     let mut relay = relay;
     relay.admit();
     let endpoint = node.opened(through);
-    wall.is_closed.store(true, std::sync::atomic::Ordering::Relaxed);
+    wall.is_closed
+        .store(true, std::sync::atomic::Ordering::Relaxed);
     let key = relay.key.clone();
     drop(relay);
     assert!(node.ended(number).contains("ended here"));
     let again = Node::with(key, |_| {});
     assert_eq!(again.carriers.serve(Way::H3, to.port()).unwrap(), to.port());
-    wall.is_closed.store(false, std::sync::atomic::Ordering::Relaxed);
+    wall.is_closed
+        .store(false, std::sync::atomic::Ordering::Relaxed);
     node.device.send_to(&[7; 100], endpoint).unwrap();
-    assert_eq!(node.ended(through), "the other end does not know it any more");
+    assert_eq!(
+        node.ended(through),
+        "the other end does not know it any more"
+    );
 }
 
 #[test]
@@ -292,7 +299,8 @@ fn a_client_behind_a_nat_that_gives_it_another_port_goes_on() {
     let endpoint = node.opened(number);
     exchange(&node, &relay, endpoint);
     for _ in 0..3 {
-        wall.rebind.store(true, std::sync::atomic::Ordering::Relaxed);
+        wall.rebind
+            .store(true, std::sync::atomic::Ordering::Relaxed);
         exchange(&node, &relay, endpoint);
         relay.wait(|event| match event {
             Event::Moved { carrier, .. } => (*carrier == served).then_some(()),
@@ -342,7 +350,11 @@ impl Wall {
                     });
                     outside = Some(socket);
                 }
-                outside.as_ref().unwrap().send_to(&buffer[..length], to).unwrap();
+                outside
+                    .as_ref()
+                    .unwrap()
+                    .send_to(&buffer[..length], to)
+                    .unwrap();
             }
         });
         wall
@@ -351,7 +363,12 @@ impl Wall {
 
 #[test]
 fn what_is_wrong_with_options_is_said() {
-    let said = |text: &str| Carriers::new(text, Box::new(|| {})).map(|_| ()).unwrap_err().to_string();
+    let said = |text: &str| {
+        Carriers::new(text, Box::new(|| {}))
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
     assert!(said("{}").contains("missing field"));
     assert!(said("x").contains("options"));
 }

@@ -101,6 +101,9 @@ mod tests {
         assert_eq!(begin(two, true), "refused");
         open.clear();
         assert!(handshakes.0.borrow().by_address.is_empty());
-        assert!(matches!(handshakes.begin(two, false, &options), Begin::Open(_)));
+        assert!(matches!(
+            handshakes.begin(two, false, &options),
+            Begin::Open(_)
+        ));
     }
 }

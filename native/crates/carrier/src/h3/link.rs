@@ -431,11 +431,13 @@ impl Link {
                 continue;
             }
             let lane = self.lane.clone();
-            let taken = self.capsules.take(buffer.get(..length).unwrap_or_default(), |packet| {
-                if let Some(lane) = &lane {
-                    lane.put(packet, &room.buffers);
-                }
-            });
+            let taken = self
+                .capsules
+                .take(buffer.get(..length).unwrap_or_default(), |packet| {
+                    if let Some(lane) = &lane {
+                        lane.put(packet, &room.buffers);
+                    }
+                });
             if taken.is_err() {
                 return self.malformed("a capsule that is none");
             }
@@ -556,7 +558,10 @@ impl Link {
         let words = match (self.quic.peer_error(), self.quic.is_timed_out()) {
             (Some(error), _) => {
                 let reason = String::from_utf8_lossy(&error.reason);
-                format!("the other end closed it ({:#x}): {reason}", error.error_code)
+                format!(
+                    "the other end closed it ({:#x}): {reason}",
+                    error.error_code
+                )
             }
             (None, true) => "silence".to_owned(),
             (None, false) => "the other end does not know it any more".to_owned(),

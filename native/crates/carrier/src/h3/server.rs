@@ -201,7 +201,9 @@ impl Server {
             for id in &ids {
                 book.borrow_mut().remove(id);
             }
-            served_here.served.set(served_here.served.get().saturating_sub(1));
+            served_here
+                .served
+                .set(served_here.served.get().saturating_sub(1));
         });
     }
 

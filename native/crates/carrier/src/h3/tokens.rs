@@ -151,7 +151,10 @@ mod tests {
         assert_eq!(open(1031, peer, b"retry"), None);
         assert_eq!(open(999, peer, b"retry"), None);
         assert_eq!(open(1000, peer, b"other"), None);
-        assert_eq!(open(1000, "192.0.2.1:5001".parse().unwrap(), b"retry"), None);
+        assert_eq!(
+            open(1000, "192.0.2.1:5001".parse().unwrap(), b"retry"),
+            None
+        );
         assert_eq!(tokens.open_at(1000, peer, (b"", b"retry")), None);
         let other = Tokens::new(b"secret").unwrap();
         assert_eq!(other.open_at(1000, peer, (&token, b"retry")), None);
@@ -159,10 +162,16 @@ mod tests {
 
     #[test]
     fn a_reset_is_shorter_than_its_cause_and_the_same_after_a_start() {
-        let (one, same) = (Tokens::new(b"secret").unwrap(), Tokens::new(b"secret").unwrap());
+        let (one, same) = (
+            Tokens::new(b"secret").unwrap(),
+            Tokens::new(b"secret").unwrap(),
+        );
         assert_eq!(one.reset(&[1; 8]), same.reset(&[1; 8]));
         assert_ne!(one.reset(&[1; 8]), one.reset(&[2; 8]));
-        assert_ne!(one.reset(&[1; 8]), Tokens::new(b"other").unwrap().reset(&[1; 8]));
+        assert_ne!(
+            one.reset(&[1; 8]),
+            Tokens::new(b"other").unwrap().reset(&[1; 8])
+        );
         let token = one.reset(&[1; 8]).unwrap().to_be_bytes();
         for (received, expected) in [(21, None), (22, Some(21)), (40, Some(39)), (1200, Some(42))] {
             let packet = one.reset_packet(received, &[1; 8]);
@@ -174,7 +183,9 @@ mod tests {
     #[test]
     fn strays_are_answered_so_often_a_second() {
         let mut tokens = Tokens::new(b"secret").unwrap();
-        let answered = (0..STRAYS_PER_SECOND * 2).filter(|_| tokens.may_answer()).count();
+        let answered = (0..STRAYS_PER_SECOND * 2)
+            .filter(|_| tokens.may_answer())
+            .count();
         assert!((STRAYS_PER_SECOND..STRAYS_PER_SECOND * 2).contains(&(answered as u32)));
     }
 }
