@@ -79,7 +79,11 @@ export class Carriers {
     const kept = this.#kept.get(key)
     if (kept !== undefined) {
       kept.silences = isSilent ? kept.silences + 1 : 0
-      if (kept.silences >= meshLimits.carrierSilencesMax) this.#close(key)
+      if (kept.silences >= meshLimits.carrierSilencesMax) {
+        this.#close(key)
+        // It was silence that ended it: UDP need not prove that it is silent, too.
+        this.#unansweredMs.set(key, nowMs - meshLimits.carrierPatienceMs)
+      }
       return false
     }
     if (!isSilent && (lastHandshakeMs !== null || !isOwn)) {
