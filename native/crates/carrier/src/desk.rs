@@ -47,6 +47,12 @@ impl Shared {
 
     pub fn happened(&self, event: Event) {
         let mut events = lock(&self.events);
+        // Who goes to and fro is told of once, however often: the queue has an end.
+        if let Event::Moved { carrier, .. } = event {
+            let is_older =
+                |old: &Event| matches!(old, Event::Moved { carrier: of, .. } if *of == carrier);
+            events.queue.retain(|old| !is_older(old));
+        }
         events.queue.push(event);
         let is_news = !std::mem::replace(&mut events.is_woken, true);
         drop(events);
@@ -158,4 +164,32 @@ impl Room {
 /// IPv4 in IPv6, as a socket of both families shows it, is IPv4 to whoever reads it.
 pub fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::options;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn who_moves_often_is_told_of_once() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        let wake = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let shared = Shared::new(options(), Box::new(wake));
+        let moved = |carrier, port| Event::Moved {
+            carrier,
+            remote: SocketAddr::from(([192, 0, 2, 1], port)),
+        };
+        for port in 1..1000 {
+            shared.happened(moved(1, port));
+            shared.happened(moved(2, port));
+        }
+        assert_eq!(shared.take(), [moved(1, 999), moved(2, 999)]);
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
+        assert_eq!(shared.take(), []);
+    }
 }
