@@ -13,6 +13,7 @@ import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
+import { H3Carriers } from './h3-carriers.ts'
 import { type Identity, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
 import {
@@ -78,6 +79,7 @@ export class Agent {
   readonly #ready = Promise.withResolvers<readonly string[]>()
   readonly #follower: Follower
   readonly #carriers: Carriers
+  readonly #h3: H3Carriers
   #served: CarrierServer | null = null
   readonly #table = new NodeTable()
   readonly #viewFile: ViewFile
@@ -103,7 +105,7 @@ export class Agent {
     this.#mtu = parts.path.mtu
     this.#viewFile = new ViewFile(options.folder, options.log)
     const { identity, device } = parts
-    const { port, log } = options
+    const { port, endpoint: target, log } = options
     const relays = (): readonly CarryingRelay[] => this.#relays
     const wake = (key: string): void => {
       const named = this.#nodes.filter((one) => one.key === key)
@@ -111,7 +113,9 @@ export class Agent {
         log.warn({ reason: reasonOf(error) }, 'a relay is not asked')
       })
     }
-    this.#carriers = new Carriers({ identity, port, device, relays, wake, log })
+    const isMember = (who: string): boolean => this.#isMember(who)
+    this.#h3 = new H3Carriers({ identity, port, target, isMember, log })
+    this.#carriers = new Carriers({ identity, port, device, h3: this.#h3, relays, wake, log })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
@@ -217,6 +221,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#status.close()
     this.#viewFile.close()
+    await this.#h3.close()
     await this.#client.close()
     await this.#device.close()
   }
@@ -246,11 +251,8 @@ export class Agent {
           const desired = this.#desired?.peers.get(node.key)
           const known = { stats: stats.get(node.key), desired }
           const status = peerStatus(node, known, (key) => names.get(key))
-          const place =
-            this.#carriers.placeOf(node.key) ??
-            this.#served?.remoteOf(status.endpoint ?? '') ??
-            null
-          return place === null ? status : { ...status, endpoint: `${place}/tcp` }
+          const place = this.#placeOf(node.key, status.endpoint ?? '')
+          return place === null ? status : { ...status, endpoint: place }
         })
         .map((peer) => withWord(peer, pathWord(this.#mode))),
       conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
@@ -328,16 +330,29 @@ export class Agent {
     this.#tellRefused(this.#desired.conflicts)
     await this.#reconcile()
     this.#relays = this.#carryingRelays(view)
+    this.#h3.review()
+    this.#served?.review()
     this.#writeNames()
     if (own !== undefined) this.#ready.resolve(own.addresses)
   }
 
-  /** Takes packets by TCP from nodes that no UDP comes out of. */
+  #isMember(identity: string): boolean {
+    return this.#view.entries.has(idOf(identity))
+  }
+
+  /** Where a peer is whose packets travel in something else; null: they do not. */
+  #placeOf(key: string, endpoint: string): string | null {
+    const own = this.#carriers.placeOf(key)
+    return own ?? this.#h3.placeOf(endpoint) ?? this.#served?.placeOf(endpoint) ?? null
+  }
+
+  /** Takes packets by HTTP/3 and TCP from nodes that no UDP of WireGuard comes out of. */
   async #carry(signal: AbortSignal): Promise<void> {
     const { port } = this.#options
-    const { tcpPort } = waysOf(this.#options, this.#mode, null)
+    const { tcpPort, h3Port } = waysOf(this.#options, this.#mode, null)
+    if (h3Port !== undefined) this.#h3.serve(h3Port)
     if (tcpPort === undefined) return
-    const isMember = (identity: string): boolean => this.#view.entries.has(idOf(identity))
+    const isMember = (identity: string): boolean => this.#isMember(identity)
     const server = await serveCarriers({ identity: this.#identity, port }, tcpPort, isMember)
     this.#served = server
     if (signal.aborted) server.close()
@@ -357,10 +372,11 @@ export class Agent {
     return this.#nodes.flatMap((node) => {
       const { key, name, endpoint, ways } = node
       const { identity } = view.entries.get(node.id) ?? {}
-      if (node.id === id || ways?.isRelay !== true || ways.tcpPort === undefined) return []
+      if (node.id === id || ways?.isRelay !== true) return []
+      const { h3Port = null, tcpPort = null } = ways
+      if (h3Port === null && tcpPort === null) return []
       if (endpoint === null || identity === undefined) return []
-      const isOwn = own.includes(node)
-      return [{ key, name, identity, endpoint, tcpPort: ways.tcpPort, isOwn }]
+      return [{ key, name, identity, endpoint, h3Port, tcpPort, isOwn: own.includes(node) }]
     })
   }
 
@@ -447,6 +463,8 @@ function waysOf(options: AgentOptions, mode: MeshMode, known: Membership | null)
   if (!knowsRelays(mode)) return {}
   const candidates = [...candidatesHere(options.port, known?.networks ?? null)]
   if (!isRelay(options)) return { candidates }
-  const { tcpPort = null } = options
-  return { candidates, isRelay: true, ...(tcpPort === null ? {} : { tcpPort }) }
+  const { tcpPort = null, h3Port = null } = options
+  const byTcp = tcpPort === null ? {} : { tcpPort }
+  const byH3 = h3Port === null ? {} : { h3Port }
+  return { candidates, isRelay: true, ...byTcp, ...byH3 }
 }

@@ -46,8 +46,8 @@ export class Frames {
 /** A connection that carries packets, and where the device finds it. */
 export interface Carrier {
   readonly endpoint: string
-  /** Where the other end of the connection is. */
-  readonly remote: string
+  /** Where the other end of the connection is, and in what: `ADDRESS:PORT/h3` or `/tcp`. */
+  readonly place: string
   readonly ended: Promise<void>
   close(): void
 }
@@ -89,8 +89,8 @@ async function carried(stream: TLSSocket, devicePort: number): Promise<Carrier> 
     if (from.port === devicePort && !isFull) stream.write(frameOf(datagram))
   })
   const { remoteAddress = '', remotePort = 0 } = stream
-  const remote = endpointText(remoteAddress.replace(/^::ffff:/, ''), remotePort)
-  return { endpoint: `${address}:${port}`, remote, ended, close }
+  const place = `${endpointText(remoteAddress.replace(/^::ffff:/, ''), remotePort)}/tcp`
+  return { endpoint: `${address}:${port}`, place, ended, close }
 }
 
 function pass(socket: Socket, datagram: Buffer, port: number): void {
@@ -104,10 +104,17 @@ export interface CarrierParts {
   readonly port: number
 }
 
+/** A relay that takes packets in other ways than by UDP alone. */
+export interface CarryingPlace {
+  /** By UDP. */
+  readonly endpoint: string
+  readonly identity: string
+}
+
 /** Connects to a relay, which must be who it is known to be. */
 export async function connectCarrier(
   { identity, port }: CarrierParts,
-  relay: { readonly endpoint: string; readonly tcpPort: number; readonly identity: string },
+  relay: CarryingPlace & { readonly tcpPort: number },
 ): Promise<Carrier> {
   const host = parseEndpoint(relay.endpoint)?.address ?? ''
   const own = { key: identity.key, cert: identity.certificate }
@@ -165,8 +172,11 @@ export async function serveCarriers(
   })
   return {
     port: (server.address() as AddressInfo).port,
-    remoteOf: (endpoint) =>
-      [...carriers.values()].find((carrier) => carrier.endpoint === endpoint)?.remote ?? null,
+    placeOf: (endpoint) =>
+      [...carriers.values()].find((carrier) => carrier.endpoint === endpoint)?.place ?? null,
+    review() {
+      for (const [who, carrier] of carriers) if (!isMember(who)) carrier.close()
+    },
     close() {
       server.close()
       for (const carrier of carriers.values()) carrier.close()
@@ -177,8 +187,10 @@ export async function serveCarriers(
 /** One that was started. */
 export interface CarrierServer {
   readonly port: number
-  /** Where a node is that the device sees at an address of loopback; null: none is there. */
-  remoteOf(endpoint: string): string | null
+  /** Where a node really is that the device sees at an address of loopback; null: none is there. */
+  placeOf(endpoint: string): string | null
+  /** Ends those of nodes that are members no more. */
+  review(): void
   close(): void
 }
 

@@ -1,23 +1,22 @@
 /**
- * Which relays a node reaches by TCP: those that do not answer by UDP though packets take them, and
- * its own ones that never did. After a while UDP is tried again.
+ * Which relays a node reaches by HTTP/3 or TCP: those that do not answer by UDP though packets take
+ * them, and its own ones that never did. After a while UDP is tried again.
  */
 import { reasonOf } from '../waf/reason-of.ts'
-import { type Carrier, type CarrierParts, connectCarrier } from './carrier.ts'
+import { type Carrier, type CarrierParts, type CarryingPlace, connectCarrier } from './carrier.ts'
 import type { Device, PeerStats } from './device.ts'
+import type { H3Carriers } from './h3-carriers.ts'
 import { meshLimits } from './limits.ts'
 import type { Log } from './log.ts'
 import { noSteps } from './reconcile.ts'
 import { pause } from './retry.ts'
 
-/** A relay that can be reached by TCP. */
-export interface CarryingRelay {
+/** A relay that can be reached by HTTP/3, by TCP or by both. */
+export interface CarryingRelay extends CarryingPlace {
   readonly key: string
   readonly name: string
-  readonly identity: string
-  /** By UDP. */
-  readonly endpoint: string
-  readonly tcpPort: number
+  readonly h3Port: number | null
+  readonly tcpPort: number | null
   /** Others reach this node through it. */
   readonly isOwn: boolean
 }
@@ -25,6 +24,7 @@ export interface CarryingRelay {
 /** What it stands on. */
 export interface CarriersParts extends CarrierParts {
   readonly device: Pick<Device, 'apply' | 'stats'>
+  readonly h3: Pick<H3Carriers, 'connect'>
   /** Those of the table of now. */
   readonly relays: () => readonly CarryingRelay[]
   /** Has the device send something to a relay. */
@@ -49,9 +49,9 @@ export class Carriers {
     this.#parts = parts
   }
 
-  /** `ADDRESS:PORT` of the connection to a relay; null when packets go by UDP. */
+  /** `ADDRESS:PORT/h3` or `/tcp` of a relay; null when packets go to it by UDP. */
   placeOf(key: string): string | null {
-    return this.#kept.get(key)?.carrier.remote ?? null
+    return this.#kept.get(key)?.carrier.place ?? null
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -81,7 +81,11 @@ export class Carriers {
     const kept = this.#kept.get(key)
     if (kept !== undefined) {
       kept.silences = isSilent ? kept.silences + 1 : 0
-      if (kept.silences >= meshLimits.carrierSilencesMax) this.#close(key)
+      if (kept.silences >= meshLimits.carrierSilencesMax) {
+        this.#close(key)
+        // It was silence that ended it: UDP need not prove that it is silent, too.
+        this.#unansweredMs.set(key, nowMs - meshLimits.carrierPatienceMs)
+      }
       return false
     }
     if (!isSilent && (lastHandshakeMs !== null || !isOwn)) {
@@ -107,24 +111,46 @@ export class Carriers {
     this.#notBeforeMs.set(key, nowMs + meshLimits.carrierRetryMs)
     this.#unansweredMs.delete(key)
     try {
-      const carrier = await connectCarrier(this.#parts, relay)
-      const place = carrier.remote
+      const carrier = await this.#connect(relay)
+      const { place } = carrier
       this.#kept.set(key, { carrier, silences: 0 })
-      log.info({ relay: name, place }, 'a relay is reached by TCP: it does not answer by UDP')
+      const way = place.endsWith('/h3') ? 'HTTP/3' : 'TCP'
+      log.info({ relay: name, place }, `a relay is reached by ${way}: it does not answer by UDP`)
       const again = setTimeout(() => carrier.close(), meshLimits.carrierKeptMs)
       void carrier.ended.then(async () => {
         clearTimeout(again)
         this.#kept.delete(key)
-        log.info({ relay: name }, 'the TCP connection to a relay is over: UDP is tried')
+        log.info({ relay: name, place }, `a relay is reached by ${way} no more: UDP is tried`)
         await this.#lead(key, endpoint)
       })
       await this.#lead(key, carrier.endpoint)
     } catch (error) {
       log.warn(
         { relay: name, reason: reasonOf(error) },
-        'a relay is reached neither by UDP nor TCP',
+        'a relay is reached neither by UDP nor in another way',
       )
     }
+  }
+
+  /**
+   * By HTTP/3, where packets stay packets; by TCP as well where that has not come about after a
+   * moment. The first one is it.
+   */
+  async #connect(relay: CarryingRelay): Promise<Carrier> {
+    const { h3Port, tcpPort } = relay
+    const { h3 } = this.#parts
+    const byTcp = async (port: number): Promise<Carrier> =>
+      connectCarrier(this.#parts, { ...relay, tcpPort: port })
+    if (h3Port === null) return byTcp(tcpPort ?? 0)
+    const byH3 = h3.connect({ ...relay, h3Port })
+    if (tcpPort === null) return byH3
+    const moment = new AbortController()
+    const early = await Promise.race([
+      byH3.catch(() => null),
+      pause(meshLimits.carrierHeadStartMs, moment.signal).then(() => null),
+    ])
+    moment.abort()
+    return early ?? firstOf([byH3, byTcp(tcpPort)])
   }
 
   async #lead(publicKey: string, endpoint: string): Promise<void> {
@@ -134,5 +160,20 @@ export class Carriers {
     } catch (error) {
       log.warn({ reason: reasonOf(error) }, 'the device does not take the place of a relay')
     }
+  }
+}
+
+/** The others are closed; fails with what all of them say. */
+async function firstOf(attempts: readonly Promise<Carrier>[]): Promise<Carrier> {
+  try {
+    const first = await Promise.any(attempts)
+    const closeOther = (carrier: Carrier): void => {
+      if (carrier !== first) carrier.close()
+    }
+    for (const attempt of attempts) attempt.then(closeOther, () => undefined)
+    return first
+  } catch (error) {
+    const all: unknown[] = error instanceof AggregateError ? error.errors : [error]
+    throw new Error(all.map((one) => reasonOf(one)).join('; '), { cause: error })
   }
 }

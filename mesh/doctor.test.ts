@@ -38,7 +38,7 @@ const cases: readonly Case[] = [
     relays: ['a', 'b'],
     paths: { a: 'none', b: 'none', c: 'direct' },
     found: 'a and b: none of them answers',
-    mend: '--relay-tcp 443',
+    mend: '--relay-h3 443 --relay-tcp 443',
   },
   { says: 'is content without one', paths: { c: 'direct' }, found: 'none is needed now' },
   {

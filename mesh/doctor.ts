@@ -82,7 +82,8 @@ export function relayCheck({ self, relays, isRelay, peers }: MeshStatus): Check 
   if (!relays.every((name) => unreached.includes(name))) return ok(what, found)
   return bad(what, 'warn', [
     `${relays.join(' and ')}: none of them answers${role}`,
-    'let UDP out to their ports, or let them take TCP as well: --relay-tcp 443',
+    'let UDP out to their ports, or have them take packets in other ways as well: ' +
+      '--relay-h3 443 --relay-tcp 443',
   ])
 }
 

@@ -53,6 +53,8 @@ export const nodeRecord = z.object({
   isRelay: z.boolean().optional(),
   /** Where it takes packets by TCP as well. */
   tcpPort: port.optional(),
+  /** Where it takes them by HTTP/3. */
+  h3Port: port.optional(),
   /** Ranges behind it. */
   advertise: z.array(prefix).max(meshLimits.cidrsMax),
   /** Grows with each record of this node: an old one is not taken for a new one. */

@@ -30,6 +30,8 @@ export interface JoinOptions {
   readonly isRelay?: boolean
   /** Where a relay takes packets by TCP as well; null: nowhere. */
   readonly tcpPort?: number | null
+  /** Where it takes them by HTTP/3; null: nowhere. */
+  readonly h3Port?: number | null
   readonly log: Log
 }
 
@@ -160,7 +162,7 @@ export function recordOf(
 }
 
 /** What a record says of ways beside WireGuard's own; nothing where the device knows none. */
-export type WaysSaid = Pick<NodeRecord, 'candidates' | 'isRelay' | 'tcpPort'>
+export type WaysSaid = Pick<NodeRecord, 'candidates' | 'isRelay' | 'tcpPort' | 'h3Port'>
 
 /** Whoever is reached at an endpoint forwards for the others, unless it was told not to. */
 export function isRelay(options: Pick<JoinOptions, 'endpoint' | 'isRelay'>): boolean {

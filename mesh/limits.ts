@@ -98,17 +98,28 @@ export const meshLimits = {
   relaysPerNode: 2,
   /** What a relay forwards for each node; a quarter of it may come at once. */
   relayBytesPerSecond: 16 * 1024 * 1024,
-  /** TCP connections of nodes to one relay, and what waits in one of them. */
+  /** Connections of nodes to one relay in each of its other ways, and what waits in one of them:
+   * bytes of a stream, packets that are no part of one. */
   carriersMax: 4_096,
   carrierQueueBytesMax: 1024 * 1024,
+  carrierQueuePacketsMax: 1_024,
+  /** What a stream in QUIC may have under way. */
+  carrierWindowBytesMax: 4 * 1024 * 1024,
+  /** QUIC connections that are not let in yet, of one address as well; beyond the last number a
+   * client proves its address first (RFC 9000 §8.1.2). */
+  carrierHandshakesMax: 256,
+  carrierHandshakesPerAddressMax: 32,
+  carrierRetryFrom: 64,
   /** The longest packet of any device, in what is around it. */
   carrierFrameBytesMax: 4_200,
   /** Nothing came for so long: the other end is gone. */
   carrierSilenceMs: 30_000,
   carrierConnectMs: 5_000,
-  /** A relay that was never heard by UDP is tried by TCP after so long (a first handshake that was
-   * lost is repeated after five seconds), and one that fell silent after the other; then again so
-   * often. It is looked at each second. */
+  /** HTTP/3 has so long before TCP is tried as well. */
+  carrierHeadStartMs: 1_500,
+  /** A relay that was never heard by UDP is tried in other ways after so long (a first handshake
+   * that was lost is repeated after five seconds), and one that fell silent after the other; then
+   * again so often. It is looked at each second. */
   carrierPatienceMs: 8_000,
   carrierSilentMs: 3_000,
   carrierRetryMs: 5_000,

@@ -29,7 +29,7 @@ export function nodeOf(entry: Entry): MeshNode | null {
 
 /** Null for a node that knows nothing of relays. */
 function waysOf({ observed, granted }: Entry, record: NodeRecord): Ways | null {
-  const { candidates, endpoint, advertise, isRelay = false, tcpPort } = record
+  const { candidates, endpoint, advertise, isRelay = false, tcpPort, h3Port } = record
   if (candidates === undefined) return null
   // Its own ranges lie behind it: nobody else reaches it there.
   const own = [...advertise, ...(granted ?? [])]
@@ -38,6 +38,7 @@ function waysOf({ observed, granted }: Entry, record: NodeRecord): Ways | null {
   return {
     isRelay: isRelay && endpoint !== null,
     ...(tcpPort === undefined ? {} : { tcpPort }),
+    ...(h3Port === undefined ? {} : { h3Port }),
     candidates: candidates.filter(isOutside),
     isGuess:
       endpoint === null && candidates.every((text) => parseEndpoint(text)?.address !== observed),

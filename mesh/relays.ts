@@ -19,6 +19,8 @@ export interface Ways {
   readonly isGuess: boolean
   /** Where a relay takes packets by TCP as well. */
   readonly tcpPort?: number
+  /** Where it takes them by HTTP/3. */
+  readonly h3Port?: number
 }
 
 /** Modes whose device asks, answers and forwards; a kernel's WireGuard has no such messages. */

@@ -29,25 +29,32 @@
 {{- define "edge.meshFaults" -}}
 {{- $faults := list -}}
 {{- $agent := .Values.mesh.agent -}}
-{{- with $agent.relay.tcpPort -}}
+{{- range $name := list "h3Port" "tcpPort" -}}
+{{- with index $agent.relay $name -}}
 {{- $port := int . -}}
 {{- if eq $agent.relay.mode "off" -}}
-{{- $faults = append $faults "mesh.agent.relay.tcpPort: with mesh.agent.relay.mode: off there is no relay that would listen\n  mend: set the mode to auto, or the port to null" -}}
+{{- $faults = append $faults (printf "mesh.agent.relay.%s: with mesh.agent.relay.mode: off there is no relay that would listen\n  mend: set the mode to auto, or the port to null" $name) -}}
 {{- end -}}
 {{- if eq $agent.mode "kernel" -}}
-{{- $faults = append $faults "mesh.agent.relay.tcpPort: with mesh.agent.mode: kernel no agent relays: the kernel's WireGuard knows no relays\n  mend: set mesh.agent.mode to tun or auto, or the port to null" -}}
+{{- $faults = append $faults (printf "mesh.agent.relay.%s: with mesh.agent.mode: kernel no agent relays: the kernel's WireGuard knows no relays\n  mend: set mesh.agent.mode to tun or auto, or the port to null" $name) -}}
 {{- end -}}
 {{- $taken := dict -}}
-{{- if $.Values.mesh.coordinator.hostNetwork -}}
+{{- if eq $name "h3Port" -}}
+{{- $_ := set $taken "mesh.agent.port" $agent.port -}}
+{{- else if $.Values.mesh.coordinator.hostNetwork -}}
 {{- $_ := set $taken "mesh.coordinator.port" $.Values.mesh.coordinator.port -}}
 {{- end -}}
 {{- if ne (include "edge.exposure" $) "service" -}}
-{{- $_ := set $taken "proxy.ports.http" $.Values.proxy.ports.http -}}
+{{- /* HTTPS is on both protocols. */ -}}
 {{- $_ := set $taken "proxy.ports.https" $.Values.proxy.ports.https -}}
+{{- if eq $name "tcpPort" -}}
+{{- $_ := set $taken "proxy.ports.http" $.Values.proxy.ports.http -}}
+{{- end -}}
 {{- end -}}
 {{- range $key, $other := $taken -}}
 {{- if eq $port (int $other) -}}
-{{- $faults = append $faults (printf "mesh.agent.relay.tcpPort: %d of the nodes is %s already\n  mend: give one of them another port" $port $key) -}}
+{{- $faults = append $faults (printf "mesh.agent.relay.%s: %d of the nodes is %s already\n  mend: give one of them another port" $name $port $key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -365,3 +365,33 @@ export class Front {
   /** Ends every connection; then the port is free. */
   close(): Promise<void>
 }
+
+/** What happened to a carrier. `asks`: a node wants to be carried, and `admit` answers. `opened`: packets pass, and the device finds the other end at `endpoint`. `moved`: the other end has another address. `ended`: it is over, or never began. */
+export interface CarrierEvent {
+  kind: 'asks' | 'opened' | 'moved' | 'ended'
+  carrier: number
+  /** Of `asks`: the Ed25519 key that its TLS connection proved. */
+  identity?: Buffer
+  /** Of all but `ended`: where the other end is. */
+  remote?: string
+  /** Of `opened`: an address of loopback. */
+  endpoint?: string
+  /** Of `ended`. */
+  reason?: string
+  /** Of `ended`: packets that did not fit into its queues. */
+  dropped?: number
+}
+/** Packets of the mesh in HTTP/3: all of a node's connections, on a thread of their own. */
+export class CarrierThread {
+  /** `options` is the JSON of `CarrierOptions` (mesh/carrier.ts). `wake` is called when there is something to take. */
+  constructor(options: string, wake: () => void)
+  /** Serves others at a port of this machine (0: any); which one it is. Throws when it cannot be had. */
+  serve(way: 'h3', port: number): number
+  /** Begins a carrier to a relay at `to` with the device `target` and this identity; its number. */
+  connect(way: 'h3', to: string, target: string, identity: Uint8Array): number
+  admit(carrier: number, isMember: boolean): void
+  end(carrier: number): void
+  take(): CarrierEvent[]
+  /** Ends every one; then the ports are free. */
+  close(): Promise<void>
+}

@@ -32,6 +32,7 @@ export const agentFlags = {
   'default-route': { type: 'string' },
   relay: { type: 'string', default: 'auto' },
   'relay-tcp': { type: 'string' },
+  'relay-h3': { type: 'string' },
 } as const
 
 /** Serves until SIGTERM or SIGINT; then the interface goes. */
@@ -83,6 +84,7 @@ export interface AgentValues {
   readonly 'default-route'?: string | undefined
   readonly relay: string
   readonly 'relay-tcp'?: string | undefined
+  readonly 'relay-h3'?: string | undefined
 }
 
 /** Judges it. */
@@ -102,7 +104,8 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
     mode,
     defaultRoute: defaultRouteOf(values['default-route']),
     isRelay: values.relay === 'auto',
-    tcpPort: values['relay-tcp'] === undefined ? null : tcpPortOf(values['relay-tcp']),
+    tcpPort: relayPortOf('--relay-tcp', values['relay-tcp']),
+    h3Port: relayPortOf('--relay-h3', values['relay-h3']),
     mtu:
       values.mtu === undefined
         ? null
@@ -146,8 +149,8 @@ export function joinOptions(
   }
 }
 
-function tcpPortOf(text: string): number {
-  return numberOf('--relay-tcp', text, { least: 1, most: 65_535 })
+function relayPortOf(flag: string, text: string | undefined): number | null {
+  return text === undefined ? null : numberOf(flag, text, { least: 1, most: 65_535 })
 }
 
 /** `--port`, or what the node was told when it joined. */

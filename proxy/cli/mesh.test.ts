@@ -69,6 +69,7 @@ const wrong = [
   [[...up, '--mtu', '9000'], '--mtu: "9000" is not a number from 1280 to 4000'],
   [[...up, '--advertise', '10.0.0.0'], '--advertise: "10.0.0.0" is no CIDR'],
   [[...up, '--relay', 'on'], '--relay: "on" is none of auto, off'],
+  [[...up, '--relay-h3', '65536'], '--relay-h3: "65536" is not a number from 1 to 65535'],
   [[...up, '--relay-tcp', '0'], '--relay-tcp: "0" is not a number from 1 to 65535'],
   [[...up, '--endpoint', 'host:1'], '--endpoint: "host:1" is not ADDRESS:PORT'],
 ] as const

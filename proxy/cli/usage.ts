@@ -52,12 +52,11 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge mesh remove NAME --state DIR
                   takes a node out of the mesh for good, at the coordinator
   edge mesh join --coordinator URL --token TOKEN --name NAME --state DIR [--port N]
-                 [--advertise CIDR]… [--endpoint ADDR:PORT] [--relay auto|off]
-                 [--relay-tcp PORT]
+                 [--advertise CIDR]… [--endpoint ADDR:PORT]
                   makes this node one of the mesh and ends; then: edge mesh up --state DIR
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
                [--mode auto|kernel|tun|netstack] [--port 51820] [--mtu N] [--advertise CIDR]…
-               [--endpoint ADDR:PORT] [--relay auto|off] [--relay-tcp PORT]
+               [--endpoint ADDR:PORT] [--relay auto|off] [--relay-h3 PORT] [--relay-tcp PORT]
                [--default-route NAME]
                   this node's agent; needs NET_ADMIN and /dev/net/tun; the token (EDGE_MESH_TOKEN)
                   only the first time; --advertise: ranges that others reach through this node.

@@ -361,7 +361,7 @@ mesh:
     mtu: 1380
     port: 51821
     advertise: [192.168.7.0/24]
-    relay: { tcpPort: 443 }
+    relay: { h3Port: 443, tcpPort: 443 }
     nodeSelector: { edgelink.io/enabled: "true" }
 `,
   ),

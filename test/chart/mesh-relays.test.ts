@@ -10,7 +10,7 @@ beforeAll(() => void tool('helm'), 15 * 60_000)
 
 const container = z.object({
   args: z.array(z.string()),
-  ports: z.array(z.looseObject({ protocol: z.string() })),
+  ports: z.array(z.looseObject({ name: z.string() })),
   securityContext: z.looseObject({ capabilities: z.unknown() }),
 })
 const agent = z.object({
@@ -32,25 +32,33 @@ function agentOf(...sets: readonly string[]): object {
   const { args, ports, securityContext } = one
   return {
     flags: args.filter((flag, at) => /relay/.test(`${flag} ${args[at - 1] ?? ''}`)),
-    tcp: ports.filter(({ protocol }) => protocol === 'TCP'),
+    ports: ports.filter(({ name }) => name !== 'wireguard'),
     rights: securityContext.capabilities,
   }
 }
 
-test('agents relay by UDP, by TCP where a port is named, and not at all where it says so', () => {
-  const port = (number: number) => [
-    { name: 'relay-tcp', containerPort: number, hostPort: number, protocol: 'TCP' },
+test('agents relay by UDP, in other ways where ports are named, or not at all', () => {
+  const port = (way: string, protocol: string, number: number) => [
+    { name: `relay-${way}`, containerPort: number, hostPort: number, protocol },
   ]
   const rights = (...add: string[]) => ({ drop: ['ALL'], add })
   const relay = 'mesh.agent.relay'
-  const plain = { tcp: [], rights: rights('NET_ADMIN') }
+  const plain = { ports: [], rights: rights('NET_ADMIN') }
   expect(agentOf()).toEqual({ flags: [], ...plain })
   expect(agentOf(`${relay}.mode=off`)).toEqual({ flags: ['--relay', 'off'], ...plain })
-  const high = { flags: ['--relay-tcp', '8443'], tcp: port(8443), rights: rights('NET_ADMIN') }
-  expect(agentOf(`${relay}.tcpPort=8443`)).toEqual(high)
   const both = rights('NET_ADMIN', 'NET_BIND_SERVICE')
-  const low = { flags: ['--relay-tcp', '443'], tcp: port(443), rights: both }
-  expect(agentOf(`${relay}.tcpPort=443`)).toEqual(low)
+  for (const [way, protocol] of [
+    ['tcp', 'TCP'],
+    ['h3', 'UDP'],
+  ] as const) {
+    const of = (number: number) => ({
+      flags: [`--relay-${way}`, String(number)],
+      ports: port(way, protocol, number),
+    })
+    const high = { ...of(8443), rights: rights('NET_ADMIN') }
+    expect(agentOf(`${relay}.${way}Port=8443`)).toEqual(high)
+    expect(agentOf(`${relay}.${way}Port=443`)).toEqual({ ...of(443), rights: both })
+  }
 }, 60_000)
 
 test.for([
@@ -59,7 +67,10 @@ test.for([
   ['mode=auto,mesh.coordinator.port=443', '443 of the nodes is mesh.coordinator.port already'],
   ['mode=auto,proxy.kind=daemonset', '443 of the nodes is proxy.ports.https already'],
   ['mode=sometimes', "relay/mode': value must be one of 'auto', 'off'"],
-])('a relay by TCP is refused with %s', ([set = '', said = '']) => {
+  ['h3Port=51820', '51820 of the nodes is mesh.agent.port already'],
+  ['h3Port=443,proxy.kind=daemonset', 'h3Port: 443 of the nodes is proxy.ports.https already'],
+  ['h3Port=70000', "relay/h3Port': maximum: got 70,000, want 65,535"],
+])('a relay is refused with %s', ([set = '', said = '']) => {
   const all = `mesh.enabled=true,mesh.agent.relay.tcpPort=443,mesh.agent.relay.${set}`
   expect(render(['--set', all]).err).toContain(said)
 })

@@ -132,6 +132,7 @@ const known: Known = {
   'mesh.agent.stateDir': text('^/.+$'),
   'mesh.agent.advertise': { type: 'array', items: cidr, maxItems: 256 },
   'mesh.agent.relay.mode': words('auto', 'off'),
+  'mesh.agent.relay.h3Port': { type: ['integer', 'null'], minimum: 1, maximum: 65_535 },
   'mesh.agent.relay.tcpPort': { type: ['integer', 'null'], minimum: 1, maximum: 65_535 },
   'mesh.agent.extraArgs': strings,
   'mesh.agent.updateStrategy': strategy,

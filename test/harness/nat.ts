@@ -74,6 +74,21 @@ export function closeUdp(machines: Machines, machine: number, isClosed: boolean)
   rules(machines, machine, `${table}\n delete ${table}\n ${table} { ${chain} }`)
 }
 
+/** What a firewall lets out beside TCP that is not to port 443: everything, QUIC and TLS on their
+ * port, TLS alone, or nothing. */
+export type Firewall = 'open' | 'quic' | 'tls' | 'shut'
+
+/** The one in front of what hides behind `machine`. */
+export function fence(machines: Machines, machine: number, firewall: Firewall): void {
+  const noTls = 'tcp dport 443 drop; tcp sport 443 drop;'
+  const tls = 'meta l4proto udp drop;'
+  const quic = `udp dport 443 accept; udp sport 443 accept; ${tls} ${noTls}`
+  const lines = { open: '', quic, tls, shut: `${tls} ${noTls}` }
+  const chain = `chain passing { type filter hook forward priority -1; ${lines[firewall]} };`
+  const table = 'table inet fence'
+  rules(machines, machine, `${table}\n delete ${table}\n ${table} { ${chain} }`)
+}
+
 /** As routers at home have them: what nobody inside asked for does not come in. */
 function natRules(ports: NatPorts): string {
   return `table inet hiding

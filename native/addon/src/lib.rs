@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(dead_code))] // the exports are registered only in the addon itself
 
 mod allocator;
+mod carrier;
 mod collections;
 mod error;
 mod front;
