@@ -156,7 +156,14 @@ test('HTTP/3 comes before TCP, and TCP where it does not come about', async () =
   const { identity: who } = identity
   const deaf = { ...both, key: 't', name: 'deaf', identity: who, h3Port: 1 }
   const relays = () => [both, deaf]
-  const carriers = new Carriers({ ...near.parts, device, h3: near.h3, relays, log: quiet })
+  const carriers = new Carriers({
+    ...near.parts,
+    device,
+    h3: near.h3,
+    relays,
+    wake: () => undefined,
+    log: quiet,
+  })
   await carriers.look(relays(), 0)
   await carriers.look(relays(), meshLimits.carrierPatienceMs)
   expect(carriers.placeOf('k')).toBe(`127.0.0.1:${place.h3Port}/h3`)
