@@ -114,3 +114,40 @@ test('a refusal of that is told with its mend, and the stream goes on', async ()
   expect([reported, warned.length, connected.length]).toEqual([[1], 1, 1])
   end()
 })
+
+test('streams that end again and again are told, and asked for less often', async () => {
+  const begun: number[] = []
+  const warned: string[] = []
+  const client = {
+    async *watch() {
+      begun.push(Date.now())
+      yield hello(0)
+    },
+    report: async () => undefined,
+  } as unknown as CoordinatorClient
+  const log = {
+    info: () => undefined,
+    warn: (_: object, text: string) => void warned.push(text),
+    error: () => undefined,
+  }
+  const follower = new Follower({
+    client,
+    self: { id: 'own', name: 'own' },
+    url: 'https://x',
+    log,
+    view: emptyView,
+    apply: async () => undefined,
+    announce: async () => undefined,
+  })
+  const ending = new AbortController()
+  void follower.run(ending.signal)
+  await vi.waitUntil(async () => {
+    await vi.advanceTimersByTimeAsync(100)
+    return begun.length === meshLimits.briefStreamsMax
+  })
+  expect(new Set(warned)).toEqual(new Set(['the stream of the coordinator ends again and again']))
+  await vi.advanceTimersByTimeAsync(10 * meshLimits.retryMsMax)
+  // It was one each second.
+  expect(begun.length).toBeLessThan(100)
+  ending.abort()
+})

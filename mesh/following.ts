@@ -59,9 +59,11 @@ export class Follower {
   /** Until the signal; fails when the node was removed from the mesh, or the device is gone. */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0
+    let brief = 0
     this.#signal = signal
     signal.addEventListener('abort', () => this.#forgetReport(), { once: true })
     while (!signal.aborted) {
+      const beganMs = performance.now()
       try {
         for await (const event of this.#parts.client.watch(this.#base, signal)) {
           failures = 0
@@ -72,8 +74,11 @@ export class Follower {
         if (!signal.aborted) this.#tellAway(error)
         await this.#joinAgain(error)
       }
+      const isBrief = performance.now() - beganMs < meshLimits.briefStreamMs
+      brief = this.#isConnected && isBrief ? brief + 1 : 0
+      if (brief >= meshLimits.briefStreamsMax) this.#tellBrief()
       this.#isConnected = false
-      failures += 1
+      failures = Math.max(failures, brief) + 1
       await pause(retryMs(failures, this.#spreadMs), signal)
     }
   }
@@ -85,6 +90,13 @@ export class Follower {
     } catch (refusal) {
       this.#tellAway(refusal)
     }
+  }
+
+  /** A machine that was copied with its folder: each takes the stream of the other. */
+  #tellBrief(): void {
+    const mend = 'see that no other machine has a copy of this folder, and the coordinator stays up'
+    const fields = { coordinator: this.#parts.url, mend }
+    this.#parts.log.warn(fields, 'the stream of the coordinator ends again and again')
   }
 
   #tellAway(error: unknown): void {

@@ -26,6 +26,9 @@ export const meshLimits = {
   /** Silence of more than this, or of so many of those intervals, is a lost stream. */
   streamSilenceMs: 40_000,
   streamSilencePings: 2.5,
+  /** So many streams in a row that end this soon are worth a word. */
+  briefStreamMs: 10_000,
+  briefStreamsMax: 3,
   /** A new node waits this long for the others to know it: a first handshake that nobody answers is
    * repeated only five seconds later. */
   responderWaitMs: 300,

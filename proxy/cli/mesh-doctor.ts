@@ -2,7 +2,7 @@
 import { type Check, examine } from '../../mesh/doctor.ts'
 import { readMembership } from '../../mesh/memory.ts'
 import { exitCodes } from './exit-codes.ts'
-import { cidrs, coordinatorUrl, stateFolder } from './mesh-flags.ts'
+import { cidrs, coordinatorUrl, seedFolder } from './mesh-flags.ts'
 import { portOf } from './mesh-up.ts'
 import { noPositionals, parseFlags } from './parse-flags.ts'
 import type { Terminal } from './terminal.ts'
@@ -20,7 +20,8 @@ const options = {
 export async function meshDoctor(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parseFlags('edge mesh doctor', args, options)
   noPositionals('edge mesh doctor', positionals)
-  const folder = stateFolder(values.state, terminal)
+  // Before a node has joined there is nothing to name: all else can be examined.
+  const folder = values.state ?? terminal.env['EDGE_MESH_STATE'] ?? seedFolder
   const membership = readMembership(folder)
   const url = values.coordinator ?? terminal.env['EDGELINK_SERVER'] ?? membership?.url ?? null
   const checks = await examine({

@@ -19,7 +19,7 @@ export function stateFolder(value: string | undefined, { env }: Pick<Terminal, '
   throw new UsageError('--state is missing, and EDGE_MESH_STATE, too')
 }
 
-const seedFolder = '/etc/edgelink'
+export const seedFolder = '/etc/edgelink'
 
 /** `--name`, in lower case. */
 export function nodeName(value: string | undefined): string {

@@ -11,6 +11,8 @@ export async function meshRotate(args: readonly string[], terminal: Terminal): P
   const { values, positionals } = parseFlags('edge mesh rotate', args, options)
   noPositionals('edge mesh rotate', positionals)
   askRotation(stateFolder(values.state, terminal))
-  terminal.print('the agent changes its key now, or when it runs, or an hour after its last change; see its log')
+  terminal.print(
+    'the agent changes its key now, or when it runs, or an hour after its last change; see its log',
+  )
   return exitCodes.fine
 }

@@ -181,7 +181,8 @@ test('the doctor says what stands in the way, also for programs', async () => {
     const isBad = checks.some(({ result }) => result === 'fail')
     expect(found.code).toBe(isBad ? 3 : 0)
   })
-  const gone = await run('doctor', '--state', folder, '--coordinator', 'https://127.0.0.1:1')
+  // Also before there is any folder of state.
+  const gone = await run('doctor', '--coordinator', 'https://127.0.0.1:1')
   expect(gone.code).toBe(3)
   expect(gone.output).toMatch(/^fail {2}coordinator .*127\.0\.0\.1:1 does not answer[^]*mend: /m)
 }, 60_000)
