@@ -94,8 +94,7 @@ export class Follower {
 
   /** A machine that was copied with its folder: each takes the stream of the other. */
   #tellBrief(): void {
-    const mend =
-      'see that no other machine has a copy of this folder of state, and that the coordinator stays up'
+    const mend = 'see that no other machine has a copy of this folder, and the coordinator stays up'
     const fields = { coordinator: this.#parts.url, mend }
     this.#parts.log.warn(fields, 'the stream of the coordinator ends again and again')
   }
