@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
 import { type Carrier, serveCarriers } from './carrier.ts'
 import { Carriers } from './carriers.ts'
-import { parseEndpoint } from './entry.ts'
+import { nodeRecord, parseEndpoint } from './entry.ts'
 import { H3Carriers } from './h3-carriers.ts'
 import { type Identity, passingIdentity } from './identity.ts'
 import { meshLimits } from './limits.ts'
@@ -171,4 +171,15 @@ test('HTTP/3 comes before TCP, and TCP where it does not come about', async () =
   await carriers.look([], meshLimits.carrierPatienceMs)
   await vi.waitUntil(() => carriers.placeOf('k') === null, patience)
   expect(relay.h3).toBeDefined()
+})
+
+test('a record names the port, and a port is one', () => {
+  const key = Buffer.alloc(32, 1).toString('base64')
+  const record = { name: 'relay', key, port: 1, endpoint: null, advertise: [], serial: 1 }
+  expect(nodeRecord.parse({ ...record, h3Port: 443 }).h3Port).toBe(443)
+  for (const h3Port of [0, 65_536, '443', 1.5]) {
+    expect(nodeRecord.safeParse({ ...record, h3Port }).success, String(h3Port)).toBe(false)
+  }
+  // As an agent that knows nothing of it reads one: what is not known is left alone.
+  expect(nodeRecord.parse({ ...record, h4Port: 443 })).toEqual(record)
 })

@@ -229,4 +229,27 @@ mod tests {
         }
         assert_eq!(taken(&mut capsules, &[0, 2, 0, 9]), Ok(vec![vec![9]]));
     }
+
+    #[test]
+    fn whatever_comes_is_read_or_refused_and_little_is_kept() {
+        let mut random = edge_trials::Random::default();
+        for _ in 0..20_000 {
+            let mut capsules = Capsules::new(64);
+            for _ in 0..4 {
+                // Small numbers are the ones that mean something.
+                let length = random.below(96);
+                let bytes = std::iter::repeat_with(|| match random.below(3) {
+                    0 => random.byte(),
+                    1 => 0,
+                    _ => random.byte() & 0x47,
+                });
+                let bytes: Vec<u8> = bytes.take(length).collect();
+                let Ok(packets) = taken(&mut capsules, &bytes) else {
+                    break;
+                };
+                assert!(packets.iter().all(|packet| packet.len() < 64 + 8));
+                assert!(capsules.rest.len() <= 64 + 3 * size_of::<u64>());
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! Packets of the mesh in other clothes, for nodes whose own do not come through: in HTTP/3
-//! (CONNECT-UDP, RFC 9298), or in TLS over TCP (each after its length, RFC 4571 §2). To the device
-//! the other end of a carrier is an address of loopback, where this crate has a port for it.
+//! Packets of the mesh in HTTP/3 (CONNECT-UDP, RFC 9298), for nodes that QUIC comes out of and
+//! WireGuard does not. To the device the other end of a carrier is an address of loopback, where
+//! this crate has a port for it.
 //!
 //! Who is let in and when a carrier begins or ends, others decide: [`Carriers::take`] has what
 //! happened, with the key that the TLS handshake proved. One thread for all of it.

@@ -8,15 +8,15 @@ use super::client::Aim;
 use super::code;
 use super::handshakes::HalfOpen;
 use super::settings::{PACKET_BYTES_MAX, Settings};
-use crate::capsule::{Capsules, UDP_CONTEXT, put_datagram, put_varint, varint};
+use crate::capsule::{Capsules, UDP_CONTEXT, put_datagram, put_varint};
 use crate::desk::{Decision, Desk, Room, plain};
 use crate::lane::Lane;
 use crate::port::{Path, Port};
-use crate::request::{Refusal, judge, refusal, request, status_of, welcome};
+use crate::request::{request, welcome};
 use crate::train::Load;
 use crate::{Event, tls};
 use bytes::{Buf, BytesMut};
-use quiche::h3::{self, Header};
+use quiche::h3;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 const BATCHES_PER_TURN: usize = 4;
 /// What is left to say to one that was refused.
 const REFUSED_GRACE: Duration = Duration::from_secs(2);
-/// The largest quarter stream id (RFC 9297 §2.1).
-const QUARTER_MAX: u64 = (1 << 60) - 1;
 
 /// Which end of the connection this is.
 pub enum Side {
@@ -42,7 +40,7 @@ pub struct Ground {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// No request, or no answer to it.
     Opening,
     /// A client waits for what is decided.
@@ -53,31 +51,31 @@ enum Stage {
 }
 
 pub struct Link {
-    quic: quiche::Connection,
-    h3: Option<h3::Connection>,
-    ground: Ground,
+    pub(super) quic: quiche::Connection,
+    pub(super) h3: Option<h3::Connection>,
+    pub(super) ground: Ground,
     /// Given back when a client is let in, or is over.
-    half_open: Option<HalfOpen>,
-    aim: Option<Aim>,
-    stage: Stage,
-    stream: Option<u64>,
-    lane: Option<Rc<Lane>>,
-    desk: Rc<Desk>,
-    number: Option<u32>,
+    pub(super) half_open: Option<HalfOpen>,
+    pub(super) aim: Option<Aim>,
+    pub(super) stage: Stage,
+    pub(super) stream: Option<u64>,
+    pub(super) lane: Option<Rc<Lane>>,
+    pub(super) desk: Rc<Desk>,
+    pub(super) number: Option<u32>,
     /// What comes before each packet in a DATAGRAM frame.
-    prefix: BytesMut,
-    takes_datagrams: bool,
-    capsules: Capsules,
+    pub(super) prefix: BytesMut,
+    pub(super) takes_datagrams: bool,
+    pub(super) capsules: Capsules,
     /// Capsules that the stream does not take yet.
-    unsent: BytesMut,
+    pub(super) unsent: BytesMut,
     /// A train that the socket did not take.
-    blocked: Option<(Vec<u8>, Option<usize>)>,
+    pub(super) blocked: Option<(Vec<u8>, Option<usize>)>,
     /// What quiche takes the path for.
-    names: Path,
-    path: Path,
-    dropped: u64,
+    pub(super) names: Path,
+    pub(super) path: Path,
+    pub(super) dropped: u64,
     /// By then it carries.
-    opening: Option<Instant>,
+    pub(super) opening: Option<Instant>,
     /// When its task looks at it in any case.
     pub armed: Instant,
 }
@@ -267,7 +265,7 @@ impl Link {
     }
 
     /// Whom the handshake proved.
-    fn identity(&self) -> Option<[u8; 32]> {
+    pub(super) fn identity(&self) -> Option<[u8; 32]> {
         self.quic.peer_cert().and_then(tls::identity_in)
     }
 
@@ -314,7 +312,7 @@ impl Link {
     }
 
     /// From now on packets pass.
-    fn open(&mut self, stream: u64) {
+    pub(super) fn open(&mut self, stream: u64) {
         let room = &self.ground.room;
         let lane = match Lane::open(room.options().device) {
             Ok(lane) => Rc::new(lane),
@@ -338,143 +336,6 @@ impl Link {
         }
         self.lane = Some(lane);
         self.desk.bell.notify_one();
-    }
-
-    /// Takes every event that quiche has.
-    fn poll(&mut self) {
-        loop {
-            let Some(h3) = &mut self.h3 else { return };
-            match h3.poll(&mut self.quic) {
-                Ok((stream, h3::Event::Headers { list, .. })) => self.fields(stream, &list),
-                Ok((stream, h3::Event::Data)) => self.read(stream),
-                Ok((stream, h3::Event::Finished)) => self.finished(stream),
-                Ok((stream, h3::Event::Reset(_))) if Some(stream) == self.stream => {
-                    self.end(code::NO_ERROR, "the other end took it back");
-                }
-                Ok(_) => {}
-                Err(h3::Error::Done) => return,
-                // quiche has closed the connection with what is wrong.
-                Err(error) => return self.over(&format!("HTTP/3: {error}")),
-            }
-        }
-    }
-
-    fn fields(&mut self, stream: u64, list: &[Header]) {
-        if self.aim.is_some() {
-            return self.answered(stream, list);
-        }
-        if self.stream.is_some() || self.stage != Stage::Opening {
-            return self.malformed("fields where none belong");
-        }
-        let targets = &self.ground.room.options().targets;
-        match (judge(list, targets), self.identity()) {
-            (Ok(()), Some(identity)) => {
-                let room = Rc::clone(&self.ground.room);
-                let carrier = room.shared.number();
-                room.enter(carrier, &self.desk);
-                (self.stream, self.number) = (Some(stream), Some(carrier));
-                self.stage = Stage::Asked;
-                room.shared.happened(Event::Asks {
-                    carrier,
-                    identity,
-                    remote: plain(self.path.peer),
-                });
-            }
-            (Ok(()), None) => self.refuse(Some(stream), (403, "error=http_request_denied")),
-            (Err(Refusal::Status(status, why)), _) => self.refuse(Some(stream), (status, why)),
-            (Err(Refusal::Malformed), _) => {
-                // RFC 9114 §4.1.2
-                let how = code::MESSAGE_ERROR;
-                let quic = &mut self.quic;
-                let _ = quic.stream_shutdown(stream, quiche::Shutdown::Read, how);
-                let _ = quic.stream_shutdown(stream, quiche::Shutdown::Write, how);
-            }
-        }
-    }
-
-    /// A response: of the one request that was sent.
-    fn answered(&mut self, stream: u64, list: &[Header]) {
-        if Some(stream) != self.stream || self.stage != Stage::Opening {
-            return self.malformed("fields where none belong");
-        }
-        match status_of(list) {
-            Some(100..200) => {}
-            Some(200..300) => self.open(stream),
-            Some(status) => {
-                let words = format!("it answers {status}");
-                self.end(code::NO_ERROR, &words);
-            }
-            None => self.malformed("an answer without a status"),
-        }
-    }
-
-    fn refuse(&mut self, stream: Option<u64>, (status, why): (u16, &str)) {
-        if let (Some(h3), Some(stream)) = (&mut self.h3, stream) {
-            // One that is gone hears nothing.
-            let _ = h3.send_response(&mut self.quic, stream, &refusal(status, why), true);
-            let read = quiche::Shutdown::Read;
-            let _ = self.quic.stream_shutdown(stream, read, code::NO_ERROR);
-        }
-    }
-
-    /// Bytes of the stream: capsules.
-    fn read(&mut self, stream: u64) {
-        let room = Rc::clone(&self.ground.room);
-        let mut scratch = room.buffers.scratch.borrow_mut();
-        let buffer = scratch.room();
-        loop {
-            let Some(h3) = &mut self.h3 else { return };
-            let Ok(length) = h3.recv_body(&mut self.quic, stream, buffer) else {
-                return;
-            };
-            if Some(stream) != self.stream {
-                continue;
-            }
-            let lane = self.lane.clone();
-            let taken = self
-                .capsules
-                .take(buffer.get(..length).unwrap_or_default(), |packet| {
-                    if let Some(lane) = &lane {
-                        lane.put(packet, &room.buffers);
-                    }
-                });
-            if taken.is_err() {
-                return self.malformed("a capsule that is none");
-            }
-        }
-    }
-
-    fn finished(&mut self, stream: u64) {
-        if Some(stream) != self.stream {
-            return;
-        }
-        if self.capsules.is_between() {
-            self.end(code::NO_ERROR, "the other end ended it");
-        } else {
-            self.malformed("a capsule that is not whole"); // RFC 9297 §3.3
-        }
-    }
-
-    fn take_datagrams(&mut self) {
-        let room = Rc::clone(&self.ground.room);
-        let mut scratch = room.buffers.scratch.borrow_mut();
-        let buffer = scratch.room();
-        while let Ok(length) = self.quic.dgram_recv(buffer) {
-            let datagram = buffer.get(..length).unwrap_or_default();
-            let Some((quarter, at)) = varint(datagram).filter(|(id, _)| *id <= QUARTER_MAX) else {
-                return self.end(code::DATAGRAM_ERROR, "a datagram of no stream"); // RFC 9297 §2.1
-            };
-            let (Some(lane), true) = (&self.lane, Some(quarter * 4) == self.stream) else {
-                continue; // of a stream that is over, or does not carry yet
-            };
-            let rest = datagram.get(at..).unwrap_or_default();
-            let Some((context, at)) = varint(rest) else {
-                return self.malformed("a datagram without a context");
-            };
-            if context == UDP_CONTEXT {
-                lane.put(rest.get(at..).unwrap_or_default(), &room.buffers);
-            }
-        }
     }
 
     /// What waits goes onto the stream, as far as that takes it.
@@ -524,19 +385,19 @@ impl Link {
         self.blocked = blocked;
     }
 
-    fn malformed(&mut self, words: &str) {
+    pub(super) fn malformed(&mut self, words: &str) {
         self.end(code::MESSAGE_ERROR, words);
     }
 
     /// Closes the connection.
-    fn end(&mut self, how: u64, words: &str) {
+    pub(super) fn end(&mut self, how: u64, words: &str) {
         let _ = self.quic.close(true, how, words.as_bytes());
         self.over(words);
         self.opening = None;
     }
 
     /// It carries nothing any more; the connection may have something left to say.
-    fn over(&mut self, words: &str) {
+    pub(super) fn over(&mut self, words: &str) {
         if self.stage == Stage::Over {
             return;
         }

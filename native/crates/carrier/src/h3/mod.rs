@@ -2,6 +2,7 @@
 //! in DATAGRAM frames (RFC 9221), those that do not in capsules on the stream (RFC 9297 §3.5).
 
 pub mod client;
+mod events;
 pub mod handshakes;
 pub mod link;
 pub mod server;
