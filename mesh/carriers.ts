@@ -45,6 +45,9 @@ export class Carriers {
   /** Since when nothing came back from a relay. */
   readonly #unansweredMs = new Map<string, number>()
 
+  /** When a carrier ended that nobody here had ended, by the relay's key. */
+  readonly #lostMs = new Map<string, number>()
+
   constructor(parts: CarriersParts) {
     this.#parts = parts
   }
@@ -71,7 +74,8 @@ export class Carriers {
     const stats = new Map((await this.#parts.device.stats()).map((one) => [one.publicKey, one]))
     const keys = new Set(relays.map(({ key }) => key))
     for (const key of this.#kept.keys()) if (!keys.has(key)) this.#close(key)
-    for (const key of this.#unansweredMs.keys()) if (!keys.has(key)) this.#unansweredMs.delete(key)
+    for (const known of [this.#unansweredMs, this.#lostMs])
+      for (const key of known.keys()) if (!keys.has(key)) known.delete(key)
     const waiting = relays.filter((relay) => this.#isWaiting(relay, stats.get(relay.key), nowMs))
     await Promise.all(waiting.map((relay) => this.#open(relay, nowMs)))
   }
@@ -87,6 +91,13 @@ export class Carriers {
         this.#unansweredMs.set(key, nowMs - meshLimits.carrierPatienceMs)
       }
       return false
+    }
+    const lostMs = this.#lostMs.get(key)
+    if (lostMs !== undefined) {
+      // The device may take a relay for alive that it only has not asked.
+      const isHeard = lastHandshakeMs !== null && lastHandshakeMs < performance.now() - lostMs
+      if (!isHeard) return nowMs >= (this.#notBeforeMs.get(key) ?? 0)
+      this.#lostMs.delete(key)
     }
     if (!isSilent && (lastHandshakeMs !== null || !isOwn)) {
       this.#unansweredMs.delete(key)
@@ -116,9 +127,15 @@ export class Carriers {
       this.#kept.set(key, { carrier, silences: 0 })
       const way = place.endsWith('/h3') ? 'HTTP/3' : 'TCP'
       log.info({ relay: name, place }, `a relay is reached by ${way}: it does not answer by UDP`)
-      const again = setTimeout(() => carrier.close(), meshLimits.carrierKeptMs)
+      this.#lostMs.delete(key)
+      let isOver = false
+      const again = setTimeout(() => {
+        isOver = true
+        carrier.close()
+      }, meshLimits.carrierKeptMs)
       void carrier.ended.then(async () => {
         clearTimeout(again)
+        if (!isOver) this.#lostMs.set(key, performance.now())
         this.#kept.delete(key)
         log.info({ relay: name, place }, `a relay is reached by ${way} no more: UDP is tried`)
         await this.#lead(key, endpoint)
