@@ -61,6 +61,7 @@ test('one file per library loads the addon', () => {
   expect(loaders.toSorted()).toEqual([
     'mesh/coordinator/front.ts',
     'mesh/device.ts',
+    'mesh/h3-carriers.ts',
     'proxy/wire.ts',
     'waf/scanner.ts',
   ])
