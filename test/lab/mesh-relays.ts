@@ -4,7 +4,8 @@ import { stateOnNode, type Status, statusOf } from './mesh-agents.ts'
 import type { Stage } from './stage.ts'
 
 const port = 51_820
-const tcpPort = 443
+/** For UDP and TCP alike. */
+const portElsewhere = 443
 
 /** Pods of the first two nodes go on to reach each other. */
 export async function relays(stage: Stage): Promise<void> {
@@ -12,20 +13,26 @@ export async function relays(stage: Stage): Promise<void> {
   for (const node of stage.nodes) await isRelay(stage, node)
   stage.check('mesh.agent.relay.mode: every agent is a relay, and names the others', null)
   const shown = lab.must(['in', '1', 'cat', `${stateOnNode}/agent/view.json`])
-  const said = String.raw`\"tcpPort\":${tcpPort}`
-  const count = shown.split(said).length - 1
-  const isSaid = count === stage.nodes.length
-  stage.check('mesh.agent.relay.tcpPort is in the record of each', isSaid ? null : shown)
-  const { code, out } = lab.run(['client', 'bash', '-c', `: < /dev/tcp/${lab.node(2)}/${tcpPort}`])
-  stage.check(`an agent listens on TCP ${tcpPort}`, code === 0 ? null : out)
+  for (const name of ['h3Port', 'tcpPort']) {
+    const said = String.raw`\"${name}\":${portElsewhere}`
+    const isSaid = shown.split(said).length - 1 === stage.nodes.length
+    stage.check(`mesh.agent.relay.${name} is in the record of each`, isSaid ? null : shown)
+  }
+  const knock = `: < /dev/tcp/${lab.node(2)}/${portElsewhere}`
+  const { code, out } = lab.run(['client', 'bash', '-c', knock])
+  stage.check(`an agent listens on TCP ${portElsewhere}`, code === 0 ? null : out)
   try {
     cut(stage, 1, `ip daddr ${lab.node(2)} udp dport ${port} drop`)
     await eventually(() => throughRelay(stage, lab.nodeName(3)))
     stage.check('a path that is cut goes through the relay of another node', null)
     await goesOn(stage)
     cut(stage, 1, `udp dport ${port} drop`)
-    await eventually(() => byTcp(stage))
-    stage.check(`without UDP it goes through TCP ${tcpPort}`, null)
+    await eventually(() => by(stage, 'h3'))
+    stage.check(`without WireGuard's port it goes in HTTP/3 to ${portElsewhere}`, null)
+    await goesOn(stage)
+    cut(stage, 1, `udp dport { ${port}, ${portElsewhere} } drop`)
+    await eventually(() => by(stage, 'tcp'))
+    stage.check(`without UDP it goes through TCP ${portElsewhere}`, null)
     await goesOn(stage)
   } finally {
     lab.run(['in', '1', 'nft', 'delete', 'table', 'inet', 'cut'])
@@ -66,14 +73,13 @@ function throughRelay(stage: Stage, relay: string): string | null {
   return peer.path === 'relay' && peer.relay === relay ? null : JSON.stringify(peer)
 }
 
-/** The relay of the second node, or itself, is spoken with by TCP. */
-function byTcp(stage: Stage): string | null {
+/** The relay of the second node, or itself, is spoken with in another way. */
+function by(stage: Stage, way: 'h3' | 'tcp'): string | null {
   ask(stage)
   const status = statusOf(stage, 1)
   if (typeof status === 'string') return status
-  const isThere = status.peers.some(
-    ({ endpoint }) => endpoint?.endsWith(`:${tcpPort}/tcp`) === true,
-  )
+  const end = `:${portElsewhere}/${way}`
+  const isThere = status.peers.some(({ endpoint }) => endpoint?.endsWith(end) === true)
   return isThere ? null : JSON.stringify(status.peers)
 }
 

@@ -31,7 +31,7 @@ export async function mesh(stage: Stage): Promise<void> {
     `mesh.enabled=true,mesh.agent.stateDir=${stateOnNode}`,
     '--set',
     // Port 443 of the nodes is free: the proxy is a Deployment here.
-    'mesh.agent.relay.mode=auto,mesh.agent.relay.tcpPort=443',
+    'mesh.agent.relay.mode=auto,mesh.agent.relay.h3Port=443,mesh.agent.relay.tcpPort=443',
     '--set',
     'proxy.mesh=true,proxy.kind=deployment,proxy.replicaCount=1,service.type=NodePort',
     '--set',
