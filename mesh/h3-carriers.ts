@@ -162,6 +162,8 @@ function optionsText({ identity, port, target }: H3Parts): string {
     openingTimeoutMs: meshLimits.handshakeTimeoutMs,
     connectTimeoutMs: meshLimits.carrierConnectMs,
     silenceMs: meshLimits.carrierSilenceMs,
+    pingMs: meshLimits.carrierPingMs,
+    deafMs: meshLimits.carrierDeafMs,
     queueBytesMax: meshLimits.carrierQueueBytesMax,
     queuePacketsMax: meshLimits.carrierQueuePacketsMax,
     packetBytesMax: meshLimits.carrierFrameBytesMax,

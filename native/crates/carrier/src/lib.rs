@@ -42,7 +42,7 @@ pub enum Way {
 }
 
 /// What happened to a carrier; each has its number while this program lives.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A node wants to be carried: [`Carriers::admit`] answers.
     Asks {

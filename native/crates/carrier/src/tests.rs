@@ -28,6 +28,8 @@ pub fn options() -> Options {
         opening_timeout_ms: 5_000,
         connect_timeout_ms: 5_000,
         silence_ms: 30_000,
+        ping_ms: 3_000,
+        deaf_ms: 10_000,
         queue_bytes_max: 1024 * 1024,
         queue_packets_max: 1024,
         packet_bytes_max: 4_200,
@@ -309,12 +311,51 @@ fn a_client_behind_a_nat_that_gives_it_another_port_goes_on() {
     }
 }
 
+#[test]
+fn a_path_that_goes_dark_is_noticed_without_traffic() {
+    let mut relay = Node::new(|_| {});
+    let to = local(relay.carriers.serve(Way::H3, 0).unwrap());
+    let mut node = Node::new(|options| (options.ping_ms, options.deaf_ms) = (50, 400));
+    let wall = Wall::between(to);
+    let number = node.connect(wall.place, &relay);
+    relay.admit();
+    let endpoint = node.opened(number);
+    exchange(&node, &relay, endpoint);
+    wall.is_closed
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(node.ended(number), "the other end answers no more");
+}
+
+#[test]
+fn a_carrier_that_nobody_uses_stays() {
+    let mut relay = Node::new(|options| options.silence_ms = 600);
+    let to = local(relay.carriers.serve(Way::H3, 0).unwrap());
+    let mut node = Node::new(|options| (options.ping_ms, options.deaf_ms) = (100, 5_000));
+    let wall = Wall::between(to);
+    let number = node.connect(wall.place, &relay);
+    relay.admit();
+    let endpoint = node.opened(number);
+    // Nothing but these pass by and by: for longer than either end would have waited.
+    let begin = wall.passed.load(std::sync::atomic::Ordering::Relaxed);
+    let end = Instant::now() + PATIENCE;
+    while wall.passed.load(std::sync::atomic::Ordering::Relaxed) < begin + 15 {
+        assert!(Instant::now() < end);
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    exchange(&node, &relay, endpoint);
+    let heard = [node.carriers.take(), relay.carriers.take()].concat();
+    let is_end = |event: &Event| matches!(event, Event::Ended { .. });
+    assert!(!heard.iter().any(is_end), "{heard:?}");
+}
+
 /// A NAT between one client and a relay.
 struct Wall {
     place: SocketAddr,
     is_closed: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// Takes another port with the client's next packet.
     rebind: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// The client's packets.
+    passed: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Wall {
@@ -325,8 +366,10 @@ impl Wall {
             place: inside.local_addr().unwrap(),
             is_closed: std::sync::Arc::default(),
             rebind: std::sync::Arc::default(),
+            passed: std::sync::Arc::default(),
         };
         let (is_closed, rebind) = (wall.is_closed.clone(), wall.rebind.clone());
+        let passed = wall.passed.clone();
         // Both end with the test's process.
         std::thread::spawn(move || {
             let mut outside: Option<UdpSocket> = None;
@@ -336,6 +379,7 @@ impl Wall {
                 if is_closed.load(Relaxed) {
                     continue;
                 }
+                passed.fetch_add(1, Relaxed);
                 if outside.is_none() || rebind.swap(false, Relaxed) {
                     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
                     let (from, back) = (socket.try_clone().unwrap(), inside.try_clone().unwrap());

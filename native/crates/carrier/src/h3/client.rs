@@ -101,7 +101,13 @@ pub async fn drive(link: &Rc<RefCell<Link>>, ground: &Ground, reads: bool) {
             () = from_device => link.borrow_mut().take_from_device(),
             () = desk.bell.notified() => {}
             () = ground.port.writable(), if is_blocked => {}
-            () = clock.as_mut() => link.borrow_mut().timeout(Instant::now()),
+            () = clock.as_mut() => {
+                // What waits was heard, however late this program comes to it.
+                if reads {
+                    receive(link, ground);
+                }
+                link.borrow_mut().timeout(Instant::now());
+            }
         }
         link.borrow_mut().turn();
     }
@@ -116,7 +122,8 @@ fn receive(link: &Rc<RefCell<Link>>, ground: &Ground) {
             link.hear(packet);
         });
         if !more {
-            return;
+            break;
         }
     }
+    link.note_heard();
 }
