@@ -57,16 +57,16 @@ fn certificate(key: &PKey<Private>) -> X509 {
 }
 
 /// A node: its carriers, its device, and what it heard.
-struct Node {
+pub struct Node {
     key: PKey<Private>,
-    carriers: Carriers,
-    device: UdpSocket,
+    pub carriers: Carriers,
+    pub device: UdpSocket,
     woken: Receiver<()>,
     heard: Vec<Event>,
 }
 
 impl Node {
-    fn new(change: impl FnOnce(&mut Options)) -> Node {
+    pub fn new(change: impl FnOnce(&mut Options)) -> Node {
         Node::with(PKey::generate(Id::ED25519).unwrap(), change)
     }
 
@@ -92,19 +92,23 @@ impl Node {
         }
     }
 
-    fn identity(&self) -> [u8; 32] {
+    pub fn identity(&self) -> [u8; 32] {
         let mut raw = [0; 32];
         self.key.raw_public_key(&mut raw).unwrap();
         raw
     }
 
     fn connect(&self, to: SocketAddr, relay: &Node) -> u32 {
+        self.connect_in(Way::H3, to, relay)
+    }
+
+    pub fn connect_in(&self, way: Way, to: SocketAddr, relay: &Node) -> u32 {
         let target = TARGET.parse().unwrap();
-        self.carriers.connect(Way::H3, to, target, relay.identity())
+        self.carriers.connect(way, to, target, relay.identity())
     }
 
     /// The first event that is meant, whatever else happens.
-    fn wait<T>(&mut self, meant: impl Fn(&Event) -> Option<T>) -> T {
+    pub fn wait<T>(&mut self, meant: impl Fn(&Event) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.heard.iter().position(|event| meant(event).is_some()) {
@@ -119,7 +123,7 @@ impl Node {
     }
 
     /// Lets the next one in that asks, whoever it is.
-    fn admit(&mut self) -> (u32, [u8; 32]) {
+    pub fn admit(&mut self) -> (u32, [u8; 32]) {
         let (carrier, identity) = self.wait(|event| match event {
             Event::Asks {
                 carrier, identity, ..
@@ -131,7 +135,7 @@ impl Node {
     }
 
     /// Where the device finds the other end of a carrier.
-    fn opened(&mut self, number: u32) -> SocketAddr {
+    pub fn opened(&mut self, number: u32) -> SocketAddr {
         self.wait(|event| match event {
             Event::Opened {
                 carrier, endpoint, ..
@@ -140,7 +144,7 @@ impl Node {
         })
     }
 
-    fn ended(&mut self, number: u32) -> String {
+    pub fn ended(&mut self, number: u32) -> String {
         self.wait(|event| match event {
             Event::Ended {
                 carrier, reason, ..
@@ -149,14 +153,14 @@ impl Node {
         })
     }
 
-    fn got(&self) -> (Vec<u8>, SocketAddr) {
+    pub fn got(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = [0; 8192];
         let (length, from) = self.device.recv_from(&mut buffer).unwrap();
         (buffer[..length].to_vec(), from)
     }
 }
 
-fn local(port: u16) -> SocketAddr {
+pub fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
@@ -171,7 +175,7 @@ fn pair(change: impl FnOnce(&mut Options)) -> (Node, SocketAddr, Node, (u32, Soc
 }
 
 /// Packets of some lengths go there and back.
-fn exchange(node: &Node, relay: &Node, endpoint: SocketAddr) {
+pub fn exchange(node: &Node, relay: &Node, endpoint: SocketAddr) {
     for length in [1, 148, 1200, 1420, 1452, 4000] {
         let packet = vec![u8::try_from(length % 251).unwrap(); length];
         node.device.send_to(&packet, endpoint).unwrap();

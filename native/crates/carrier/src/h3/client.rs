@@ -2,7 +2,7 @@
 
 use super::link::{Ground, Link, Side};
 use super::settings::Settings;
-use crate::desk::{Desk, Room};
+use crate::desk::{Aim, Desk, Room};
 use crate::port::{Path, Port};
 use quiche::ConnectionId;
 use std::cell::RefCell;
@@ -15,17 +15,6 @@ use tokio::time::{Duration, sleep_until};
 const BATCHES_PER_TURN: usize = 8;
 /// Without anything to wait for.
 const FAR: Duration = Duration::from_secs(3600);
-
-/// What a client wants.
-#[derive(Clone, Copy, Debug)]
-pub struct Aim {
-    /// Where the relay takes such connections.
-    pub to: SocketAddr,
-    /// Where it has its device, as it says itself.
-    pub target: SocketAddr,
-    /// The key that it must have.
-    pub identity: [u8; 32],
-}
 
 /// Connects, and carries until it is over.
 pub async fn connect(

@@ -4,13 +4,12 @@
 //! with a new one (ids, a window and clocks of its own) is for browsers that walk. Here the other
 //! end is where the last authentic packet came from, as WireGuard has it (its paper, §6.5).
 
-use super::client::Aim;
 use super::code;
-use super::handshakes::HalfOpen;
 use super::settings::{PACKET_BYTES_MAX, Settings};
 use super::watch::{Ring, Watch};
 use crate::capsule::{Capsules, UDP_CONTEXT, put_datagram, put_varint};
-use crate::desk::{Decision, Desk, Room, plain};
+use crate::desk::{Aim, Decision, Desk, Room, plain};
+use crate::handshakes::HalfOpen;
 use crate::lane::Lane;
 use crate::port::{Path, Port};
 use crate::request::{request, welcome};

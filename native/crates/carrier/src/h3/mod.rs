@@ -3,7 +3,6 @@
 
 pub mod client;
 mod events;
-pub mod handshakes;
 pub mod link;
 pub mod server;
 pub mod settings;
