@@ -68,7 +68,7 @@ fn a_packet_that_no_device_sends_is_dropped_and_counted() {
 
 #[test]
 fn who_is_refused_is_cut_off_and_so_is_who_is_not_answered() {
-    let (mut relay, to) = serving(|options| options.opening_timeout_ms = 300);
+    let (mut relay, to) = serving(|options| options.opening_timeout_ms = 1_500);
     let mut node = Node::new(|_| {});
     let number = node.connect_in(Way::Tcp, to, &relay);
     let asked = relay.wait(|event| match event {
