@@ -5,7 +5,7 @@
  */
 import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
-import { type CarrierServer, serveCarriers } from './carrier.ts'
+import { CarrierThread } from './carrier.ts'
 import { Carriers, type CarryingRelay } from './carriers.ts'
 import { CoordinatorClient } from './client.ts'
 import type { Device } from './device.ts'
@@ -13,7 +13,6 @@ import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
 import { makeFolder } from './folder.ts'
-import { H3Carriers } from './h3-carriers.ts'
 import { type Identity, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
 import {
@@ -79,8 +78,7 @@ export class Agent {
   readonly #ready = Promise.withResolvers<readonly string[]>()
   readonly #follower: Follower
   readonly #carriers: Carriers
-  readonly #h3: H3Carriers
-  #served: CarrierServer | null = null
+  readonly #carrierThread: CarrierThread
   readonly #table = new NodeTable()
   readonly #viewFile: ViewFile
   #names = ''
@@ -114,8 +112,9 @@ export class Agent {
       })
     }
     const isMember = (who: string): boolean => this.#isMember(who)
-    this.#h3 = new H3Carriers({ identity, port, target, isMember, log })
-    this.#carriers = new Carriers({ identity, port, device, h3: this.#h3, relays, wake, log })
+    const thread = new CarrierThread({ identity, port, target, isMember, log })
+    this.#carrierThread = thread
+    this.#carriers = new Carriers({ device, thread, relays, wake, log })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
@@ -199,12 +198,12 @@ export class Agent {
         await this.#bringAbout(this.#view)
         await this.#wake(this.#others())
       }
+      this.#carry()
       await Promise.all([
         this.#follower.run(both),
         this.#repair(both),
         this.#rotate(both),
         this.#carriers.run(both),
-        this.#carry(both),
       ])
     } finally {
       ending.abort()
@@ -221,7 +220,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#status.close()
     this.#viewFile.close()
-    await this.#h3.close()
+    await this.#carrierThread.close()
     await this.#client.close()
     await this.#device.close()
   }
@@ -330,8 +329,7 @@ export class Agent {
     this.#tellRefused(this.#desired.conflicts)
     await this.#reconcile()
     this.#relays = this.#carryingRelays(view)
-    this.#h3.review()
-    this.#served?.review()
+    this.#carrierThread.review()
     this.#writeNames()
     if (own !== undefined) this.#ready.resolve(own.addresses)
   }
@@ -343,20 +341,14 @@ export class Agent {
   /** Where a peer is whose packets travel in something else; null: they do not. */
   #placeOf(key: string, endpoint: string): string | null {
     const own = this.#carriers.placeOf(key)
-    return own ?? this.#h3.placeOf(endpoint) ?? this.#served?.placeOf(endpoint) ?? null
+    return own ?? this.#carrierThread.placeOf(endpoint)
   }
 
   /** Takes packets by HTTP/3 and TCP from nodes that no UDP of WireGuard comes out of. */
-  async #carry(signal: AbortSignal): Promise<void> {
-    const { port } = this.#options
+  #carry(): void {
     const { tcpPort, h3Port } = waysOf(this.#options, this.#mode, null)
-    if (h3Port !== undefined) this.#h3.serve(h3Port)
-    if (tcpPort === undefined) return
-    const isMember = (identity: string): boolean => this.#isMember(identity)
-    const server = await serveCarriers({ identity: this.#identity, port }, tcpPort, isMember)
-    this.#served = server
-    if (signal.aborted) server.close()
-    signal.addEventListener('abort', () => server.close(), { once: true })
+    if (h3Port !== undefined) this.#carrierThread.serve('h3', h3Port)
+    if (tcpPort !== undefined) this.#carrierThread.serve('tcp', tcpPort)
   }
 
   /** Those that serve this node. */

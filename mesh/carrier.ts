@@ -1,47 +1,27 @@
 /**
- * Packets of the mesh in a TCP connection, for nodes that no UDP comes out of: each datagram after
- * its length (as RFC 4571 §2 has it), in TLS, both ends known by their identities. To the device
- * the other end of the connection is an address of loopback, where this program listens.
+ * Packets of the mesh in HTTP/3 (CONNECT-UDP, RFC 9298) and in TCP (TLS, each packet after its
+ * length), for nodes that no UDP of WireGuard comes out of. The addon has the connections, and a
+ * port of loopback for each, which is the other end to the device; here is who is let in.
  */
-import { createSocket, type Socket } from 'node:dgram'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { connect, createServer, type TLSSocket } from 'node:tls'
+import type { CarrierEvent } from '../native/addon/index.d.ts'
+import { loadAddon } from '../native/load.ts'
 import { reasonOf } from '../waf/reason-of.ts'
 import { endpointText, parseEndpoint } from './entry.ts'
 import { MeshFault } from './fault.ts'
-import { type Identity, identityIn } from './identity.ts'
+import type { Identity } from './identity.ts'
 import { meshLimits } from './limits.ts'
+import type { Log } from './log.ts'
 
-const lengthBytes = 2
+type AddonThread = InstanceType<ReturnType<typeof loadAddon>['CarrierThread']>
 
-/** A datagram as it goes over the connection. */
-export function frameOf(datagram: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(lengthBytes + datagram.length)
-  frame.writeUInt16BE(datagram.length)
-  datagram.copy(frame, lengthBytes)
-  return frame
-}
+/** In what packets travel. */
+export type Way = 'h3' | 'tcp'
 
-/** Datagrams out of a connection's bytes. */
-export class Frames {
-  #rest: Buffer = Buffer.alloc(0)
-
-  /** Those that are whole by now; throws when one is longer than any packet. */
-  take(chunk: Buffer): readonly Buffer[] {
-    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
-    const frames: Buffer[] = []
-    while (bytes.length >= lengthBytes) {
-      const length = bytes.readUInt16BE()
-      if (length > meshLimits.carrierFrameBytesMax) throw new Error('a frame is too long')
-      if (bytes.length < lengthBytes + length) break
-      frames.push(bytes.subarray(lengthBytes, lengthBytes + length))
-      bytes = bytes.subarray(lengthBytes + length)
-    }
-    this.#rest = bytes
-    return frames
-  }
-}
+/** What the ways are called, and whose ports they have. */
+const ways = {
+  h3: { name: 'HTTP/3', flag: '--relay-h3', protocol: 'UDP', sockets: 'ss -ulpn' },
+  tcp: { name: 'TCP', flag: '--relay-tcp', protocol: 'TCP', sockets: 'ss -tlpn' },
+} as const satisfies Record<Way, object>
 
 /** A connection that carries packets, and where the device finds it. */
 export interface Carrier {
@@ -52,58 +32,6 @@ export interface Carrier {
   close(): void
 }
 
-/** Addresses that the device knows to be such ones (native/crates/wireguard/src/paths.rs). */
-function loopbackAddress(): string {
-  const part = (): number => 1 + Math.floor(Math.random() * 254)
-  return `127.77.${part()}.${part()}`
-}
-
-/** Lets packets pass between a connection and the device at a port of this machine. */
-async function carried(stream: TLSSocket, devicePort: number): Promise<Carrier> {
-  const socket = createSocket('udp4')
-  const { promise: ended, resolve } = Promise.withResolvers<void>()
-  const close = (): void => {
-    stream.destroy()
-    resolve()
-  }
-  stream.on('error', close).on('close', close)
-  stream.setNoDelay(true)
-  // The nodes' keepalives keep it alive.
-  stream.setTimeout(meshLimits.carrierSilenceMs, close)
-  void ended.then(() => socket.close())
-  socket.on('error', close)
-  socket.bind(0, loopbackAddress())
-  await once(socket, 'listening')
-  const { address, port } = socket.address()
-  const frames = new Frames()
-  stream.on('data', (chunk: Buffer) => {
-    try {
-      for (const one of frames.take(chunk)) pass(socket, one, devicePort)
-    } catch {
-      close()
-    }
-  })
-  socket.on('message', (datagram, from) => {
-    // Nobody else on this machine has something to say; a full queue loses packets, as on any link.
-    const isFull = stream.writableLength > meshLimits.carrierQueueBytesMax
-    if (from.port === devicePort && !isFull) stream.write(frameOf(datagram))
-  })
-  const { remoteAddress = '', remotePort = 0 } = stream
-  const place = `${endpointText(remoteAddress.replace(/^::ffff:/, ''), remotePort)}/tcp`
-  return { endpoint: `${address}:${port}`, place, ended, close }
-}
-
-function pass(socket: Socket, datagram: Buffer, port: number): void {
-  socket.send(datagram, port, '127.0.0.1', () => undefined)
-}
-
-/** What a carrier stands on. */
-export interface CarrierParts {
-  readonly identity: Identity
-  /** The device's own port. */
-  readonly port: number
-}
-
 /** A relay that takes packets in other ways than by UDP alone. */
 export interface CarryingPlace {
   /** By UDP. */
@@ -111,90 +39,168 @@ export interface CarryingPlace {
   readonly identity: string
 }
 
-/** Connects to a relay, which must be who it is known to be. */
-export async function connectCarrier(
-  { identity, port }: CarrierParts,
-  relay: CarryingPlace & { readonly tcpPort: number },
-): Promise<Carrier> {
-  const host = parseEndpoint(relay.endpoint)?.address ?? ''
-  const own = { key: identity.key, cert: identity.certificate }
-  const stream = connect({ host, port: relay.tcpPort, ...own, rejectUnauthorized: false })
-  try {
-    const signal = AbortSignal.timeout(meshLimits.carrierConnectMs)
-    await once(stream, 'secureConnect', { signal })
-    if (identityOf(stream) !== relay.identity) throw new Error('it is somebody else')
-    return await carried(stream, port)
-  } catch (error) {
-    stream.destroy()
-    throw error
-  }
-}
-
-/** Serves nodes of the mesh that come so. */
-export async function serveCarriers(
-  { identity, port }: CarrierParts,
-  tcpPort: number,
-  isMember: (identity: string) => boolean,
-): Promise<CarrierServer> {
-  const carriers = new Map<string, Carrier>()
-  const server = createServer({
-    key: identity.key,
-    cert: identity.certificate,
-    requestCert: true,
-    rejectUnauthorized: false, // any certificate: its key is looked up
-    handshakeTimeout: meshLimits.handshakeTimeoutMs,
-  })
-  server.maxConnections = meshLimits.carriersMax
-  server.on('tlsClientError', (_error, stream) => stream.destroy())
-  server.on('secureConnection', (stream) => {
-    stream.on('error', () => undefined) // whoever it was is gone
-    const who = identityOf(stream)
-    if (who === null || !isMember(who)) return stream.destroy()
-    carriers.get(who)?.close() // it came anew
-    void carried(stream, port).then(
-      (carrier) => {
-        carriers.set(who, carrier)
-        void carrier.ended.then(() => {
-          if (carriers.get(who) === carrier) carriers.delete(who)
-        })
-      },
-      () => stream.destroy(),
-    )
-    return undefined
-  })
-  server.listen(tcpPort)
-  await once(server, 'listening').catch((error: unknown) => {
-    throw new MeshFault('PORT_TAKEN', {
-      where: '--relay-tcp',
-      message: `TCP port ${tcpPort} cannot be had: ${reasonOf(error)}`,
-      mend: `choose another port, or see who has it with: ss -tlpn sport = :${tcpPort}`,
-    })
-  })
-  return {
-    port: (server.address() as AddressInfo).port,
-    placeOf: (endpoint) =>
-      [...carriers.values()].find((carrier) => carrier.endpoint === endpoint)?.place ?? null,
-    review() {
-      for (const [who, carrier] of carriers) if (!isMember(who)) carrier.close()
-    },
-    close() {
-      server.close()
-      for (const carrier of carriers.values()) carrier.close()
-    },
-  }
-}
-
-/** One that was started. */
-export interface CarrierServer {
+/** What they stand on. */
+export interface CarrierParts {
+  readonly identity: Identity
+  /** The device's own port. */
   readonly port: number
-  /** Where a node really is that the device sees at an address of loopback; null: none is there. */
-  placeOf(endpoint: string): string | null
-  /** Ends those of nodes that are members no more. */
-  review(): void
-  close(): void
+  /** What others call this node's device; null: nobody reaches it by HTTP/3. */
+  readonly target: string | null
+  readonly isMember: (identity: string) => boolean
+  readonly log: Log
 }
 
-function identityOf(stream: TLSSocket): string | null {
-  const shown = stream.getPeerX509Certificate()
-  return shown === undefined ? null : identityIn(shown)
+/** One of them, as far as it is known. */
+interface Known {
+  readonly way: Way
+  /** Of those that others began. */
+  readonly identity: string | null
+  remote: string
+  endpoint: string
+  readonly opened: PromiseWithResolvers<void>
+  readonly ended: PromiseWithResolvers<void>
+}
+
+/** All connections of a node that carry, in either way. */
+export class CarrierThread {
+  readonly #parts: CarrierParts
+  readonly #known = new Map<number, Known>()
+  #thread: AddonThread | null = null
+
+  constructor(parts: CarrierParts) {
+    this.#parts = parts
+  }
+
+  /** Connects to a relay at that port of its, which must be who it is known to be. */
+  async connect(way: Way, { endpoint, identity }: CarryingPlace, port: number): Promise<Carrier> {
+    const remote = endpointText(parseEndpoint(endpoint)?.address ?? '', port)
+    const thread = this.#begun()
+    const number = thread.connect(way, remote, endpoint, Buffer.from(identity, 'base64'))
+    const known = newlyKnown(way, { identity: null, remote })
+    this.#known.set(number, known)
+    await known.opened.promise
+    return {
+      endpoint: known.endpoint,
+      place: `${remote}/${way}`,
+      ended: known.ended.promise,
+      close: () => thread.end(number),
+    }
+  }
+
+  /** Serves nodes of the mesh that come so; at which port (0: any). */
+  serve(way: Way, port: number): number {
+    try {
+      return this.#begun().serve(way, port)
+    } catch (error) {
+      const { flag, protocol, sockets } = ways[way]
+      throw new MeshFault('PORT_TAKEN', {
+        where: flag,
+        message: `${protocol} port ${port} cannot be had: ${reasonOf(error)}`,
+        mend: `choose another port, or see who has it with: ${sockets} sport = :${port}`,
+      })
+    }
+  }
+
+  /** Ends those of nodes that are members no more. */
+  review(): void {
+    for (const [number, { identity }] of this.#known) {
+      if (identity !== null && !this.#parts.isMember(identity)) this.#thread?.end(number)
+    }
+  }
+
+  /** Where a node really is that the device sees at an address of loopback; null: none is there. */
+  placeOf(endpoint: string): string | null {
+    const found = [...this.#known.values()].find((known) => known.endpoint === endpoint)
+    return found === undefined ? null : `${found.remote}/${found.way}`
+  }
+
+  async close(): Promise<void> {
+    const thread = this.#thread
+    this.#thread = null
+    await thread?.close()
+    for (const { opened, ended } of this.#known.values()) {
+      opened.reject(new Error('ended here'))
+      ended.resolve()
+    }
+    this.#known.clear()
+  }
+
+  /** Most nodes need none. */
+  #begun(): AddonThread {
+    const { CarrierThread } = loadAddon()
+    this.#thread ??= new CarrierThread(optionsText(this.#parts), () => this.#take())
+    return this.#thread
+  }
+
+  #take(): void {
+    for (const event of this.#thread?.take() ?? []) this.#heed(event)
+  }
+
+  #heed(event: CarrierEvent): void {
+    const { kind, carrier: number } = event
+    if (kind === 'asks') return this.#judge(event)
+    const known = this.#known.get(number)
+    if (known === undefined) return undefined
+    if (kind === 'ended') {
+      this.#known.delete(number)
+      return this.#end(known, event)
+    }
+    known.remote = event.remote ?? known.remote
+    known.endpoint = event.endpoint ?? known.endpoint
+    if (kind === 'opened') known.opened.resolve()
+    return undefined
+  }
+
+  /** A member comes in; an older connection of it in the same way is over then. */
+  #judge({ carrier: number, way = 'h3', identity, remote = '' }: CarrierEvent): void {
+    const who = identity?.toString('base64') ?? ''
+    const isMember = this.#parts.isMember(who)
+    if (isMember) {
+      for (const [other, known] of this.#known)
+        if (known.identity === who && known.way === way) this.#thread?.end(other)
+      this.#known.set(number, newlyKnown(way, { identity: who, remote }))
+    } else {
+      this.#parts.log.warn({ from: remote }, 'somebody who is no member asked to be carried')
+    }
+    this.#thread?.admit(number, isMember)
+  }
+
+  #end({ way, identity, remote, opened, ended }: Known, event: CarrierEvent): void {
+    const { reason = '', dropped = 0 } = event
+    const { log } = this.#parts
+    const place = `${remote}/${way}`
+    if (identity !== null) log.info({ place, reason }, 'a node is carried no more')
+    if (dropped > 0) log.warn({ place, dropped }, `packets did not fit into ${ways[way].name}`)
+    opened.reject(new Error(reason))
+    ended.resolve()
+  }
+}
+
+function newlyKnown(way: Way, { identity, remote }: Pick<Known, 'identity' | 'remote'>): Known {
+  const opened = Promise.withResolvers<void>()
+  opened.promise.catch(() => undefined) // those that others began are waited for by nobody
+  return { way, identity, remote, endpoint: '', opened, ended: Promise.withResolvers<void>() }
+}
+
+/** As native/crates/carrier/src/options.rs has them. */
+function optionsText({ identity, port, target }: CarrierParts): string {
+  return JSON.stringify({
+    key: identity.key,
+    certificate: identity.certificate,
+    device: `127.0.0.1:${port}`,
+    targets: target === null ? [] : [target],
+    carriersMax: meshLimits.carriersMax,
+    handshakesMax: meshLimits.carrierHandshakesMax,
+    handshakesPerAddressMax: meshLimits.carrierHandshakesPerAddressMax,
+    retryFrom: meshLimits.carrierRetryFrom,
+    openingTimeoutMs: meshLimits.handshakeTimeoutMs,
+    connectTimeoutMs: meshLimits.carrierConnectMs,
+    silenceMs: meshLimits.carrierSilenceMs,
+    pingMs: meshLimits.carrierPingMs,
+    deafMs: meshLimits.carrierDeafMs,
+    queueBytesMax: meshLimits.carrierQueueBytesMax,
+    queuePacketsMax: meshLimits.carrierQueuePacketsMax,
+    packetBytesMax: meshLimits.carrierFrameBytesMax,
+    windowBytesMax: meshLimits.carrierWindowBytesMax,
+  })
 }

@@ -3,9 +3,8 @@
  * them, and its own ones that never did. After a while UDP is tried again.
  */
 import { reasonOf } from '../waf/reason-of.ts'
-import { type Carrier, type CarrierParts, type CarryingPlace, connectCarrier } from './carrier.ts'
+import type { Carrier, CarrierThread, CarryingPlace } from './carrier.ts'
 import type { Device, PeerStats } from './device.ts'
-import type { H3Carriers } from './h3-carriers.ts'
 import { meshLimits } from './limits.ts'
 import type { Log } from './log.ts'
 import { noSteps } from './reconcile.ts'
@@ -22,9 +21,9 @@ export interface CarryingRelay extends CarryingPlace {
 }
 
 /** What it stands on. */
-export interface CarriersParts extends CarrierParts {
+export interface CarriersParts {
   readonly device: Pick<Device, 'apply' | 'stats'>
-  readonly h3: Pick<H3Carriers, 'connect'>
+  readonly thread: Pick<CarrierThread, 'connect'>
   /** Those of the table of now. */
   readonly relays: () => readonly CarryingRelay[]
   /** Has the device send something to a relay. */
@@ -155,11 +154,9 @@ export class Carriers {
    */
   async #connect(relay: CarryingRelay): Promise<Carrier> {
     const { h3Port, tcpPort } = relay
-    const { h3 } = this.#parts
-    const byTcp = async (port: number): Promise<Carrier> =>
-      connectCarrier(this.#parts, { ...relay, tcpPort: port })
-    if (h3Port === null) return byTcp(tcpPort ?? 0)
-    const byH3 = h3.connect({ ...relay, h3Port })
+    const { thread } = this.#parts
+    if (h3Port === null) return thread.connect('tcp', relay, tcpPort ?? 0)
+    const byH3 = thread.connect('h3', relay, h3Port)
     if (tcpPort === null) return byH3
     const moment = new AbortController()
     const early = await Promise.race([
@@ -167,7 +164,7 @@ export class Carriers {
       pause(meshLimits.carrierHeadStartMs, moment.signal).then(() => null),
     ])
     moment.abort()
-    return early ?? firstOf([byH3, byTcp(tcpPort)])
+    return early ?? firstOf([byH3, thread.connect('tcp', relay, tcpPort)])
   }
 
   async #lead(publicKey: string, endpoint: string): Promise<void> {

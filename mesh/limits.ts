@@ -114,6 +114,10 @@ export const meshLimits = {
   carrierFrameBytesMax: 4_200,
   /** Nothing came for so long: the other end is gone. */
   carrierSilenceMs: 30_000,
+  /** A node that heard nothing of its relay for so long asks whether it is there, and has lost it
+   * when nothing came for so long altogether. */
+  carrierPingMs: 3_000,
+  carrierDeafMs: 10_000,
   carrierConnectMs: 5_000,
   /** HTTP/3 has so long before TCP is tried as well. */
   carrierHeadStartMs: 1_500,

@@ -370,6 +370,8 @@ export class Front {
 export interface CarrierEvent {
   kind: 'asks' | 'opened' | 'moved' | 'ended'
   carrier: number
+  /** Of `asks`: how it came. */
+  way?: 'h3' | 'tcp'
   /** Of `asks`: the Ed25519 key that its TLS connection proved. */
   identity?: Buffer
   /** Of all but `ended`: where the other end is. */
@@ -381,14 +383,14 @@ export interface CarrierEvent {
   /** Of `ended`: packets that did not fit into its queues. */
   dropped?: number
 }
-/** Packets of the mesh in HTTP/3: all of a node's connections, on a thread of their own. */
+/** Packets of the mesh in HTTP/3 and TCP: all of a node's connections, on a thread of their own. */
 export class CarrierThread {
   /** `options` is the JSON of `CarrierOptions` (mesh/carrier.ts). `wake` is called when there is something to take. */
   constructor(options: string, wake: () => void)
   /** Serves others at a port of this machine (0: any); which one it is. Throws when it cannot be had. */
-  serve(way: 'h3', port: number): number
+  serve(way: 'h3' | 'tcp', port: number): number
   /** Begins a carrier to a relay at `to` with the device `target` and this identity; its number. */
-  connect(way: 'h3', to: string, target: string, identity: Uint8Array): number
+  connect(way: 'h3' | 'tcp', to: string, target: string, identity: Uint8Array): number
   admit(carrier: number, isMember: boolean): void
   end(carrier: number): void
   take(): CarrierEvent[]

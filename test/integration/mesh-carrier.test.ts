@@ -86,6 +86,10 @@ async function ask(machine: NodeMachine, command: ProbeCommand): Promise<unknown
   return probes.get(machine)?.ask(command)
 }
 
+function said(what: string, began: number): void {
+  console.log(`mesh-carrier: ${what}: ${Math.round(performance.now() - began)} ms`)
+}
+
 /** How long it takes until home has an answer of the other two. */
 async function reaching(what: string): Promise<void> {
   const began = performance.now()
@@ -93,7 +97,7 @@ async function reaching(what: string): Promise<void> {
     const took = await ask(4, { ask: 'ping', address: pods(to)[0], timeoutMs: 40_000 })
     expect(took, `home → ${names[to]}`).not.toBeNull()
   }
-  console.log(`mesh-carrier: ${what}: ${Math.round(performance.now() - began)} ms`)
+  said(what, began)
 }
 
 /** What happens to a flow from home to the hub, and how the hub sees it. */
@@ -172,8 +176,10 @@ story('the NAT gets another address under a flow', { timeout: 60_000 }, async ()
 })
 
 story('where QUIC is shut out, TCP is left', { timeout: 120_000 }, async () => {
+  const began = performance.now()
   fence(here(), 3, 'tls')
   await awaitPlace(1, '10.77.0.1:443/tcp')
+  said('by TCP after QUIC was shut out', began)
   await reaching('by TCP, and to the other relay through that one')
   expect((await peer(4, 2)).path).toBe('relay')
   const { lost } = await flow(() => undefined)
@@ -184,10 +190,14 @@ story(
   'where nothing comes out, it is tried again until it does',
   { timeout: 120_000 },
   async () => {
+    const began = performance.now()
     fence(here(), 3, 'shut')
     const output = () => agents.get(4)?.output() ?? ''
-    const said = () => output().includes('neither by UDP nor in another way')
-    await until('both ways failed', said, 60_000)
+    const isOver = () => output().includes('reached by TCP no more')
+    await until('TCP is given up', isOver, 30_000)
+    said('TCP given up after nothing came out', began)
+    const hasFailed = () => output().includes('neither by UDP nor in another way')
+    await until('both ways failed', hasFailed, 60_000)
     fence(here(), 3, 'quic')
     await awaitPlace(1, '10.77.0.1:443/h3')
     await reaching('by HTTP/3 after nothing came out')

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { H3Carriers } from '../../mesh/h3-carriers.ts'
+import { CarrierThread } from '../../mesh/carrier.ts'
 import { type Identity, passingIdentity } from '../../mesh/identity.ts'
 import { root } from '../harness/edge.ts'
 import { pythonWithAioquic } from '../harness/h3.ts'
@@ -17,7 +17,7 @@ const device: Socket = createSocket('udp4')
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
 const own = '/.well-known/masque/udp/2001%3Adb8%3A%3A1/51820/'
 const files: Record<string, readonly string[]> = { nobody: [] }
-const relay: { h3: H3Carriers | null; port: number } = { h3: null, port: 0 }
+const relay: { h3: CarrierThread | null; port: number } = { h3: null, port: 0 }
 
 function keep(name: string, { key, certificate }: Identity): void {
   const paths = [join(folder, `${name}.key`), join(folder, `${name}.pem`)]
@@ -35,7 +35,7 @@ beforeAll(async () => {
   const [identity, member] = [await passingIdentity(), await passingIdentity()]
   keep('member', member)
   keep('stranger', await passingIdentity())
-  const h3 = new H3Carriers({
+  const h3 = new CarrierThread({
     identity,
     port: device.address().port,
     target: '[2001:db8::1]:51820',
@@ -43,7 +43,7 @@ beforeAll(async () => {
     log: quiet,
   })
   relay.h3 = h3
-  relay.port = h3.serve(0)
+  relay.port = h3.serve('h3', 0)
 }, 120_000)
 
 afterAll(async () => {

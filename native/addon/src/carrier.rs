@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub struct CarrierEvent {
     pub kind: &'static str,
     pub carrier: u32,
+    pub way: Option<&'static str>,
     pub identity: Option<Buffer>,
     pub remote: Option<String>,
     pub endpoint: Option<String>,
@@ -26,11 +27,13 @@ fn event_of(event: Event) -> CarrierEvent {
     match event {
         Event::Asks {
             carrier,
+            way,
             identity,
             remote,
         } => CarrierEvent {
             kind: "asks",
             carrier,
+            way: Some(name_of(way)),
             identity: Some(identity.to_vec().into()),
             remote: Some(remote.to_string()),
             ..CarrierEvent::default()
@@ -66,9 +69,17 @@ fn event_of(event: Event) -> CarrierEvent {
     }
 }
 
+fn name_of(way: Way) -> &'static str {
+    match way {
+        Way::H3 => "h3",
+        Way::Tcp => "tcp",
+    }
+}
+
 fn way_of(way: &str) -> Result<Way> {
     match way {
         "h3" => Ok(Way::H3),
+        "tcp" => Ok(Way::Tcp),
         _ => Err(to_js(format!("way: {way}"))),
     }
 }

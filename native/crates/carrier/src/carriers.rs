@@ -1,11 +1,9 @@
 //! The thread of all carriers, and the door to it.
 
-use crate::desk::{Decision, Desk, Room, Shared};
-use crate::h3::client::{Aim, connect};
-use crate::h3::server::serve;
-use crate::{Event, Options, Way, h3, tls};
+use crate::desk::{Aim, Decision, Desk, Room, Shared};
+use crate::{Event, Options, Way, h3, tcp, tls};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,6 +15,8 @@ use tokio::task::{LocalSet, spawn_local};
 /// What carriers have left to say when everything ends.
 const END_GRACE: Duration = Duration::from_millis(200);
 const END_LOOK: Duration = Duration::from_millis(5);
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Why there is none: in words for whoever wanted one.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {}
 
 enum Order {
-    Serve(UdpSocket),
-    Connect(u32, Aim),
+    Serve(Way, Socket),
+    Connect(u32, Way, Aim),
     Decide(u32, Decision),
 }
 
@@ -78,26 +78,21 @@ impl Carriers {
 
     /// Serves others at a port of this machine (0: any); which one it is.
     pub fn serve(&self, way: Way, port: u16) -> Result<u16, Error> {
-        let Way::H3 = way;
-        let socket = bind(port).map_err(|error| Error(error.to_string()))?;
-        let local = socket.local_addr();
-        self.order(Order::Serve(socket));
-        local
-            .map(|local| local.port())
-            .map_err(|error| Error(error.to_string()))
+        let (socket, port) = bind(way, port).map_err(|error| Error(error.to_string()))?;
+        self.order(Order::Serve(way, socket));
+        Ok(port)
     }
 
     /// Begins a carrier to a relay there, which must have this identity, for packets to its device
     /// at `target`. The number of the carrier: it is told of.
     pub fn connect(&self, way: Way, to: SocketAddr, target: SocketAddr, identity: [u8; 32]) -> u32 {
-        let Way::H3 = way;
         let number = self.shared.number();
         let aim = Aim {
             to,
             target,
             identity,
         };
-        self.order(Order::Connect(number, aim));
+        self.order(Order::Connect(number, way, aim));
         number
     }
 
@@ -150,35 +145,75 @@ impl Drop for Carriers {
     }
 }
 
-/// Both families where the machine has them.
-fn bind(port: u16) -> std::io::Result<UdpSocket> {
-    let both = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP));
-    if let Ok(socket) = both {
-        socket.set_only_v6(false)?;
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        match socket.bind(&any.into()) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {}
-            bound => return bound.map(|()| socket.into()),
+/// A socket of both families where the machine has them, and its port.
+fn bind(way: Way, port: u16) -> std::io::Result<(Socket, u16)> {
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let socket = match bind_to(way, any) {
+        Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+            bind_to(way, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?
         }
+        bound => bound?,
+    };
+    let local = socket.local_addr()?.as_socket();
+    Ok((socket, local.map_or(port, |local| local.port())))
+}
+
+fn bind_to(way: Way, address: SocketAddr) -> std::io::Result<Socket> {
+    let (kind, protocol) = match way {
+        Way::H3 => (Type::DGRAM, Protocol::UDP),
+        Way::Tcp => (Type::STREAM, Protocol::TCP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
     }
-    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
+    socket.set_nonblocking(true)?;
+    if way == Way::Tcp {
+        // Those of a program that ended a moment ago are no reason to wait.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    if way == Way::Tcp {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
 }
 
 async fn run(shared: Arc<Shared>, mut orders: UnboundedReceiver<Order>) {
     let room = Rc::new(Room::new(shared));
-    let settings = match h3::settings::Settings::new(room.options()) {
-        Ok(settings) => Rc::new(settings),
-        Err(_) => return, // the same context was built before
+    let (Ok(settings), Ok(tls)) = (
+        h3::settings::Settings::new(room.options()).map(Rc::new),
+        tls::context(room.options()),
+    ) else {
+        return; // the same context was built before
+    };
+    let ground = tcp::Ground {
+        room: Rc::clone(&room),
+        tls: tls.build(),
     };
     let mut serving = Vec::new();
     while let Some(order) = orders.recv().await {
-        let (room, settings) = (Rc::clone(&room), Rc::clone(&settings));
+        let (room, settings, ground) = (Rc::clone(&room), Rc::clone(&settings), ground.clone());
         match order {
-            Order::Serve(socket) => serving.push(spawn_local(serve(socket, room, settings))),
-            Order::Connect(number, aim) => {
+            Order::Serve(Way::H3, socket) => {
+                serving.push(spawn_local(h3::server::serve(
+                    socket.into(),
+                    room,
+                    settings,
+                )));
+            }
+            Order::Serve(Way::Tcp, socket) => {
+                serving.push(spawn_local(tcp::server::serve(socket.into(), ground)));
+            }
+            Order::Connect(number, way, aim) => {
                 let desk = Rc::new(Desk::default());
                 room.enter(number, &desk);
-                spawn_local(connect(number, aim, desk, (room, settings)));
+                match way {
+                    Way::H3 => {
+                        spawn_local(h3::client::connect(number, aim, desk, (room, settings)))
+                    }
+                    Way::Tcp => spawn_local(tcp::client::connect(number, aim, desk, ground)),
+                };
             }
             Order::Decide(number, decision) => room.put(number, decision),
         }

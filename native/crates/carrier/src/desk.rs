@@ -4,6 +4,7 @@ use crate::lane::Buffers;
 use crate::port::Scratch;
 use crate::train::Train;
 use crate::{Event, Options};
+use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -73,6 +74,17 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a client wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// Where the relay takes such connections.
+    pub to: SocketAddr,
+    /// Where it has its device, as it says itself.
+    pub target: SocketAddr,
+    /// The key that it must have.
+    pub identity: [u8; 32],
+}
+
 /// What was decided about one carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -117,6 +129,7 @@ impl Room {
                 scratch: RefCell::new(Scratch::default()),
                 to_device: RefCell::new(Train::new(SEGMENTS_MAX)),
                 outward: RefCell::new(Train::new(SEGMENTS_MAX)),
+                plain: RefCell::new(BytesMut::new()),
             },
             desks: RefCell::default(),
             served: Cell::new(0),

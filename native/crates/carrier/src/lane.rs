@@ -2,6 +2,7 @@
 
 use crate::port::{Path, Port, Scratch};
 use crate::train::{Load, Train};
+use bytes::BytesMut;
 use std::cell::RefCell;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -15,6 +16,8 @@ pub struct Buffers {
     pub scratch: RefCell<Scratch>,
     pub to_device: RefCell<Train>,
     pub outward: RefCell<Train>,
+    /// What is to be encrypted.
+    pub plain: RefCell<BytesMut>,
 }
 
 /// A carrier's port towards the device.
@@ -69,7 +72,7 @@ impl Lane {
 
     /// A socket that is full loses packets, as any link does.
     fn send(&self, load: Load<'_>) {
-        let _ = self.port.send(load, self.path);
+        let _ = self.port.send_now(load, self.path);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Packets of the mesh in HTTP/3 (CONNECT-UDP, RFC 9298), for nodes that QUIC comes out of and
-//! WireGuard does not. To the device the other end of a carrier is an address of loopback, where
-//! this crate has a port for it.
+//! WireGuard does not, and in TLS over TCP, for those that only that comes out of. To the device
+//! the other end of a carrier is an address of loopback, where this crate has a port for it.
 //!
 //! Who is let in and when a carrier begins or ends, others decide: [`Carriers::take`] has what
 //! happened, with the key that the TLS handshake proved. One thread for all of it.
@@ -19,10 +19,12 @@ mod capsule;
 mod carriers;
 mod desk;
 mod h3;
+mod handshakes;
 mod lane;
 mod options;
 mod port;
 mod request;
+mod tcp;
 mod tls;
 mod train;
 
@@ -39,15 +41,19 @@ pub use options::Options;
 pub enum Way {
     /// CONNECT-UDP.
     H3,
+    /// TLS, each packet after its length.
+    Tcp,
 }
 
 /// What happened to a carrier; each has its number while this program lives.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A node wants to be carried: [`Carriers::admit`] answers.
     Asks {
         /// Which one.
         carrier: u32,
+        /// How it came.
+        way: Way,
         /// The Ed25519 key of its certificate.
         identity: [u8; 32],
         /// Where it comes from.

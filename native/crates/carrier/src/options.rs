@@ -24,6 +24,8 @@ pub struct Options {
     pub opening_timeout_ms: u64,
     pub connect_timeout_ms: u64,
     pub silence_ms: u64,
+    pub ping_ms: u64,
+    pub deaf_ms: u64,
     pub queue_bytes_max: usize,
     pub queue_packets_max: usize,
     pub packet_bytes_max: usize,
@@ -37,5 +39,13 @@ impl Options {
 
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub(crate) fn ping(&self) -> Duration {
+        Duration::from_millis(self.ping_ms)
+    }
+
+    pub(crate) fn deaf(&self) -> Duration {
+        Duration::from_millis(self.deaf_ms)
     }
 }

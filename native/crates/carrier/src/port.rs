@@ -109,6 +109,15 @@ impl Port {
 
     /// False: the socket is full now.
     pub fn send(&self, load: Load<'_>, path: Path) -> bool {
+        let send = || self.send_now(load, path);
+        match self.udp.try_io(Interest::WRITABLE, send) {
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+            Ok(()) => true,
+        }
+    }
+
+    /// Sends or loses it. A new socket takes packets already, though the runtime has not seen so.
+    pub fn send_now(&self, load: Load<'_>, path: Path) -> Result<()> {
         let transmit = Transmit {
             destination: path.peer,
             ecn: None,
@@ -116,11 +125,7 @@ impl Port {
             segment_size: load.segment,
             src_ip: self.source(path.local),
         };
-        let send = || self.state.try_send((&self.udp).into(), &transmit);
-        match self.udp.try_io(Interest::WRITABLE, send) {
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-            Ok(()) => true,
-        }
+        self.state.try_send((&self.udp).into(), &transmit)
     }
 
     /// On a wildcard socket the kernel must be told which address the other end talks to.

@@ -28,6 +28,8 @@ pub fn options() -> Options {
         opening_timeout_ms: 5_000,
         connect_timeout_ms: 5_000,
         silence_ms: 30_000,
+        ping_ms: 3_000,
+        deaf_ms: 10_000,
         queue_bytes_max: 1024 * 1024,
         queue_packets_max: 1024,
         packet_bytes_max: 4_200,
@@ -55,16 +57,16 @@ fn certificate(key: &PKey<Private>) -> X509 {
 }
 
 /// A node: its carriers, its device, and what it heard.
-struct Node {
+pub struct Node {
     key: PKey<Private>,
-    carriers: Carriers,
-    device: UdpSocket,
+    pub carriers: Carriers,
+    pub device: UdpSocket,
     woken: Receiver<()>,
     heard: Vec<Event>,
 }
 
 impl Node {
-    fn new(change: impl FnOnce(&mut Options)) -> Node {
+    pub fn new(change: impl FnOnce(&mut Options)) -> Node {
         Node::with(PKey::generate(Id::ED25519).unwrap(), change)
     }
 
@@ -90,19 +92,23 @@ impl Node {
         }
     }
 
-    fn identity(&self) -> [u8; 32] {
+    pub fn identity(&self) -> [u8; 32] {
         let mut raw = [0; 32];
         self.key.raw_public_key(&mut raw).unwrap();
         raw
     }
 
     fn connect(&self, to: SocketAddr, relay: &Node) -> u32 {
+        self.connect_in(Way::H3, to, relay)
+    }
+
+    pub fn connect_in(&self, way: Way, to: SocketAddr, relay: &Node) -> u32 {
         let target = TARGET.parse().unwrap();
-        self.carriers.connect(Way::H3, to, target, relay.identity())
+        self.carriers.connect(way, to, target, relay.identity())
     }
 
     /// The first event that is meant, whatever else happens.
-    fn wait<T>(&mut self, meant: impl Fn(&Event) -> Option<T>) -> T {
+    pub fn wait<T>(&mut self, meant: impl Fn(&Event) -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.heard.iter().position(|event| meant(event).is_some()) {
@@ -117,7 +123,7 @@ impl Node {
     }
 
     /// Lets the next one in that asks, whoever it is.
-    fn admit(&mut self) -> (u32, [u8; 32]) {
+    pub fn admit(&mut self) -> (u32, [u8; 32]) {
         let (carrier, identity) = self.wait(|event| match event {
             Event::Asks {
                 carrier, identity, ..
@@ -129,7 +135,7 @@ impl Node {
     }
 
     /// Where the device finds the other end of a carrier.
-    fn opened(&mut self, number: u32) -> SocketAddr {
+    pub fn opened(&mut self, number: u32) -> SocketAddr {
         self.wait(|event| match event {
             Event::Opened {
                 carrier, endpoint, ..
@@ -138,7 +144,7 @@ impl Node {
         })
     }
 
-    fn ended(&mut self, number: u32) -> String {
+    pub fn ended(&mut self, number: u32) -> String {
         self.wait(|event| match event {
             Event::Ended {
                 carrier, reason, ..
@@ -147,14 +153,14 @@ impl Node {
         })
     }
 
-    fn got(&self) -> (Vec<u8>, SocketAddr) {
+    pub fn got(&self) -> (Vec<u8>, SocketAddr) {
         let mut buffer = [0; 8192];
         let (length, from) = self.device.recv_from(&mut buffer).unwrap();
         (buffer[..length].to_vec(), from)
     }
 }
 
-fn local(port: u16) -> SocketAddr {
+pub fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
@@ -169,7 +175,7 @@ fn pair(change: impl FnOnce(&mut Options)) -> (Node, SocketAddr, Node, (u32, Soc
 }
 
 /// Packets of some lengths go there and back.
-fn exchange(node: &Node, relay: &Node, endpoint: SocketAddr) {
+pub fn exchange(node: &Node, relay: &Node, endpoint: SocketAddr) {
     for length in [1, 148, 1200, 1420, 1452, 4000] {
         let packet = vec![u8::try_from(length % 251).unwrap(); length];
         node.device.send_to(&packet, endpoint).unwrap();
@@ -309,12 +315,51 @@ fn a_client_behind_a_nat_that_gives_it_another_port_goes_on() {
     }
 }
 
+#[test]
+fn a_path_that_goes_dark_is_noticed_without_traffic() {
+    let mut relay = Node::new(|_| {});
+    let to = local(relay.carriers.serve(Way::H3, 0).unwrap());
+    let mut node = Node::new(|options| (options.ping_ms, options.deaf_ms) = (50, 2_000));
+    let wall = Wall::between(to);
+    let number = node.connect(wall.place, &relay);
+    relay.admit();
+    let endpoint = node.opened(number);
+    exchange(&node, &relay, endpoint);
+    wall.is_closed
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(node.ended(number), "the other end answers no more");
+}
+
+#[test]
+fn a_carrier_that_nobody_uses_stays() {
+    let mut relay = Node::new(|options| options.silence_ms = 1_500);
+    let to = local(relay.carriers.serve(Way::H3, 0).unwrap());
+    let mut node = Node::new(|options| (options.ping_ms, options.deaf_ms) = (100, 5_000));
+    let wall = Wall::between(to);
+    let number = node.connect(wall.place, &relay);
+    relay.admit();
+    let endpoint = node.opened(number);
+    // Nothing but these pass by and by: for longer than either end would have waited.
+    let begin = wall.passed.load(std::sync::atomic::Ordering::Relaxed);
+    let end = Instant::now() + PATIENCE;
+    while wall.passed.load(std::sync::atomic::Ordering::Relaxed) < begin + 25 {
+        assert!(Instant::now() < end);
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    exchange(&node, &relay, endpoint);
+    let heard = [node.carriers.take(), relay.carriers.take()].concat();
+    let is_end = |event: &Event| matches!(event, Event::Ended { .. });
+    assert!(!heard.iter().any(is_end), "{heard:?}");
+}
+
 /// A NAT between one client and a relay.
 struct Wall {
     place: SocketAddr,
     is_closed: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// Takes another port with the client's next packet.
     rebind: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// The client's packets.
+    passed: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Wall {
@@ -325,8 +370,10 @@ impl Wall {
             place: inside.local_addr().unwrap(),
             is_closed: std::sync::Arc::default(),
             rebind: std::sync::Arc::default(),
+            passed: std::sync::Arc::default(),
         };
         let (is_closed, rebind) = (wall.is_closed.clone(), wall.rebind.clone());
+        let passed = wall.passed.clone();
         // Both end with the test's process.
         std::thread::spawn(move || {
             let mut outside: Option<UdpSocket> = None;
@@ -336,6 +383,7 @@ impl Wall {
                 if is_closed.load(Relaxed) {
                     continue;
                 }
+                passed.fetch_add(1, Relaxed);
                 if outside.is_none() || rebind.swap(false, Relaxed) {
                     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
                     let (from, back) = (socket.try_clone().unwrap(), inside.try_clone().unwrap());

@@ -2,7 +2,7 @@
 
 use super::link::{Ground, Link, Side};
 use super::settings::Settings;
-use crate::desk::{Desk, Room};
+use crate::desk::{Aim, Desk, Room};
 use crate::port::{Path, Port};
 use quiche::ConnectionId;
 use std::cell::RefCell;
@@ -15,17 +15,6 @@ use tokio::time::{Duration, sleep_until};
 const BATCHES_PER_TURN: usize = 8;
 /// Without anything to wait for.
 const FAR: Duration = Duration::from_secs(3600);
-
-/// What a client wants.
-#[derive(Clone, Copy, Debug)]
-pub struct Aim {
-    /// Where the relay takes such connections.
-    pub to: SocketAddr,
-    /// Where it has its device, as it says itself.
-    pub target: SocketAddr,
-    /// The key that it must have.
-    pub identity: [u8; 32],
-}
 
 /// Connects, and carries until it is over.
 pub async fn connect(
@@ -101,7 +90,13 @@ pub async fn drive(link: &Rc<RefCell<Link>>, ground: &Ground, reads: bool) {
             () = from_device => link.borrow_mut().take_from_device(),
             () = desk.bell.notified() => {}
             () = ground.port.writable(), if is_blocked => {}
-            () = clock.as_mut() => link.borrow_mut().timeout(Instant::now()),
+            () = clock.as_mut() => {
+                // What waits was heard, however late this program comes to it.
+                if reads {
+                    receive(link, ground);
+                }
+                link.borrow_mut().timeout(Instant::now());
+            }
         }
         link.borrow_mut().turn();
     }
@@ -116,7 +111,8 @@ fn receive(link: &Rc<RefCell<Link>>, ground: &Ground) {
             link.hear(packet);
         });
         if !more {
-            return;
+            break;
         }
     }
+    link.note_heard();
 }

@@ -2,10 +2,10 @@
 
 use super::code;
 use super::link::{Link, Stage};
-use crate::Event;
 use crate::capsule::{UDP_CONTEXT, varint};
 use crate::desk::plain;
 use crate::request::{Refusal, judge, refusal, status_of};
+use crate::{Event, Way};
 use quiche::h3::{self, Header};
 use std::rc::Rc;
 
@@ -49,6 +49,7 @@ impl Link {
                 self.stage = Stage::Asked;
                 room.shared.happened(Event::Asks {
                     carrier,
+                    way: Way::H3,
                     identity,
                     remote: plain(self.path.peer),
                 });

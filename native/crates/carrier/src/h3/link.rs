@@ -4,12 +4,12 @@
 //! with a new one (ids, a window and clocks of its own) is for browsers that walk. Here the other
 //! end is where the last authentic packet came from, as WireGuard has it (its paper, §6.5).
 
-use super::client::Aim;
 use super::code;
-use super::handshakes::HalfOpen;
 use super::settings::{PACKET_BYTES_MAX, Settings};
+use super::watch::{Ring, Watch};
 use crate::capsule::{Capsules, UDP_CONTEXT, put_datagram, put_varint};
-use crate::desk::{Decision, Desk, Room, plain};
+use crate::desk::{Aim, Decision, Desk, Room, plain};
+use crate::handshakes::HalfOpen;
 use crate::lane::Lane;
 use crate::port::{Path, Port};
 use crate::request::{request, welcome};
@@ -76,6 +76,10 @@ pub struct Link {
     pub(super) dropped: u64,
     /// By then it carries.
     pub(super) opening: Option<Instant>,
+    /// A client's, while it carries; a server has its idle timeout (RFC 9000 §10.1).
+    pub(super) watch: Option<Watch>,
+    /// Packets that were heard by then.
+    pub(super) heard: usize,
     /// When its task looks at it in any case.
     pub armed: Instant,
 }
@@ -108,6 +112,8 @@ impl Link {
             path,
             dropped: 0,
             opening: Some(Instant::now() + patience),
+            watch: None,
+            heard: 0,
             armed: Instant::now(),
         }
     }
@@ -138,7 +144,8 @@ impl Link {
     /// When there is something to do though nothing came.
     pub fn deadline(&self) -> Option<Instant> {
         let clock = self.quic.timeout_instant();
-        clock.into_iter().chain(self.opening).min()
+        let watch = self.watch.as_ref().map(Watch::due);
+        clock.into_iter().chain(self.opening).chain(watch).min()
     }
 
     /// Whether its task would look at it too late, or not at all.
@@ -150,6 +157,16 @@ impl Link {
     /// A packet for a client, which comes from wherever the relay is.
     pub fn hear(&mut self, packet: &mut [u8]) {
         self.receive(packet, self.path);
+    }
+
+    /// Whether there was something among them that only the relay can have sent.
+    pub fn note_heard(&mut self) {
+        let heard = self.quic.stats().recv;
+        if std::mem::replace(&mut self.heard, heard) != heard
+            && let Some(watch) = &mut self.watch
+        {
+            watch.heard(Instant::now());
+        }
     }
 
     /// A packet for it.
@@ -196,6 +213,12 @@ impl Link {
                 "not let in in time"
             };
             self.end(code::REQUEST_CANCELLED, words);
+        }
+        match self.watch.as_mut().map(|watch| watch.ring(now)) {
+            // It has one path, which is the active one: this does not fail.
+            Some(Ring::Ask) => drop(self.quic.send_ack_eliciting()),
+            Some(Ring::Deaf) => self.end(code::NO_ERROR, "the other end answers no more"),
+            Some(Ring::Nothing) | None => {}
         }
     }
 
@@ -323,6 +346,10 @@ impl Link {
         };
         (self.opening, self.half_open) = (None, None);
         self.stage = Stage::Carrying;
+        if self.aim.is_some() {
+            let options = room.options();
+            self.watch = Some(Watch::new(options.ping(), options.deaf(), Instant::now()));
+        }
         put_varint(&mut self.prefix, stream / 4);
         put_varint(&mut self.prefix, UDP_CONTEXT);
         let h3 = self.h3.as_ref();
@@ -402,7 +429,7 @@ impl Link {
             return;
         }
         self.stage = Stage::Over;
-        (self.lane, self.half_open) = (None, None);
+        (self.lane, self.half_open, self.watch) = (None, None, None);
         self.opening = Some(Instant::now() + REFUSED_GRACE);
         self.desk.bell.notify_one();
         if let Some(number) = self.number {

@@ -3,11 +3,11 @@
 
 pub mod client;
 mod events;
-pub mod handshakes;
 pub mod link;
 pub mod server;
 pub mod settings;
 pub mod tokens;
+mod watch;
 
 /// Codes with which a connection or a stream ends (RFC 9114 §8.1, RFC 9297 §5.2).
 pub mod code {

@@ -1,11 +1,11 @@
 //! The server's side: one socket for all, which tells connections apart by their ids.
 
 use super::client::drive;
-use super::handshakes::{Begin, Handshakes};
 use super::link::{Ground, Link, Side};
 use super::settings::{CID_BYTES, PACKET_BYTES_MAX, Settings};
 use super::tokens::{Tokens, random};
 use crate::desk::{Room, plain};
+use crate::handshakes::{Begin, Handshakes};
 use crate::port::{Path, Port};
 use crate::train::Load;
 use quiche::{ConnectionId, Header, Type};
