@@ -145,10 +145,7 @@ test('streams that end again and again are told, and asked for less often', asyn
   })
   const ending = new AbortController()
   void follower.run(ending.signal)
-  await vi.waitUntil(async () => {
-    await vi.advanceTimersByTimeAsync(100)
-    return begun.length === meshLimits.briefStreamsMax
-  })
+  while (begun.length < meshLimits.briefStreamsMax) await vi.advanceTimersByTimeAsync(100)
   expect(new Set(warned)).toEqual(new Set(['the stream of the coordinator ends again and again']))
   await vi.advanceTimersByTimeAsync(10 * meshLimits.retryMsMax)
   // It was one each second.

@@ -59,9 +59,9 @@ test('one file per library loads the addon', () => {
       !name.endsWith('.test.ts'),
   )
   expect(loaders.toSorted()).toEqual([
+    'mesh/carrier.ts',
     'mesh/coordinator/front.ts',
     'mesh/device.ts',
-    'mesh/h3-carriers.ts',
     'proxy/wire.ts',
     'waf/scanner.ts',
   ])
