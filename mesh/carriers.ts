@@ -43,7 +43,6 @@ export class Carriers {
   readonly #notBeforeMs = new Map<string, number>()
   /** Since when nothing came back from a relay. */
   readonly #unansweredMs = new Map<string, number>()
-
   /** When a carrier ended that nobody here had ended, by the relay's key. */
   readonly #lostMs = new Map<string, number>()
 
