@@ -14,11 +14,7 @@ export async function bundle() {
   const made = statSync(join(output, 'main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0
   if (sources.every((name) => newestOf(join(root, name)) <= made)) return
   const { rolldown } = await import('rolldown') // not there before `npm ci`
-  const making = await rolldown({
-    input: { main: entry },
-    platform: 'node',
-    plugins: [places],
-  })
+  const making = await rolldown({ input: { main: entry }, platform: 'node', plugins: [places] })
   const fresh = `${output}.${process.pid}`
   try {
     await making.write({

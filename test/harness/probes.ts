@@ -5,13 +5,6 @@ import { root } from './edge.ts'
 import type { ProbeCommand } from './mesh-probe.ts'
 import type { Programs, Running } from './programs.ts'
 
-/** What a flow came to. */
-export interface FlowResult {
-  readonly sent: number
-  readonly lost: number
-  readonly worstMs: number
-}
-
 export class Probe {
   readonly #running: Running
   readonly #answers: AsyncIterator<string>

@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { PeerStatus } from '../../mesh/status.ts'
@@ -13,6 +12,7 @@ import { root } from '../harness/edge.ts'
 import type { FlowResult, ProbeCommand } from '../harness/mesh-probe.ts'
 import { type Machines, makeMachines } from '../harness/namespaces.ts'
 import { fence, hide, missingForNat, type Nat } from '../harness/nat.ts'
+import { Probe } from '../harness/probes.ts'
 import { programsOn, ready, type Running, stop } from '../harness/programs.ts'
 import { until } from '../harness/wait.ts'
 
@@ -55,28 +55,6 @@ async function peer(machine: NodeMachine, of: NodeMachine): Promise<PeerStatus> 
 async function awaitPlace(of: NodeMachine, place: string): Promise<void> {
   const isSo = async () => (await peer(4, of)).endpoint === place
   await until(`home reaches ${names[of]} at ${place}`, isSo, 40_000)
-}
-
-class Probe {
-  readonly #running: Running
-  readonly #answers: AsyncIterator<string>
-
-  constructor(machine: NodeMachine) {
-    const file = join(root, 'test/harness/mesh-probe.ts')
-    this.#running = start(machine, process.execPath, [file, names[machine]])
-    if (this.#running.child.stdout === null) throw new Error('no output')
-    this.#answers = createInterface({ input: this.#running.child.stdout })[Symbol.asyncIterator]()
-  }
-
-  async begin(): Promise<void> {
-    await this.#answers.next()
-  }
-
-  async ask(command: ProbeCommand): Promise<unknown> {
-    this.#running.child.stdin?.write(`${JSON.stringify(command)}\n`)
-    const { value } = await this.#answers.next()
-    return JSON.parse(String(value)) as unknown
-  }
 }
 
 const probes = new Map<NodeMachine, Probe>()
@@ -141,7 +119,7 @@ story('a node that only QUIC comes out of joins', { timeout: 120_000 }, async ()
   for (const machine of nodes) agents.set(machine, up(machine, output.trim()))
   for (const agent of agents.values()) expect(await ready(agent)).toMatch(/^ready name=/)
   for (const machine of nodes) {
-    const probe = new Probe(machine)
+    const probe = new Probe(start, machine, names[machine])
     await probe.begin()
     probes.set(machine, probe)
   }

@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { PeerStatus } from '../../mesh/status.ts'
@@ -13,6 +12,7 @@ import { root } from '../harness/edge.ts'
 import type { FlowResult, ProbeCommand } from '../harness/mesh-probe.ts'
 import { type Machines, makeMachines } from '../harness/namespaces.ts'
 import { closeUdp, cut, hide, missingForNat, type Nat } from '../harness/nat.ts'
+import { Probe } from '../harness/probes.ts'
 import { programsOn, ready, type Running, stop } from '../harness/programs.ts'
 import { until } from '../harness/wait.ts'
 
@@ -58,28 +58,6 @@ async function peer(machine: NodeMachine, of: NodeMachine): Promise<PeerStatus> 
 async function awaitPath(machine: NodeMachine, of: NodeMachine, path: PeerStatus['path']) {
   const isSo = async () => (await peer(machine, of)).path === path
   await until(`${names[machine]} reaches ${names[of]} by ${path}`, isSo, 30_000)
-}
-
-class Probe {
-  readonly #running: Running
-  readonly #answers: AsyncIterator<string>
-
-  constructor(machine: NodeMachine) {
-    const file = join(root, 'test/harness/mesh-probe.ts')
-    this.#running = start(machine, process.execPath, [file, names[machine]])
-    if (this.#running.child.stdout === null) throw new Error('no output')
-    this.#answers = createInterface({ input: this.#running.child.stdout })[Symbol.asyncIterator]()
-  }
-
-  async begin(): Promise<void> {
-    await this.#answers.next()
-  }
-
-  async ask(command: ProbeCommand): Promise<unknown> {
-    this.#running.child.stdin?.write(`${JSON.stringify(command)}\n`)
-    const { value } = await this.#answers.next()
-    return JSON.parse(String(value)) as unknown
-  }
 }
 
 const probes = new Map<NodeMachine, Probe>()
@@ -144,7 +122,7 @@ story('nodes join from behind NATs', { timeout: 120_000 }, async () => {
 
 story('any pod address reaches any other, over both families', { timeout: 180_000 }, async () => {
   for (const machine of nodes) {
-    const probe = new Probe(machine)
+    const probe = new Probe(start, machine, names[machine])
     await probe.begin()
     probes.set(machine, probe)
   }
