@@ -13,13 +13,20 @@ const ranges = fc.uniqueArray(fc.constantFrom('10.1.0.0/16', '10.2.0.0/16', 'fd0
 const peer = fc.record({
   publicKey: fc.constantFrom('a', 'b', 'c'),
   allowedIps: ranges,
+  standbyIps: ranges,
   endpoint: fc.constantFrom('192.0.2.1:1', '192.0.2.2:1'),
   keepaliveS: fc.constantFrom(0, 25),
   relays: fc.uniqueArray(fc.constantFrom('d', 'e')),
   candidates: fc.uniqueArray(fc.constantFrom('192.0.2.3:1', '192.0.2.4:1')),
 })
 const state = fc
-  .record({ addresses: ranges, routes: ranges, peers: fc.array(peer) })
+  .record({
+    addresses: ranges,
+    routes: ranges,
+    peers: fc.array(peer),
+    forwards: fc.boolean(),
+    ownRanges: ranges,
+  })
   .map(({ peers, ...rest }): Applied => ({
     ...rest,
     peers: new Map(peers.map((one) => [one.publicKey, one])),
@@ -44,7 +51,7 @@ test('nothing to do is no steps at all', () => {
 })
 
 test('an endpoint that packets taught is left alone while the wanted one stays', () => {
-  const facts = { allowedIps: ['10.1.0.0/16'], relays: ['d'], candidates: [] }
+  const facts = { allowedIps: ['10.1.0.0/16'], standbyIps: [], relays: ['d'], candidates: [] }
   const wanted = withPeer({ ...facts, keepaliveS: 0 })
   const changed = withPeer({ ...facts, keepaliveS: 25 })
   expect(reconcile(wanted, changed)?.peers).toEqual([{ publicKey: 'a', keepaliveS: 25 }])
@@ -57,7 +64,7 @@ test('what the kernel refused is tried again, and only that', () => {
 })
 
 test('a peer that hears one key is told as such, and as no such once it hears two', () => {
-  const ways = { allowedIps: [], keepaliveS: 0, relays: [], candidates: [] }
+  const ways = { allowedIps: [], standbyIps: [], keepaliveS: 0, relays: [], candidates: [] }
   const [one, two] = [withPeer({ ...ways, hearsOneKey: true }), withPeer(ways)]
   expect(reconcile(nothingApplied, one)?.peers).toMatchObject([{ hearsOneKey: true }])
   expect(reconcile(one, two)?.peers).toEqual([{ publicKey: 'a', hearsOneKey: false }])
@@ -72,7 +79,7 @@ function withPeer(more: Omit<DesiredPeer, 'publicKey' | 'endpoint'>): Applied {
 function carriedOut(before: Applied, delta: DeviceDelta): Applied {
   const peers = new Map(before.peers)
   for (const { publicKey, ...change } of delta.peers) {
-    const ways = { endpoint: null, relays: [], candidates: [] }
+    const ways = { endpoint: null, standbyIps: [], relays: [], candidates: [] }
     const fresh = { publicKey, allowedIps: [], keepaliveS: 0, ...ways }
     peers.set(publicKey, { ...(peers.get(publicKey) ?? fresh), ...change })
   }
@@ -83,11 +90,14 @@ function carriedOut(before: Applied, delta: DeviceDelta): Applied {
     addresses: changed(before.addresses, delta.addAddresses, delta.removeAddresses),
     routes: changed(before.routes, delta.addRoutes, delta.removeRoutes),
     peers,
+    forwards: delta.forwards ?? before.forwards,
+    ownRanges: delta.ownRanges ?? before.ownRanges,
   }
 }
 
-function sorted({ addresses, routes, peers }: Applied) {
+function sorted({ addresses, routes, peers, ...rest }: Applied) {
   return {
+    ...rest,
     addresses: addresses.toSorted(),
     routes: routes.toSorted(),
     peers: new Map([...peers].toSorted(([a], [b]) => (a < b ? -1 : 1))),

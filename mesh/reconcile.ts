@@ -2,7 +2,7 @@
 import type { Desired, DesiredPeer } from './topology.ts'
 
 /** What a device has by what was applied to it. */
-export type Applied = Pick<Desired, 'addresses' | 'routes' | 'peers'>
+export type Applied = Pick<Desired, 'addresses' | 'routes' | 'peers' | 'forwards' | 'ownRanges'>
 
 /** A peer that is new or changed; of a changed one only what changed. */
 export interface PeerChange {
@@ -24,6 +24,14 @@ export interface PeerChange {
   readonly candidates?: readonly string[]
   /** Its device takes packets of one key of this node, not of two while that changes. */
   readonly hearsOneKey?: boolean
+  /** Packets from there are taken of it, too, though those to them go to another peer: as long as
+   * no narrower range is somebody else's. The kernel's WireGuard knows nothing of the kind. */
+  readonly standbyIps?: readonly string[]
+  /** It is asked for an answer when packets to it have none: silence then means that it is gone. Of
+   * no effect in the kernel. */
+  readonly isWatched?: boolean
+  /** What is forwarded comes from such a peer or goes to one: so nothing goes round. */
+  readonly isInside?: boolean
 }
 
 /** Steps for a device; it adds before it removes. */
@@ -37,10 +45,21 @@ export interface DeviceDelta {
   readonly removeRoutes: readonly string[]
   readonly addRoutes: readonly string[]
   readonly removeAddresses: readonly string[]
+  /** Whether packets of one peer go on to another one; absent: as before. In the kernel's mode that
+   * is the machine's own forwarding. */
+  readonly forwards?: boolean
+  /** What it keeps of those beside its own addresses. */
+  readonly ownRanges?: readonly string[]
 }
 
 /** Nothing yet. */
-export const nothingApplied: Applied = { addresses: [], routes: [], peers: new Map() }
+export const nothingApplied: Applied = {
+  addresses: [],
+  routes: [],
+  peers: new Map(),
+  forwards: false,
+  ownRanges: [],
+}
 
 /** A delta that changes nothing. */
 export const noSteps: DeviceDelta = {
@@ -54,7 +73,7 @@ export const noSteps: DeviceDelta = {
 
 /** Null when there is nothing to do: then nothing is written. */
 export function reconcile(applied: Applied, desired: Applied): DeviceDelta | null {
-  const delta: DeviceDelta = {
+  const delta = {
     addAddresses: without(desired.addresses, applied.addresses),
     peers: changesOf(applied.peers, desired.peers),
     removePeers: unheard(applied.peers, desired.peers),
@@ -62,14 +81,20 @@ export function reconcile(applied: Applied, desired: Applied): DeviceDelta | nul
     addRoutes: without(desired.routes, applied.routes),
     removeAddresses: without(applied.addresses, desired.addresses),
   }
-  return Object.values(delta).every((steps) => steps.length === 0) ? null : delta
+  const isSame = Object.values(delta).every((steps) => steps.length === 0)
+  const leading = {
+    ...(applied.forwards === desired.forwards ? {} : { forwards: desired.forwards }),
+    ...(sameTexts(applied.ownRanges, desired.ownRanges) ? {} : { ownRanges: desired.ownRanges }),
+  }
+  if (isSame && Object.keys(leading).length === 0) return null
+  return { ...delta, ...leading }
 }
 
 /** What is in force after a delta of which these ranges were refused. */
 export function afterApplying(desired: Applied, refused: ReadonlySet<string>): Applied {
   if (refused.size === 0) return desired
   return {
-    peers: desired.peers,
+    ...desired,
     addresses: desired.addresses.filter((address) => !refused.has(address)),
     routes: desired.routes.filter((route) => !refused.has(route)),
   }
@@ -100,7 +125,8 @@ function changesOf(applied: Applied['peers'], desired: Applied['peers']): PeerCh
 }
 
 function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChange | null {
-  const { publicKey, previousKey, allowedIps, endpoint, keepaliveS, relays, candidates } = peer
+  const { publicKey, previousKey, allowedIps, standbyIps, endpoint, keepaliveS } = peer
+  const { relays, candidates } = peer
   if (before === undefined) {
     const former = previousKey === undefined ? {} : { previousKey }
     const place = endpoint === null ? {} : { endpoint }
@@ -113,6 +139,9 @@ function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChang
       ...(relays.length === 0 ? {} : { relays }),
       ...(candidates.length === 0 ? {} : { candidates }),
       ...(peer.hearsOneKey === true ? { hearsOneKey: true } : {}),
+      ...(standbyIps.length === 0 ? {} : { standbyIps }),
+      ...(peer.isWatched === true ? { isWatched: true } : {}),
+      ...(peer.isInside === true ? { isInside: true } : {}),
     }
   }
   const change = {
@@ -122,6 +151,9 @@ function changeOf(before: DesiredPeer | undefined, peer: DesiredPeer): PeerChang
     ...(sameTexts(before.relays, relays) ? {} : { relays }),
     ...(sameTexts(before.candidates, candidates) ? {} : { candidates }),
     ...(before.hearsOneKey === peer.hearsOneKey ? {} : { hearsOneKey: peer.hearsOneKey === true }),
+    ...(sameTexts(before.standbyIps, standbyIps) ? {} : { standbyIps }),
+    ...(before.isWatched === peer.isWatched ? {} : { isWatched: peer.isWatched === true }),
+    ...(before.isInside === peer.isInside ? {} : { isInside: peer.isInside === true }),
   }
   return Object.keys(change).length === 0 ? null : { publicKey, ...change }
 }

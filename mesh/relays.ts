@@ -72,12 +72,12 @@ export class Relays {
 }
 
 /** Ids are hashes: their first bits will do. */
-function numberOf({ id }: MeshNode): number {
+export function numberOf({ id }: MeshNode): number {
   return Number.parseInt(id.slice(0, 8), 16)
 }
 
 /** Every bit of the answer depends on every bit of the number (MurmurHash3's last step). */
-function mixed(number: number): number {
+export function mixed(number: number): number {
   const first = Math.imul(number ^ (number >>> 16), 0x85ebca6b)
   const second = Math.imul(first ^ (first >>> 13), 0xc2b2ae35)
   return (second ^ (second >>> 16)) >>> 0

@@ -23,6 +23,7 @@ test('a node has its addresses, the others as peers, and one route for each rang
     {
       publicKey: other.key,
       allowedIps: ['10.96.0.2/32', 'fd00::2/128', '10.2.0.0/16', 'fd02::/64'],
+      standbyIps: [],
       endpoint: '192.0.2.2:51820',
       keepaliveS: 0,
       relays: [],

@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reasonOf } from '../../waf/reason-of.ts'
+import { claimsOf } from '../claims.ts'
 import type { Log } from '../log.ts'
 import { readMembership, readView, viewFile } from '../memory.ts'
 import { nodeOf } from '../node.ts'
 import { contains, hostPrefix, parseAddress, parsePrefix, type Prefix } from '../prefix.ts'
-import { topology } from '../topology.ts'
 import { GatewayFault } from './fault.ts'
 import type { AgentTable, GatewayAgent } from './table.ts'
 
@@ -55,10 +55,11 @@ function agentsOf({ folder, podCidrs }: RoutesOptions): GatewayAgent[] {
   const membership = readMembership(folder)
   if (membership === null) return []
   const nodes = [...readView(folder).entries.values()].flatMap((entry) => nodeOf(entry) ?? [])
-  const place = { self: '', networks: membership.networks, outside: [], isBehindNat: false }
-  const { peers } = topology(nodes, place)
-  return nodes.map(({ name, key, addresses }) => {
-    const cidrs = (peers.get(key)?.allowedIps ?? []).flatMap((text) => parsePrefix(text) ?? [])
+  const { own, held } = claimsOf(nodes, { networks: membership.networks, outside: [] })
+  return nodes.map((node) => {
+    const { name, addresses } = node
+    const texts = [...(own.get(node) ?? []), ...(held.get(node) ?? [])]
+    const cidrs = texts.flatMap((text) => parsePrefix(text) ?? [])
     return {
       name,
       identifiers: { hosts: new Set([name]), cidrs, isDefault: false },

@@ -1,8 +1,8 @@
 /** What Kubernetes should show of the mesh: annotations, objects, conditions. Pure. */
 import { isDeepStrictEqual } from 'node:util'
+import { claimsOf } from '../claims.ts'
 import type { MeshNetworks } from '../entry.ts'
-import { hostPrefix, parseAddress, prefixText } from '../prefix.ts'
-import { type MeshNode, topology } from '../topology.ts'
+import type { MeshNode } from '../topology.ts'
 import type { Member } from './members.ts'
 import {
   type ClusterNode,
@@ -26,24 +26,16 @@ export function sharesOf(
   nodes: readonly MeshNode[],
   networks: MeshNetworks,
 ): ReadonlyMap<string, Share> {
-  // As a node sees it that is none of them.
-  const place = { self: '', networks, outside: [], isBehindNat: false }
-  const { peers, conflicts } = topology(nodes, place)
+  const { held, conflicts } = claimsOf(nodes, { networks, outside: [] })
   const reasons = Map.groupBy(conflicts, ({ node }) => node)
   return new Map(
     nodes.map((node) => {
-      const own = new Set(node.addresses.flatMap(hostText))
-      const ranges = (peers.get(node.key)?.allowedIps ?? []).filter((range) => !own.has(range))
+      const ranges = held.get(node) ?? []
       const told = reasons.get(node.name) ?? []
       const lines = told.map(({ prefix, reason }) => `${prefix}: ${reason}`)
       return [node.key, { ranges, conflicts: lines }]
     }),
   )
-}
-
-function hostText(text: string): string[] {
-  const address = parseAddress(text)
-  return address === null ? [] : [prefixText(hostPrefix(address))]
 }
 
 /** What a Node of the cluster is annotated with. */
