@@ -7,12 +7,12 @@ import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { CarrierThread } from './carrier.ts'
 import { Carriers, type CarryingRelay } from './carriers.ts'
-import type { Conflict } from './claims.ts'
 import { CoordinatorClient } from './client.ts'
 import type { Device } from './device.ts'
 import { dialSocket, writeMode } from './dial.ts'
 import type { NodeRecord, Report } from './entry.ts'
 import { Follower } from './following.ts'
+import { canForward } from './forwarding.ts'
 import { makeFolder } from './folder.ts'
 import { type Identity, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
 import { KeyRing } from './key-ring.ts'
@@ -31,15 +31,18 @@ import { writeNames } from './names.ts'
 import { type MeshMode, openMode, pathWord, type WantedMode } from './mode.ts'
 import { NodeTable } from './node-table.ts'
 import { isOwnAddress, leadsThroughNat, type Path, pathTo } from './path.ts'
-import { pathOf, peerStatus } from './peer-status.ts'
-import { afterApplying, type Applied, noSteps, nothingApplied, reconcile } from './reconcile.ts'
+import { locationStatus, pathOf, peerBehind, peerStatus } from './peer-status.ts'
+import { noSteps } from './reconcile.ts'
 import { candidatesHere, knowsRelays, Relays } from './relays.ts'
 import { reasonOf } from '../waf/reason-of.ts'
 import { pause } from './retry.ts'
 import { Rotation } from './rotation.ts'
+import { Locations } from './locations.ts'
 import { type MeshStatus, type PeerStatus, serveStatus } from './status.ts'
-import { type Desired, type MeshNode, topology } from './topology.ts'
+import { type MeshNode, topology } from './topology.ts'
+import { Upkeep } from './upkeep.ts'
 import { wake } from './wake.ts'
+import { Watch } from './watching.ts'
 import type { View } from './view.ts'
 
 /** What `edge mesh up` was told. */
@@ -82,14 +85,13 @@ export class Agent {
   readonly #carrierThread: CarrierThread
   readonly #table = new NodeTable()
   readonly #viewFile: ViewFile
+  readonly #upkeep: Upkeep
+  readonly #watch: Watch
   #names = ''
   #nodes: readonly MeshNode[] = []
   #relays: readonly CarryingRelay[] = []
-  #desired: Desired | null = null
-  #applied: Applied = nothingApplied
-  /** Ranges of this node that others do not use, as they were told. */
-  #told = new Set<string>()
-  #refused: readonly Conflict[] = []
+  #isBehindNat = false
+  #watched: ReadonlyMap<string, MeshNode> = new Map()
 
   private constructor(options: AgentOptions, parts: Parts) {
     this.#options = options
@@ -116,6 +118,15 @@ export class Agent {
     const thread = new CarrierThread({ identity, port, target, isMember, log })
     this.#carrierThread = thread
     this.#carriers = new Carriers({ device, thread, relays, wake, log })
+    this.#upkeep = new Upkeep({ device, name: options.name, log })
+    this.#watch = new Watch({
+      device,
+      silentMs: parts.mode === 'kernel' ? meshLimits.silentKernelMs : meshLimits.silentMs,
+      watched: () => this.#watched,
+      changed: () => this.#plan(),
+      wake: (nodes) => this.#wake(nodes),
+      log,
+    })
     this.#follower = new Follower({
       client: parts.client,
       self: { id: parts.identity.id, name: options.name },
@@ -197,7 +208,7 @@ export class Agent {
     try {
       if (this.#view.entries.has(this.#identity.id)) {
         await this.#bringAbout(this.#view)
-        await this.#wake(this.#others())
+        await this.#wake(this.#near())
       }
       this.#carry()
       await Promise.all([
@@ -205,6 +216,7 @@ export class Agent {
         this.#repair(both),
         this.#rotate(both),
         this.#carriers.run(both),
+        this.#watch.run(both),
       ])
     } finally {
       ending.abort()
@@ -231,6 +243,8 @@ export class Agent {
     if (addresses.length === 0) return null
     const stats = new Map((await this.#device.stats()).map((peer) => [peer.publicKey, peer]))
     const names = new Map(this.#nodes.map(({ key, name }) => [key, name]))
+    const self = this.#nodes.find(({ id }) => id === this.#identity.id)
+    const locations = new Locations(this.#nodes, { self, silent: this.#watch.silent })
     const { name, port } = this.#options
     const { url } = this.#membership
     return {
@@ -245,17 +259,19 @@ export class Agent {
       coordinator: { url, isConnected: this.#follower.isConnected, version: this.#view.version },
       relays: this.#ownRelays().map((relay) => relay.name),
       isRelay: isRelay(this.#options) && knowsRelays(this.#mode),
+      location: locationStatus(self, locations),
       peers: this.#others()
         .toSorted((one, other) => (one.name < other.name ? -1 : 1))
         .map((node) => {
-          const desired = this.#desired?.peers.get(node.key)
-          const known = { stats: stats.get(node.key), desired }
+          const [leader = node] = locations.waysTo(node)
+          const known = { stats: stats.get(leader.key), desired: this.#upkeep.peer(leader.key) }
+          if (leader !== node) return peerBehind(node, leader, known)
           const status = peerStatus(node, known, (key) => names.get(key))
           const place = this.#placeOf(node.key, status.endpoint ?? '')
           return place === null ? status : { ...status, endpoint: place }
         })
         .map((peer) => withWord(peer, pathWord(this.#mode))),
-      conflicts: [...(this.#desired?.conflicts ?? []), ...this.#refused],
+      conflicts: [...this.#upkeep.conflicts],
     }
   }
 
@@ -319,20 +335,29 @@ export class Agent {
   async #bringAbout(view: View): Promise<void> {
     this.#nodes = this.#table.of(view)
     const own = view.entries.get(this.#identity.id)
-    this.#desired = topology(this.#nodes, {
-      self: this.#identity.id,
-      networks: this.#membership.networks,
-      outside: this.#outside,
-      defaultRoute: this.#options.defaultRoute ?? null,
-      isBehindNat: this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null),
-      knowsRelays: knowsRelays(this.#mode),
-    })
-    this.#tellRefused(this.#desired.conflicts)
-    await this.#reconcile()
+    this.#isBehindNat = this.#options.endpoint === null && !isOwnAddress(own?.observed ?? null)
+    await this.#plan()
     this.#relays = this.#carryingRelays(view)
     this.#carrierThread.review()
     this.#writeNames()
     if (own !== undefined) this.#ready.resolve(own.addresses)
+  }
+
+  /** The device as the nodes of now, and the silence of some, want it. */
+  async #plan(): Promise<void> {
+    const desired = topology(this.#nodes, {
+      self: this.#identity.id,
+      networks: this.#membership.networks,
+      outside: this.#outside,
+      defaultRoute: this.#options.defaultRoute ?? null,
+      isBehindNat: this.#isBehindNat,
+      knowsRelays: knowsRelays(this.#mode),
+      silent: this.#watch.silent,
+    })
+    await this.#upkeep.bringAbout(desired)
+    const watched = new Set(this.#upkeep.watched)
+    const known = watched.size === 0 ? [] : this.#nodes.filter(({ key }) => watched.has(key))
+    this.#watched = new Map(known.map((node) => [node.key, node]))
   }
 
   #isMember(identity: string): boolean {
@@ -386,38 +411,13 @@ export class Agent {
     }
   }
 
-  /** Others leave a range of this node out: who started it looks here first. */
-  #tellRefused(conflicts: readonly Conflict[]): void {
-    const own = conflicts.filter(({ node }) => node === this.#options.name)
-    for (const { prefix, reason } of own) {
-      if (this.#told.has(prefix)) continue
-      const mend = 'advertise another range, or take it from the other node'
-      this.#options.log.warn({ prefix, reason, mend }, 'nobody uses a range of this node')
-    }
-    this.#told = new Set(own.map(({ prefix }) => prefix))
-  }
-
-  async #reconcile(): Promise<void> {
-    if (this.#desired === null) return
-    const delta = reconcile(this.#applied, this.#desired)
-    if (delta === null) return
-    const refused = await this.#device.apply(delta)
-    this.#applied = afterApplying(this.#desired, new Set(refused.map(({ network }) => network)))
-    const before = new Set(this.#refused.map(({ prefix }) => prefix))
-    this.#refused = refused.map(({ network: prefix, reason }) => {
-      const node = this.#options.name
-      if (!before.has(prefix)) this.#options.log.warn({ prefix, reason }, 'a range is not routed')
-      return { node, prefix, reason }
-    })
-  }
-
   /** What the kernel refused may be possible now, and the interface may be gone. */
   async #repair(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await pause(meshLimits.repairIntervalMs, signal)
       if (signal.aborted) return
       await this.#device.stats()
-      await this.#reconcile()
+      await this.#upkeep.repair()
     }
   }
 
@@ -431,6 +431,13 @@ export class Agent {
       return { key, path: pathOf(peer), lastHandshakeMs, receivedBytes, sentBytes }
     })
     return { peers }
+  }
+
+  /** Those to whom a packet goes by itself. */
+  #near(): readonly MeshNode[] {
+    const hasAddresses = ({ key }: MeshNode): boolean =>
+      (this.#upkeep.peer(key)?.allowedIps.length ?? 0) > 0
+    return this.#others().filter(hasAddresses)
   }
 
   #others(): readonly MeshNode[] {
@@ -453,11 +460,12 @@ function withWord(peer: PeerStatus, word: string): PeerStatus {
 
 /** What a node's device can do beside WireGuard. */
 function waysOf(options: AgentOptions, mode: MeshMode, known: Membership | null): WaysSaid {
-  if (!knowsRelays(mode)) return {}
+  const forwards = options.isLeader !== false && canForward(mode, options.interface)
+  if (!knowsRelays(mode)) return { forwards }
   const candidates = [...candidatesHere(options.port, known?.networks ?? null)]
-  if (!isRelay(options)) return { candidates }
+  if (!isRelay(options)) return { candidates, forwards }
   const { tcpPort = null, h3Port = null } = options
   const byTcp = tcpPort === null ? {} : { tcpPort }
   const byH3 = h3Port === null ? {} : { h3Port }
-  return { candidates, isRelay: true, ...byTcp, ...byH3 }
+  return { candidates, forwards, isRelay: true, ...byTcp, ...byH3 }
 }

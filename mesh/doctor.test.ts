@@ -1,6 +1,6 @@
 /** What the doctor says of relays; the rest of it is tested by its command. */
 import { expect, test } from 'vitest'
-import { relayCheck } from './doctor.ts'
+import { locationCheck, relayCheck } from './doctor.ts'
 import type { MeshMode } from './mode.ts'
 import type { MeshStatus, PeerStatus } from './status.ts'
 
@@ -9,6 +9,7 @@ const peer = (name: string, path: PeerStatus['path']): PeerStatus => ({
   addresses: [],
   path,
   relay: null,
+  leader: null,
   endpoint: null,
   lastHandshakeMs: null,
   receivedBytes: 0,
@@ -57,19 +58,41 @@ const cases: readonly Case[] = [
   },
 ]
 
-test.for(cases)('the doctor $says', ({ mode = 'tun', relays = [], isRelay = false, ...rest }) => {
-  const self = { name: 'x', addresses: [], interface: 'edge0', mode, mtu: 1_420, port: 51_820 }
-  const status: MeshStatus = {
-    self,
+function statusOf(mode: MeshMode, more: Partial<MeshStatus>): MeshStatus {
+  return {
+    self: { name: 'x', addresses: [], interface: 'edge0', mode, mtu: 1_420, port: 51_820 },
     coordinator: { url: 'https://x', isConnected: true, version: 1 },
-    relays: [...relays],
-    isRelay,
-    peers: Object.entries(rest.paths).map(([name, path]) => peer(name, path)),
+    relays: [],
+    isRelay: false,
+    location: null,
+    peers: [],
     conflicts: [],
+    ...more,
   }
+}
+
+test.for(cases)('the doctor $says', ({ mode = 'tun', relays = [], isRelay = false, ...rest }) => {
+  const peers = Object.entries(rest.paths).map(([name, path]) => peer(name, path))
+  const status = statusOf(mode, { relays: [...relays], isRelay, peers })
   const { result, found, mend } = relayCheck(status)
   expect(found).toContain(rest.found)
   expect([result, mend ?? '']).toEqual(
     rest.mend === undefined ? ['ok', ''] : ['warn', expect.stringContaining(rest.mend)],
   )
+})
+
+test('the doctor warns where nobody leads a location, or one alone', () => {
+  const found = (leaders: readonly string[]): unknown =>
+    locationCheck(
+      statusOf('tun', { location: { name: 'north', leaders: [...leaders], isLeader: false } }),
+    ).map((check) => [check.result, check.found])
+  expect(locationCheck(statusOf('tun', {}))).toEqual([])
+  expect(found(['a', 'b'])).toEqual([['ok', 'north, led by a and b']])
+  expect(found(['a'])).toEqual([['warn', 'north, led by a']])
+  expect(found([])).toEqual([['warn', expect.stringContaining('nobody leads it')]])
+})
+
+test('who is reached through leaders needs no relay', () => {
+  const far: PeerStatus = { ...peer('b', 'none'), leader: 'a' }
+  expect(relayCheck(statusOf('tun', { peers: [far] })).result).toBe('ok')
 })

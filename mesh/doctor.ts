@@ -56,15 +56,33 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
     ranges(patient, running),
     membershipCheck(patient),
     ...sessions(running),
-    ...(running === null ? [] : [relayCheck(running)]),
+    ...(running === null ? [] : [relayCheck(running), ...locationCheck(running)]),
   ]
+}
+
+/** Through whom packets go to other locations. */
+export function locationCheck({ location }: MeshStatus): readonly Check[] {
+  if (location === null) return []
+  const { name, leaders, isLeader } = location
+  const what = 'location'
+  if (leaders.length === 0) {
+    const found = `${name}: nobody leads it, each of its nodes reaches all others by itself`
+    const mend =
+      'let one of its nodes lead, without --leader off; in mode kernel with net.ipv4.ip_forward=1 ' +
+      'and net.ipv6.conf.all.forwarding=1'
+    return [bad(what, 'warn', [found, mend])]
+  }
+  const found = `${name}, led by ${leaders.join(' and ')}${isLeader ? '; this node is one' : ''}`
+  if (leaders.length > 1) return [ok(what, found)]
+  return [bad(what, 'warn', [found, 'nobody stands in for it: let a second node there lead'])]
 }
 
 /** Through whom packets go where there is no direct path. */
 export function relayCheck({ self, relays, isRelay, peers }: MeshStatus): Check {
   const what = 'relays'
   const role = isRelay ? '; this node is one' : ''
-  const unreached = peers.filter(({ path }) => path === 'none').map(({ name }) => name)
+  const near = peers.filter(({ leader }) => leader === null)
+  const unreached = near.filter(({ path }) => path === 'none').map(({ name }) => name)
   if (!knowsRelays(self.mode)) {
     const found = `none can be used: the device is the kernel's (--mode ${self.mode})`
     if (unreached.length === 0) return ok(what, found)

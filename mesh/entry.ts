@@ -55,6 +55,8 @@ export const nodeRecord = z.object({
   tcpPort: port.optional(),
   /** Where it takes them by HTTP/3. */
   h3Port: port.optional(),
+  /** Whether it could carry packets between others, as a leader does; whoever says it is an agent. */
+  forwards: z.boolean().optional(),
   /** Ranges behind it. */
   advertise: z.array(prefix).max(meshLimits.cidrsMax),
   /** Grows with each record of this node: an old one is not taken for a new one. */
@@ -84,6 +86,12 @@ export const entry = signedRecord.extend({
   since: z.number().int().min(0),
   /** Ranges that are the node's without its word: those that Kubernetes gave it. */
   granted: z.array(prefix).max(meshLimits.cidrsMax).optional(),
+  /** Where it stands, by its token or by Kubernetes. */
+  location: z.string().min(1).max(meshLimits.locationCharactersMax).optional(),
+  /** It carries the packets between its location and the others. */
+  isLeader: z.boolean().optional(),
+  /** It is not connected to the coordinator; said of those only for whom others stand in. */
+  isAway: z.boolean().optional(),
 })
 export type Entry = z.infer<typeof entry>
 

@@ -28,6 +28,8 @@ export interface JoinOptions {
   readonly endpoint: string | null
   /** False: it forwards for nobody, though others reach it at its endpoint. */
   readonly isRelay?: boolean
+  /** False: it leads no location. */
+  readonly isLeader?: boolean
   /** Where a relay takes packets by TCP as well; null: nowhere. */
   readonly tcpPort?: number | null
   /** Where it takes them by HTTP/3; null: nowhere. */
@@ -162,7 +164,10 @@ export function recordOf(
 }
 
 /** What a record says of ways beside WireGuard's own; nothing where the device knows none. */
-export type WaysSaid = Pick<NodeRecord, 'candidates' | 'isRelay' | 'tcpPort' | 'h3Port'>
+export type WaysSaid = Pick<
+  NodeRecord,
+  'candidates' | 'isRelay' | 'tcpPort' | 'h3Port' | 'forwards'
+>
 
 /** Whoever is reached at an endpoint forwards for the others, unless it was told not to. */
 export function isRelay(options: Pick<JoinOptions, 'endpoint' | 'isRelay'>): boolean {

@@ -13,6 +13,23 @@ export const meshLimits = {
   /** Labels of one token, CIDRs of one token, and CIDRs that one node advertises. */
   labelsMax: 32,
   cidrsMax: 256,
+  /** The name of a location: a label's value. */
+  locationCharactersMax: 63,
+  /** Leaders of a location that work at the same time. */
+  leadersPerLocation: 2,
+  /** One that the coordinator has not seen for so long is away; after its own start it waits longer:
+   * everybody is still coming back. */
+  awayAfterMs: 2_000,
+  awayGraceMs: 30_000,
+  /** A leader that is one no more goes on so long for those who do not know it yet. */
+  leaderRestMs: 10_000,
+  /** A peer with a stand-in that leaves packets unanswered for so long is silent; the kernel's
+   * WireGuard asks nobody for an answer, and says something by itself after ten seconds. */
+  silentMs: 5_000,
+  silentKernelMs: 15_000,
+  /** How often that is looked at, and a silent one is asked. */
+  watchIntervalMs: 1_000,
+  wakeSilentMs: 5_000,
   /** A request to the coordinator, and one event of its stream (a snapshot of all nodes). */
   requestBytesMax: 64 * 1024,
   eventBytesMax: 64 * 1024 * 1024,

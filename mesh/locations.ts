@@ -76,6 +76,11 @@ export class Locations {
     return this.isLeading && location === this.#self?.location
   }
 
+  /** By its name. */
+  leadersOf(location: string): readonly MeshNode[] {
+    return this.#leaders.get(location) ?? []
+  }
+
   /** Those that answer first; else in the order that they have. */
   byDoubt(nodes: readonly MeshNode[]): readonly MeshNode[] {
     return nodes.toSorted((one, other) => this.#doubt(one) - this.#doubt(other))

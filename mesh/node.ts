@@ -8,7 +8,7 @@ import type { MeshNode } from './topology.ts'
 export function nodeOf(entry: Entry): MeshNode | null {
   const record = verifiedRecord(entry)
   if (record === null) return null
-  const { id, addresses, since, observed } = entry
+  const { id, addresses, since, observed, location } = entry
   const seen = observed === null ? null : endpointText(observed, record.port)
   const ways = waysOf(entry, record)
   const { name, key, previousKey, endpoint } = record
@@ -24,6 +24,9 @@ export function nodeOf(entry: Entry): MeshNode | null {
     endpoint: endpoint ?? seen,
     since,
     ...(ways === null ? {} : { ways }),
+    ...(location === undefined ? {} : { location }),
+    ...(entry.isLeader === true ? { isLeader: true } : {}),
+    ...(entry.isAway === true ? { isAway: true } : {}),
   }
 }
 

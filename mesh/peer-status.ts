@@ -1,6 +1,7 @@
 /** What a node tells of one peer: where its packets go, and why they do not go directly. */
 import type { PeerStats } from './device.ts'
-import type { PeerStatus } from './status.ts'
+import type { Locations } from './locations.ts'
+import type { MeshStatus, PeerStatus } from './status.ts'
 import type { DesiredPeer, MeshNode } from './topology.ts'
 
 /** A session without a handshake for this long is none (WireGuard's REJECT_AFTER_TIME). */
@@ -24,6 +25,7 @@ export function peerStatus(
     addresses: [...node.addresses],
     path,
     relay,
+    leader: null,
     endpoint,
     lastHandshakeMs,
     receivedBytes,
@@ -32,8 +34,42 @@ export function peerStatus(
   }
 }
 
+/** A node that is reached through a leader of its location, or of this one: of it alone nothing is
+ * counted, and the handshake is that leader's. */
+export function peerBehind(
+  { name, addresses }: MeshNode,
+  leader: MeshNode,
+  known: { readonly stats: Stats; readonly desired: DesiredPeer | undefined },
+): PeerStatus {
+  const through = `it is in another location, which is reached through ${leader.name}`
+  const { path, lastHandshakeMs, whyNotDirect: why } = peerStatus(leader, known, () => undefined)
+  const isReached = path !== 'none'
+  return {
+    name,
+    addresses: [...addresses],
+    path: isReached ? 'leader' : 'none',
+    relay: null,
+    leader: leader.name,
+    endpoint: null,
+    lastHandshakeMs,
+    receivedBytes: 0,
+    sentBytes: 0,
+    whyNotDirect: isReached ? through : `${through}: ${why}`,
+  }
+}
+
+/** Where this node stands; null: nowhere in particular. */
+export function locationStatus(
+  self: MeshNode | undefined,
+  locations: Locations,
+): MeshStatus['location'] {
+  const { location: name, isLeader = false } = self ?? {}
+  if (name === undefined) return null
+  return { name, leaders: locations.leadersOf(name).map((leader) => leader.name), isLeader }
+}
+
 /** Where the packets to a peer go. */
-export function pathOf(stats: Stats): PeerStatus['path'] {
+export function pathOf(stats: Stats): Exclude<PeerStatus['path'], 'leader'> {
   if (stats === undefined) return 'none'
   const { lastHandshakeMs, path } = stats
   return lastHandshakeMs !== null && lastHandshakeMs < sessionMs ? path : 'none'

@@ -17,10 +17,12 @@ const answerBytesMax = 16 * 1024 * 1024
 const peerStatus = z.object({
   name: z.string(),
   addresses: z.array(z.string()),
-  /** `none`: no handshake within the last three minutes. */
-  path: z.enum(['direct', 'relay', 'none']),
+  /** `leader`: through one of a location; `none`: no handshake within the last three minutes. */
+  path: z.enum(['direct', 'relay', 'leader', 'none']),
   /** The node that forwards, where the path is `relay`. */
   relay: z.string().nullable(),
+  /** The leader that it is reached through, where it is none itself; agents of before say nothing. */
+  leader: z.string().nullable().default(null),
   /** Null: not known yet; it is learned when that node speaks first. */
   endpoint: z.string().nullable(),
   /** How long ago; null before the first one. */
@@ -47,6 +49,11 @@ const meshStatus = z.object({
   relays: z.array(z.string()).default([]),
   /** Whether it forwards for others. */
   isRelay: z.boolean().default(false),
+  /** Where this node stands, and through whom it reaches others; null: nowhere in particular. */
+  location: z
+    .object({ name: z.string(), leaders: z.array(z.string()), isLeader: z.boolean() })
+    .nullable()
+    .default(null),
   /** Ranges that are not used, and why. */
   conflicts: z.array(z.object({ node: z.string(), prefix: z.string(), reason: z.string() })),
 })

@@ -97,7 +97,8 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
     relays.of(node).filter((relay) => relay !== self)
   const ownRelays = self === undefined ? [] : relays.of(self)
   if (locations.isAny) {
-    for (const node of [...plan.given.keys()]) for (const one of relaysFor(node)) plan.know(one)
+    const carrying = Array.from(plan.given.keys())
+    for (const node of carrying) for (const relay of relaysFor(node)) plan.know(relay)
     for (const relay of ownRelays) plan.know(relay)
     // Whoever sends through a relay is known to it.
     const isServing = place.knowsRelays === true && self?.ways?.isRelay === true

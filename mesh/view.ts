@@ -57,6 +57,10 @@ export function mixed(hash: string, entries: Iterable<Entry>): string {
 
 function textOf(entry: Entry): string {
   const { id, identity, addresses, observed, since, record, signature, granted = [] } = entry
+  const { location = null, isLeader = false, isAway = false } = entry
   const told = [id, identity, addresses, observed, since, record, signature]
-  return JSON.stringify(granted.length === 0 ? told : [...told, granted])
+  const marks = location === null && !isAway ? [] : [location, isLeader, isAway]
+  // Agents of before know nothing of what is not there.
+  if (granted.length === 0 && marks.length === 0) return JSON.stringify(told)
+  return JSON.stringify([...told, granted, ...marks])
 }

@@ -2,6 +2,7 @@
 import { endpointText } from '../entry.ts'
 import type { Log } from '../log.ts'
 import { Front } from './front.ts'
+import { Leaders } from './leaders.ts'
 import { JoinLimiter } from './limiter.ts'
 import { JoinCounts } from './metrics.ts'
 import { Reports } from './reports.ts'
@@ -11,6 +12,9 @@ import { Streams } from './streams.ts'
 
 /** How often the file is asked what `edge mesh export` and `remove` changed. */
 const refreshIntervalMs = 100
+
+/** How often it is looked who leads. */
+const leadersIntervalMs = 500
 
 /** A coordinator that serves. */
 export interface RunningCoordinator {
@@ -44,10 +48,15 @@ export async function startCoordinator(
     streams.changed()
     reports.keepOnly((id) => registry.has(id))
   }, refreshIntervalMs)
+  const isConnected = (id: string): boolean => streams.has(id)
+  const leaders = new Leaders({ registry, isConnected, nowMs: performance.now() })
+  // What it changes is told as every other change is.
+  const leading = setInterval(() => leaders.look(performance.now()), leadersIntervalMs)
   return {
     address: `https://${front.address}`,
     async close() {
       clearInterval(looking)
+      clearInterval(leading)
       streams.close()
       await front.close()
       await server.close()

@@ -34,6 +34,8 @@ export interface Candidate {
   readonly platform?: string
 }
 
+/** The label of tokens whose nodes stand in one place, and speak to others through its leaders. */
+const locationLabel = 'location'
 /** The label of tokens whose nodes hear only of nodes without it: edge devices in large numbers. */
 const leafLabel = { name: 'role', value: 'leaf' }
 
@@ -197,6 +199,9 @@ export class Registry {
           mend: 'remove nodes that are gone: edge mesh remove NAME',
         })
       }
+      const { [leafLabel.name]: role, [locationLabel]: location = '' } = JSON.parse(
+        labels,
+      ) as Record<string, string>
       const addresses = [this.#address('ipv4', record.name), this.#address('ipv6', record.name)]
       const joined: Entry = {
         id,
@@ -204,6 +209,7 @@ export class Registry {
         addresses,
         observed,
         since: this.#nextSince(),
+        ...(location === '' ? {} : { location }),
         ...signed,
       }
       this.#database
@@ -212,7 +218,6 @@ export class Registry {
            VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
         )
         .run(id, record.name, record.key, JSON.stringify(joined), labels, cidrs, tokenId, platform)
-      const { [leafLabel.name]: role } = JSON.parse(labels) as Record<string, string>
       this.#changed(id, joined, role === leafLabel.value)
       return joined
     })
@@ -247,24 +252,28 @@ export class Registry {
 
   /** Where a node is seen now; false when that is nothing new. */
   observe(id: string, observed: string | null): boolean {
-    const before = this.#entries.get(id)
-    if (before === undefined || before.observed === observed) return false
-    return this.#transaction(() => {
-      const next: Entry = { ...before, observed }
-      const text = JSON.stringify(next)
-      this.#database.prepare('UPDATE nodes SET entry = ? WHERE id = ?').run(text, id)
-      this.#changed(id, next, this.isLeaf(id))
-      return true
-    })
+    return this.#mark(id, { observed })
   }
 
   /** The ranges that are a node's without its word; false when they are so already. */
   grant(id: string, cidrs: readonly string[]): boolean {
+    const { granted = [] } = this.#entries.get(id) ?? {}
+    return String(granted) !== String(cidrs) && this.#mark(id, { granted: [...cidrs] })
+  }
+
+  /** What leaders.ts and Kubernetes say of a node; false when it is so already. */
+  mark(id: string, marks: Pick<Entry, 'location' | 'isLeader' | 'isAway'>): boolean {
+    return this.#mark(id, marks)
+  }
+
+  /** What is undefined goes. */
+  #mark(id: string, marks: Partial<Entry>): boolean {
     const before = this.#entries.get(id)
-    if (before === undefined || String(before.granted ?? []) === String(cidrs)) return false
+    if (before === undefined) return false
+    const next: Entry = { ...before, ...marks }
+    const text = JSON.stringify(next)
+    if (text === JSON.stringify(before)) return false
     return this.#transaction(() => {
-      const next: Entry = { ...before, granted: [...cidrs] }
-      const text = JSON.stringify(next)
       this.#database.prepare('UPDATE nodes SET entry = ? WHERE id = ?').run(text, id)
       this.#changed(id, next, this.isLeaf(id))
       return true

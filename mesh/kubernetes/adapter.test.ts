@@ -13,6 +13,7 @@ import { makeFolder } from '../folder.ts'
 import { type Identity, identityOf, signRecord } from '../identity.ts'
 import { nodeOf } from '../node.ts'
 import { Adapter, keptNetworks } from './adapter.ts'
+import type { MembersOptions } from './members.ts'
 import { annotations, managedLabel, manager } from './terms.ts'
 
 const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -49,7 +50,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-async function start(name: string, more: { annotatedNodes?: boolean } = {}): Promise<Running> {
+async function start(name: string, more: Partial<MembersOptions> = {}): Promise<Running> {
   const api = new Api({ server: server.url, ca: null, tokenFile: null })
   const state = await openState(join(folder, name), (await keptNetworks(api, place)) ?? networks)
   const adapter = new Adapter({
@@ -61,6 +62,7 @@ async function start(name: string, more: { annotatedNodes?: boolean } = {}): Pro
     audience,
     advertise: [],
     annotatedNodes: false,
+    locationLabel: null,
     log: quiet,
     ...more,
   })

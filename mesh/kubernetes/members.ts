@@ -49,6 +49,8 @@ export interface MembersOptions {
   readonly advertise: readonly string[]
   /** Whether annotations alone make a peer, as seed 003's agents write them. */
   readonly annotatedNodes: boolean
+  /** The label of a Node that says where it stands; null: nobody says. */
+  readonly locationLabel: string | null
 }
 
 const tokenLifeMs = 60_000
@@ -154,9 +156,18 @@ export class Members {
     }
     for (const [name, { origin, entry }] of this.all()) {
       const node = nodes.get(name)
-      if (origin === 'agent' && node !== undefined) registry.grant(entry.id, podRanges(node))
+      if (origin !== 'agent' || node === undefined) continue
+      registry.grant(entry.id, podRanges(node))
+      registry.mark(entry.id, { location: this.#locationOf(node) })
     }
     return refusals
+  }
+
+  /** Undefined: nowhere in particular. */
+  #locationOf({ metadata: { labels = {} } }: ClusterNode): string | undefined {
+    const { locationLabel } = this.#options
+    const value = locationLabel === null ? '' : (labels[locationLabel] ?? '')
+    return value === '' ? undefined : value
   }
 
   async #enter(

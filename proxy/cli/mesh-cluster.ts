@@ -20,6 +20,7 @@ export const clusterFlags = {
   allow: { type: 'string', multiple: true },
   'annotated-nodes': { type: 'boolean', default: false },
   network: { type: 'string', multiple: true },
+  'location-label': { type: 'string' },
 } as const
 
 interface Values {
@@ -33,6 +34,7 @@ interface Values {
   readonly allow?: string[] | undefined
   readonly 'annotated-nodes': boolean
   readonly network?: string[] | undefined
+  readonly 'location-label'?: string | undefined
 }
 
 /** What the coordinator does beside the registry. */
@@ -61,6 +63,7 @@ export function clusterOf(values: Values, terminal: Terminal): OpenCluster {
     throw new UsageError('--account: name the ServiceAccount of the agents')
   }
   const advertise = cidrs('--allow', values.allow)
+  const locationLabel = labelOf(values['location-label'])
   const given = networksOf(values.network ?? [])
   const api = new Api(place)
   return {
@@ -78,6 +81,7 @@ export function clusterOf(values: Values, terminal: Terminal): OpenCluster {
         advertise,
         account: `system:serviceaccount:${namespace}:${account}`,
         annotatedNodes: values['annotated-nodes'],
+        locationLabel,
         log,
       })
       const ending = new AbortController()
@@ -99,4 +103,12 @@ function networksOf(texts: readonly string[]): MeshNetworks | null {
   const ipv6 = all.find((text) => text.includes(':'))
   if (all.length === 2 && ipv4 !== undefined && ipv6 !== undefined) return { ipv4, ipv6 }
   throw new UsageError('--network: write it twice, for IPv4 and for IPv6')
+}
+
+/** The name of a label, with or without a prefix. */
+function labelOf(text: string | undefined): string | null {
+  const pattern = /^(?:[a-z0-9.-]{1,253}\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
+  if (text === undefined || text === '') return null
+  if (pattern.test(text)) return text
+  throw new UsageError(`--location-label: "${text}" is no name of a label`)
 }

@@ -23,15 +23,22 @@ export async function meshStatus(args: readonly string[], terminal: Terminal): P
   return exitCodes.fine
 }
 
-function linesOf({ self, coordinator, peers, conflicts }: MeshStatus): string[] {
+function linesOf({ self, coordinator, location, peers, conflicts }: MeshStatus): string[] {
   const link = coordinator.isConnected ? 'connected' : 'away: the mesh goes on as it is'
   return [
     [self.name, ...self.addresses].join('  '),
     `mode ${self.mode}, interface ${self.interface}, mtu ${self.mtu}, port ${self.port}`,
     `coordinator ${coordinator.url}: ${link}, version ${coordinator.version}`,
+    ...(location === null ? [] : [locationLine(location)]),
     ...peers.map(peerLine),
     ...conflicts.map(({ node, prefix, reason }) => `not used: ${prefix} of ${node}: ${reason}`),
   ]
+}
+
+function locationLine({ name, leaders, isLeader }: NonNullable<MeshStatus['location']>): string {
+  if (leaders.length === 0) return `location ${name}: nobody leads it, each node reaches all others`
+  const role = isLeader ? '; this node is one of them' : ''
+  return `location ${name}, led by ${leaders.join(' and ')}${role}`
 }
 
 function peerLine(peer: PeerStatus): string {
@@ -40,10 +47,14 @@ function peerLine(peer: PeerStatus): string {
   const words = [
     name,
     ...addresses,
-    peer.relay === null ? path : `${path} ${peer.relay}`,
-    peer.endpoint ?? 'endpoint not known yet',
+    path === 'leader'
+      ? `leader ${peer.leader}`
+      : peer.relay === null
+        ? path
+        : `${path} ${peer.relay}`,
+    ...(peer.leader === null ? [peer.endpoint ?? 'endpoint not known yet'] : []),
     ago === null ? 'no handshake yet' : `handshake ${ago} s ago`,
-    `${receivedBytes} bytes in, ${sentBytes} out`,
+    ...(peer.leader === null ? [`${receivedBytes} bytes in, ${sentBytes} out`] : []),
     ...(peer.whyNotDirect === null ? [] : [`(${peer.whyNotDirect})`]),
   ]
   return `  ${words.join('  ')}`

@@ -31,6 +31,7 @@ export const agentFlags = {
   endpoint: { type: 'string' },
   'default-route': { type: 'string' },
   relay: { type: 'string', default: 'auto' },
+  leader: { type: 'string', default: 'auto' },
   'relay-tcp': { type: 'string' },
   'relay-h3': { type: 'string' },
 } as const
@@ -83,6 +84,7 @@ export interface AgentValues {
   readonly endpoint?: string | undefined
   readonly 'default-route'?: string | undefined
   readonly relay: string
+  readonly leader: string
   readonly 'relay-tcp'?: string | undefined
   readonly 'relay-h3'?: string | undefined
 }
@@ -93,9 +95,6 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
   if (mode === undefined) {
     throw new UsageError(`--mode: "${values.mode}" is none of ${wantedModes.join(', ')}`)
   }
-  if (!['auto', 'off'].includes(values.relay)) {
-    throw new UsageError(`--relay: "${values.relay}" is none of auto, off`)
-  }
   const { mtuMin, mtuMax } = meshLimits
   return {
     ...joinOptions(values, terminal),
@@ -103,7 +102,8 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
     interface: values.interface,
     mode,
     defaultRoute: defaultRouteOf(values['default-route']),
-    isRelay: values.relay === 'auto',
+    isRelay: isOn('--relay', values.relay),
+    isLeader: isOn('--leader', values.leader),
     tcpPort: relayPortOf('--relay-tcp', values['relay-tcp']),
     h3Port: relayPortOf('--relay-h3', values['relay-h3']),
     mtu:
@@ -111,6 +111,11 @@ export function agentOptions(values: AgentValues, terminal: Terminal): Omit<Agen
         ? null
         : numberOf('--mtu', values.mtu, { least: mtuMin, most: mtuMax }),
   }
+}
+
+function isOn(flag: string, value: string): boolean {
+  if (value === 'auto' || value === 'off') return value === 'auto'
+  throw new UsageError(`${flag}: "${value}" is none of auto, off`)
 }
 
 /** `--default-route NAME`; without it the machine's own stays. */

@@ -37,15 +37,17 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge mesh coordinator --listen ADDR:PORT --state DIR
                   lets nodes into a WireGuard mesh and tells each of the others
                 [--kubernetes --account NAME [--config-map NAME] [--network CIDR]… [--allow CIDR]…
-                  [--annotated-nodes] [--audience edge-mesh]]
+                  [--annotated-nodes] [--audience edge-mesh] [--location-label LABEL]]
                   nodes of a cluster join by the token of their pod (up --token-file --pin-file);
-                  annotations, Peers and Gateways; in a pod it finds the API as edge controller
+                  annotations, Peers and Gateways; the location of a node is the value of that label
+                  (topology.kubernetes.io/zone, say), else none; in a pod it finds the API as edge controller
   edge mesh token --state DIR|--coordinator URL [--admin-key FILE]
                   [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
                   advertise. Also beside the running coordinator; from afar with the file admin-key
                   of its folder (or EDGE_MESH_ADMIN_KEY); --label role=leaf: its nodes hear of, and
-                  are heard by, nodes without that label only. Or --psk-file FILE: 64 hex
+                  are heard by, nodes without that label only; --label location=NAME: its nodes reach
+                  those of other locations through two leaders of theirs. Or --psk-file FILE: 64 hex
                   characters, seed 000's pre-shared key, as a token without end
   edge mesh export --name NAME --state DIR [--format wg-quick|qr|json]
                   lets a device in that is no agent; prints its configuration, this once
@@ -57,11 +59,12 @@ export const usage = `Usage: edge COMMAND [FLAGS]
   edge mesh up --coordinator URL --token TOKEN --name NAME --state DIR [--interface edge0]
                [--mode auto|kernel|tun|netstack] [--port 51820] [--mtu N] [--advertise CIDR]…
                [--endpoint ADDR:PORT] [--relay auto|off] [--relay-h3 PORT] [--relay-tcp PORT]
-               [--default-route NAME]
+               [--leader auto|off] [--default-route NAME]
                   this node's agent; needs NET_ADMIN and /dev/net/tun; the token (EDGE_MESH_TOKEN)
                   only the first time; --advertise: ranges that others reach through this node.
                   Whoever has an --endpoint forwards for nodes that find no direct path; with
-                  --relay-tcp also for those that no UDP comes out of.
+                  --relay-tcp also for those that no UDP comes out of. --leader off: it leads no
+                  location, whatever the coordinator would like.
                   --default-route: all that no route leads to goes through that node, which has to
                   advertise 0.0.0.0/0 or ::/0
                   Seed 000's EDGELINK_SERVER, EDGELINK_PSK, EDGELINK_DEVICE_NAME and
