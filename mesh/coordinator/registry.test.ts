@@ -147,3 +147,18 @@ test('the files of a coordinator are for their owner alone', async () => {
   expect([again.pin, again.registry.networks]).toEqual([state.pin, state.registry.networks])
   again.registry.close()
 })
+
+test('a token says where its nodes stand; their records, and what leads, change nothing of it', () => {
+  const labels = { location: 'north' }
+  const { id } = registry.join(candidate(1), token({ labels }), nowMs)
+  expect(registry.entry(id)?.location).toBe('north')
+  expect(registry.mark(id, { isLeader: true })).toBe(true)
+  expect(registry.mark(id, { isLeader: true })).toBe(false)
+  registry.update(id, candidate(1, { serial: 2, endpoint: '192.0.2.9:1' }))
+  registry.close()
+  registry = open()
+  expect(registry.entry(id)).toMatchObject({ location: 'north', isLeader: true })
+  expect(registry.mark(id, { isLeader: undefined })).toBe(true)
+  expect(registry.entry(id)?.isLeader).toBeUndefined()
+  expect(registry.mark('nobody', { isLeader: true })).toBe(false)
+})

@@ -87,7 +87,9 @@ async function start(name: string, more: Partial<MembersOptions> = {}): Promise<
   }
 }
 
-function putNode(number: number, more: { annotations?: Record<string, string> } = {}): void {
+type Marks = Readonly<Record<string, string>>
+
+function putNode(number: number, more: { annotations?: Marks; labels?: Marks } = {}): void {
   server.put('nodes', {
     metadata: { name: `node-${number}`, uid: `uid-${number}`, ...more },
     spec: { podCIDRs: [`10.244.${number}.0/24`, `fd00:244:${number}::/64`] },
@@ -272,6 +274,20 @@ test('a node with annotations alone is told of, and taken only where that is all
     advertise: ['10.244.2.0/24', 'fd00:244:2::/64', '100.64.2.2/32'],
   })
   expect(shown('node-2')).toEqual(seen)
+})
+
+test('a label of the Node says where a node stands, and may be changed', async () => {
+  await running.stop()
+  const locationLabel = 'topology.kubernetes.io/zone'
+  running = await start('zones', { locationLabel })
+  putNode(1, { labels: { [locationLabel]: 'north' } })
+  await (await agent('node-1')).join(token('node-1'))
+  const place = () => running.state.registry.entries('all')[0]?.location
+  await vi.waitFor(() => expect(place()).toBe('north'), waitMs)
+  putNode(1, { labels: { [locationLabel]: 'south' } })
+  await vi.waitFor(() => expect(place()).toBe('south'), waitMs)
+  putNode(1)
+  await vi.waitFor(() => expect(place()).toBeUndefined(), waitMs)
 })
 
 test('a node that is removed leaves nothing', async () => {
