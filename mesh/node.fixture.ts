@@ -24,6 +24,7 @@ export function statsOf(more: Partial<PeerStats> = {}): PeerStats {
     whyNotDirect: null,
     relay: null,
     isSilent: false,
+    unansweredMs: null,
     seenAs: null,
     forwardedBytes: 0,
     refusedPackets: 0,

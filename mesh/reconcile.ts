@@ -8,6 +8,10 @@ export type Applied = Pick<Desired, 'addresses' | 'routes' | 'peers'>
 export interface PeerChange {
   readonly publicKey: string
   readonly allowedIps?: readonly string[]
+  /** Ranges of others from which it may send as well: packets from an address are taken from this
+   * peer when exactly the longest prefix around that address, whoever has it, is among these. Of no
+   * effect in a device of the kernel. */
+  readonly standbyIps?: readonly string[]
   /** Not there while the wanted one stays the same: what packets taught the device is no drift. */
   readonly endpoint?: string
   readonly keepaliveS?: number
@@ -24,6 +28,10 @@ export interface PeerChange {
   readonly candidates?: readonly string[]
   /** Its device takes packets of one key of this node, not of two while that changes. */
   readonly hearsOneKey?: boolean
+  /** When packets were sent to it and nothing came back for two seconds, a handshake makes it
+   * speak, again and again, so that a live one never looks dead. Of no effect in a device of the
+   * kernel. */
+  readonly isWatched?: boolean
 }
 
 /** Steps for a device; it adds before it removes. */
@@ -37,6 +45,12 @@ export interface DeviceDelta {
   readonly removeRoutes: readonly string[]
   readonly addRoutes: readonly string[]
   readonly removeAddresses: readonly string[]
+  /** Packets of one peer to another one go on to it and never come to the interface; at first not.
+   * Of no effect in a device of the kernel, and so is the next one. */
+  readonly forwards?: boolean
+  /** All ranges that this node serves: packets to them come to its interface, as those to its
+   * addresses do, where no peer has a longer prefix. */
+  readonly ownRanges?: readonly string[]
 }
 
 /** Nothing yet. */
@@ -54,14 +68,14 @@ export const noSteps: DeviceDelta = {
 
 /** Null when there is nothing to do: then nothing is written. */
 export function reconcile(applied: Applied, desired: Applied): DeviceDelta | null {
-  const delta: DeviceDelta = {
+  const delta = {
     addAddresses: without(desired.addresses, applied.addresses),
     peers: changesOf(applied.peers, desired.peers),
     removePeers: unheard(applied.peers, desired.peers),
     removeRoutes: without(applied.routes, desired.routes),
     addRoutes: without(desired.routes, applied.routes),
     removeAddresses: without(applied.addresses, desired.addresses),
-  }
+  } satisfies DeviceDelta
   return Object.values(delta).every((steps) => steps.length === 0) ? null : delta
 }
 
