@@ -52,6 +52,11 @@ const peerStats = z.object({
   unansweredMs: z.number().nullable().default(null),
   /** It is in use as a relay, or has relays, and nothing comes back directly. */
   isSilent: z.boolean().default(false),
+  /** For how long packets were sent to it and nothing authentic came back, by any way; null:
+   * nothing waits for a word. Of a device of the kernel it is known from one call of `stats` to
+   * the next, by its counters of bytes, and may be told too short by the time between them. A peer
+   * that is not watched may be alive and say nothing for ten seconds. */
+  unansweredMs: z.number().nullable().default(null),
   /** The address by which this peer saw us, when it answered a probe of a direct path. */
   seenAs: z.string().nullable(),
   /** What this node forwarded for it as its relay, and how many packets it did not. */

@@ -66,7 +66,7 @@ export function locationCheck({ location }: MeshStatus): readonly Check[] {
   const { name, leaders, isLeader } = location
   const what = 'location'
   if (leaders.length === 0) {
-    const found = `${name}: nobody leads it, each of its nodes reaches all others by itself`
+    const found = `${name}: nobody leads it, its nodes reach all others by themselves`
     const mend =
       'let one of its nodes lead, without --leader off; in mode kernel with net.ipv4.ip_forward=1 ' +
       'and net.ipv6.conf.all.forwarding=1'

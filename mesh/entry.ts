@@ -55,7 +55,7 @@ export const nodeRecord = z.object({
   tcpPort: port.optional(),
   /** Where it takes them by HTTP/3. */
   h3Port: port.optional(),
-  /** Whether it could carry packets between others, as a leader does; whoever says it is an agent. */
+  /** Whether it could carry packets between others, as leaders do; only agents say so. */
   forwards: z.boolean().optional(),
   /** Ranges behind it. */
   advertise: z.array(prefix).max(meshLimits.cidrsMax),

@@ -17,8 +17,8 @@ export const meshLimits = {
   locationCharactersMax: 63,
   /** Leaders of a location that work at the same time. */
   leadersPerLocation: 2,
-  /** One that the coordinator has not seen for so long is away; after its own start it waits longer:
-   * everybody is still coming back. */
+  /** One that the coordinator has not seen for so long is away; after its own start it waits
+   * longer: everybody is still coming back. */
   awayAfterMs: 2_000,
   awayGraceMs: 30_000,
   /** A leader that is one no more goes on so long for those who do not know it yet. */

@@ -8,6 +8,10 @@ export type Applied = Pick<Desired, 'addresses' | 'routes' | 'peers' | 'forwards
 export interface PeerChange {
   readonly publicKey: string
   readonly allowedIps?: readonly string[]
+  /** Ranges of others from which it may send as well: packets from an address are taken from this
+   * peer when exactly the longest prefix around that address, whoever has it, is among these. Of no
+   * effect in a device of the kernel. */
+  readonly standbyIps?: readonly string[]
   /** Not there while the wanted one stays the same: what packets taught the device is no drift. */
   readonly endpoint?: string
   readonly keepaliveS?: number
@@ -24,11 +28,9 @@ export interface PeerChange {
   readonly candidates?: readonly string[]
   /** Its device takes packets of one key of this node, not of two while that changes. */
   readonly hearsOneKey?: boolean
-  /** Packets from there are taken of it, too, though those to them go to another peer: as long as
-   * no narrower range is somebody else's. The kernel's WireGuard knows nothing of the kind. */
-  readonly standbyIps?: readonly string[]
-  /** It is asked for an answer when packets to it have none: silence then means that it is gone. Of
-   * no effect in the kernel. */
+  /** When packets were sent to it and nothing came back for two seconds, a handshake makes it
+   * speak, again and again, so that a live one never looks dead. Of no effect in a device of the
+   * kernel. */
   readonly isWatched?: boolean
   /** What is forwarded comes from such a peer or goes to one: so nothing goes round. */
   readonly isInside?: boolean
@@ -45,10 +47,11 @@ export interface DeviceDelta {
   readonly removeRoutes: readonly string[]
   readonly addRoutes: readonly string[]
   readonly removeAddresses: readonly string[]
-  /** Whether packets of one peer go on to another one; absent: as before. In the kernel's mode that
-   * is the machine's own forwarding. */
+  /** Packets of one peer to another one go on to it and never come to the interface; at first not.
+   * Of no effect in a device of the kernel, and so is the next one. */
   readonly forwards?: boolean
-  /** What it keeps of those beside its own addresses. */
+  /** All ranges that this node serves: packets to them come to its interface, as those to its
+   * addresses do, where no peer has a longer prefix. */
   readonly ownRanges?: readonly string[]
 }
 
@@ -80,7 +83,7 @@ export function reconcile(applied: Applied, desired: Applied): DeviceDelta | nul
     removeRoutes: without(applied.routes, desired.routes),
     addRoutes: without(desired.routes, applied.routes),
     removeAddresses: without(applied.addresses, desired.addresses),
-  }
+  } satisfies DeviceDelta
   const isSame = Object.values(delta).every((steps) => steps.length === 0)
   const leading = {
     ...(applied.forwards === desired.forwards ? {} : { forwards: desired.forwards }),

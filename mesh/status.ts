@@ -21,7 +21,7 @@ const peerStatus = z.object({
   path: z.enum(['direct', 'relay', 'leader', 'none']),
   /** The node that forwards, where the path is `relay`. */
   relay: z.string().nullable(),
-  /** The leader that it is reached through, where it is none itself; agents of before say nothing. */
+  /** The leader that it is reached through; agents of before do not say. */
   leader: z.string().nullable().default(null),
   /** Null: not known yet; it is learned when that node speaks first. */
   endpoint: z.string().nullable(),

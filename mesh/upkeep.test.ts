@@ -30,7 +30,7 @@ function upkeepOf(refuse: (delta: DeviceDelta) => readonly Refused[] = () => [])
   return { upkeep: new Upkeep({ device, name: 'node-1', log }), deltas, warnings }
 }
 
-test('changes at the same time are made one after the other, each from what the last left', async () => {
+test('changes at one time are made one after the other', async () => {
   const { upkeep, deltas } = upkeepOf()
   await Promise.all([upkeep.bringAbout(wanted(3)), upkeep.bringAbout(wanted(4)), upkeep.repair()])
   const added = deltas.map(({ peers }) => peers.map(({ publicKey }) => publicKey))

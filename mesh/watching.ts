@@ -1,6 +1,6 @@
 /**
- * Peers that do not answer while others could stand in for them. The device tells since when packets
- * to a peer had no answer; from that this comes to who is silent, and asks silent ones now and then.
+ * Peers that do not answer while others could stand in for them. The device tells since when
+ * packets to a peer had no answer; from that follows who is silent, and those are asked now and then.
  */
 import { reasonOf } from '../waf/reason-of.ts'
 import type { Device } from './device.ts'

@@ -148,7 +148,7 @@ test('the files of a coordinator are for their owner alone', async () => {
   again.registry.close()
 })
 
-test('a token says where its nodes stand; their records, and what leads, change nothing of it', () => {
+test('a token says where its nodes stand, and their records change nothing of it', () => {
   const labels = { location: 'north' }
   const { id } = registry.join(candidate(1), token({ labels }), nowMs)
   expect(registry.entry(id)?.location).toBe('north')

@@ -138,6 +138,10 @@ pub struct Delta {
     pub remove_routes: Vec<IpNetwork>,
     pub add_routes: Vec<IpNetwork>,
     pub remove_addresses: Vec<IpNetwork>,
+    /// Whether packets of one peer go on to another one.
+    pub forwards: Option<bool>,
+    /// Ranges of other machines that this node serves: packets to them are for its interface.
+    pub own_ranges: Option<Vec<IpNetwork>>,
 }
 
 /// The keys that the device is to have from now on. It speaks with the current one and still
@@ -155,6 +159,8 @@ pub struct PeerChange {
     /// It is heard until it is removed. Of no effect when the peer is there already.
     pub previous_key: Option<PublicKey>,
     pub allowed_ips: Option<Vec<IpNetwork>>,
+    /// Prefixes of others from which it may send as well.
+    pub standby_ips: Option<Vec<IpNetwork>>,
     pub endpoint: Option<SocketAddr>,
     /// Zero: none.
     pub keepalive_s: Option<u16>,
@@ -166,6 +172,10 @@ pub struct PeerChange {
     pub candidates: Option<Vec<SocketAddr>>,
     /// It takes packets of one key of ours, and not of two while that changes.
     pub hears_one_key: Option<bool>,
+    /// It is made to speak when packets are sent to it and none comes back.
+    pub is_watched: Option<bool>,
+    /// What is forwarded comes from such a peer or goes to one.
+    pub is_inside: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +190,8 @@ struct DeltaText {
     remove_routes: Vec<String>,
     add_routes: Vec<String>,
     remove_addresses: Vec<String>,
+    forwards: Option<bool>,
+    own_ranges: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -188,12 +200,15 @@ struct PeerText {
     public_key: String,
     previous_key: Option<String>,
     allowed_ips: Option<Vec<String>>,
+    standby_ips: Option<Vec<String>>,
     endpoint: Option<String>,
     keepalive_s: Option<u16>,
     mtu: Option<u16>,
     relays: Option<Vec<String>>,
     candidates: Option<Vec<String>>,
     hears_one_key: Option<bool>,
+    is_watched: Option<bool>,
+    is_inside: Option<bool>,
 }
 
 impl Delta {
@@ -222,6 +237,8 @@ impl Delta {
             remove_routes: networks(&given.remove_routes)?,
             add_routes: networks(&given.add_routes)?,
             remove_addresses: networks(&given.remove_addresses)?,
+            forwards: given.forwards,
+            own_ranges: given.own_ranges.as_deref().map(networks).transpose()?,
         })
     }
 }
@@ -232,12 +249,15 @@ impl PeerChange {
             public_key: public_key(&given.public_key)?,
             previous_key: given.previous_key.as_deref().map(public_key).transpose()?,
             allowed_ips: given.allowed_ips.as_deref().map(networks).transpose()?,
+            standby_ips: given.standby_ips.as_deref().map(networks).transpose()?,
             endpoint: given.endpoint.as_deref().map(endpoint).transpose()?,
             keepalive_s: given.keepalive_s,
             mtu: given.mtu.map(path_mtu).transpose()?,
             relays: given.relays.as_deref().map(relays).transpose()?,
             candidates: given.candidates.as_deref().map(endpoints).transpose()?,
             hears_one_key: given.hears_one_key,
+            is_watched: given.is_watched,
+            is_inside: given.is_inside,
         })
     }
 }
@@ -364,6 +384,8 @@ mod tests {
             (r#"{"addRoutes":["10.0.0.0"]}"#, Code::NetworkInvalid),
             (r#"{"addRoutes":["10.0.0.0/33"]}"#, Code::NetworkInvalid),
             (r#"{"routes":[]}"#, Code::Malformed),
+            (r#"{"ownRanges":["10.0.0.1/24"]}"#, Code::NetworkInvalid),
+            (r#"{"forwards":"yes"}"#, Code::Malformed),
             (r#"{"previousPrivateKey":"QUJD"}"#, Code::Malformed),
             (r#"{"privateKey":"QUJD"}"#, Code::KeyInvalid),
             (
@@ -374,6 +396,10 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(code(Delta::parse(text)), Some(wanted), "{text}");
         }
+        let standing = good.replace("\"allowedIps\"", "\"isWatched\":true,\"standbyIps\"");
+        assert!(Delta::parse(&standing).is_ok());
+        let inside = standing.replace("fd00::/64", "fd00::1/64");
+        assert_eq!(code(Delta::parse(&inside)), Some(Code::NetworkInvalid));
         let narrow = good.replace("\"keepaliveS\":25", "\"mtu\":1279");
         assert_eq!(code(Delta::parse(&narrow)), Some(Code::MtuInvalid));
         let placed = good.replace("\"keepaliveS\":25", "\"candidates\":[\"host:1\"]");

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use gotatun::x25519::PublicKey;
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -59,6 +60,9 @@ pub struct PeerStats {
     /// It is in use as a relay, or has relays, and nothing comes back directly.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_silent: bool,
+    /// For how long packets were sent to it and nothing authentic came back, by any way; none:
+    /// nothing waits for a word.
+    pub unanswered_ms: Option<u64>,
     /// What this node forwarded for it, and packets that it did not.
     #[serde(skip_serializing_if = "is_zero")]
     pub forwarded_bytes: u64,
@@ -183,10 +187,16 @@ impl Tunnel for Plane {
 
 /// All peers and keys of a delta come into force at one moment.
 pub fn change_table(plane: &Plane, delta: &Delta) {
-    if delta.keys.is_none() && delta.peers.is_empty() && delta.remove_peers.is_empty() {
+    let before = plane.current.get();
+    let own = before.own.after(delta);
+    let has_peers = !delta.peers.is_empty() || !delta.remove_peers.is_empty();
+    if own.is_none() && delta.keys.is_none() && delta.forwards.is_none() && !has_peers {
         return;
     }
-    let mut table = Table::clone(&plane.current.get());
+    let mut table = Table::clone(&before);
+    drop(before);
+    table.own = own.map_or(table.own, Arc::new);
+    table.forwards = delta.forwards.unwrap_or(table.forwards);
     if let Some(OwnKeyChange { current, previous }) = &delta.keys {
         table.keys = table.keys.changed(current, previous.as_ref());
     }
@@ -218,7 +228,7 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
                     peer.renew(plane, *key);
                     peer
                 }
-                None => Peer::new(*key),
+                None => Peer::new(plane.serial(), *key),
             };
             table.name(key, &peer);
             peer
@@ -226,13 +236,19 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
     };
     if let Some(wanted) = &change.allowed_ips {
         let mut allowed = peer.allowed.lock();
-        for network in allowed.iter().filter(|network| !wanted.contains(network)) {
-            table.disallow(network, &peer);
+        if !allowed.is_empty() {
+            let kept: HashSet<_> = wanted.iter().collect();
+            for network in allowed.iter().filter(|network| !kept.contains(network)) {
+                table.disallow(network, &peer);
+            }
         }
         for network in wanted {
             table.allow(network, &peer);
         }
         allowed.clone_from(wanted);
+    }
+    if let Some(networks) = &change.standby_ips {
+        table.let_stand_by(&peer, networks);
     }
     if let Some(candidates) = &change.candidates {
         peer.look_at(candidates);
@@ -257,6 +273,7 @@ fn remove_peer(plane: &Plane, table: &mut Table, key: &PublicKey) {
         for network in std::mem::take(&mut *peer.allowed.lock()) {
             table.disallow(&network, &peer);
         }
+        table.let_stand_by(&peer, &[]);
     }
 }
 
@@ -293,6 +310,7 @@ fn stats_of(seen: Seen) -> PeerStats {
         relay: seen.relay.filter(|_| reason.is_some()),
         seen_as: seen.seen_as,
         is_silent: seen.is_silent,
+        unanswered_ms: seen.unanswered.map(ms),
         forwarded_bytes: seen.served.forwarded_bytes,
         refused_packets: seen.served.refused_packets,
     }

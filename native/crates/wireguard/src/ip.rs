@@ -78,6 +78,14 @@ impl Ip {
         })
     }
 
+    /// Where the hops are that it may still take.
+    fn hops(&self) -> usize {
+        match self.family {
+            Family::V4 => 8,
+            Family::V6 => 7,
+        }
+    }
+
     /// Where the payload of a TCP packet begins; none for anything else.
     pub fn tcp_payload(&self, packet: &[u8]) -> Option<usize> {
         if self.protocol != TCP || self.is_fragment {
@@ -116,6 +124,32 @@ pub fn put_length(head: &mut [u8], ip: &Ip, total: usize) {
         }
         Family::V6 => put16(head, 4, (total - V6_HEADER) as u16),
     }
+}
+
+/// A packet goes on to another machine; false when it has come too far already.
+pub fn count_hop(packet: &mut [u8], ip: &Ip) -> bool {
+    let Some(hops) = packet.get_mut(ip.hops()).filter(|hops| **hops > 1) else {
+        return false;
+    };
+    *hops -= 1;
+    if ip.family == Family::V4 {
+        // The protocol is the other half of the word.
+        let now = get16(packet, 8);
+        let checksum = updated(get16(packet, 10), now.wrapping_add(0x0100), now);
+        put16(packet, 10, checksum);
+    }
+    true
+}
+
+/// Whether packets from or to an address go on from one link to another one (RFC 1812 §5.3.7,
+/// RFC 4291 §2.5).
+pub fn is_routed(address: IpAddr) -> bool {
+    let is_kept = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+    let is_of_link = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !is_kept && !is_of_link
 }
 
 /// Lowers the maximum segment size that a TCP peer offers to what fits into packets of `mtu`, so
@@ -245,6 +279,40 @@ pub mod tests {
                 assert_eq!(packet, clamped, "it is never raised");
             }
         }
+    }
+
+    #[test]
+    fn a_hop_is_counted_and_the_last_one_is_the_end() {
+        for (family, at) in [(Family::V4, 8), (Family::V6, 7)] {
+            let mut packet = tcp(family, 1, 0x10, &[], b"abc");
+            let ip = Ip::parse(&packet).expect("an IP packet");
+            for left in (1..64).rev() {
+                assert!(count_hop(&mut packet, &ip));
+                assert_eq!(packet[at], left);
+                assert!(is_right(&packet), "{left} of {family:?}");
+            }
+            assert!(!count_hop(&mut packet, &ip));
+            packet[at] = 0;
+            assert!(!count_hop(&mut packet, &ip));
+            assert_eq!(packet[at], 0);
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_was_wrong_stays_wrong() {
+        let mut packet = tcp(Family::V4, 1, 0x10, &[], b"abc");
+        packet[1] ^= 1;
+        let ip = Ip::parse(&packet).expect("an IP packet");
+        assert!(count_hop(&mut packet, &ip));
+        assert!(!is_right(&packet));
+    }
+
+    #[test]
+    fn some_addresses_are_of_one_link_only() {
+        let is = |text: &str| is_routed(text.parse().expect("an address"));
+        let kept = "0.0.0.0 127.0.0.1 169.254.1.1 224.0.0.5 255.255.255.255 :: ::1 fe80::1 ff02::1";
+        assert!(!kept.split(' ').any(is));
+        assert!("10.0.0.1 192.0.2.255 fd00::1".split(' ').all(is));
     }
 
     #[test]

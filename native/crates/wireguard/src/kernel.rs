@@ -7,6 +7,7 @@
 mod attributes;
 mod messages;
 mod peers;
+mod silence;
 mod socket;
 mod tunnel;
 

@@ -7,14 +7,15 @@
 
 mod hearing;
 mod holding;
+mod seen;
 mod state;
+mod watching;
 
 use crate::delta::PeerChange;
 use crate::envelope::{HEADER, Id, id_of};
 use crate::keys::{OwnKey, OwnKeys};
-use crate::paths::Doubt;
 use crate::plane::Plane;
-use crate::relay::{Relaying, Served};
+use crate::relay::Relaying;
 use bytes::BytesMut;
 use gotatun::noise::{Tunn, TunnResult};
 use gotatun::packet::{Packet, WgKind};
@@ -24,15 +25,21 @@ use hearing::Hearing;
 use holding::Holding;
 use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
+pub use seen::Seen;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Instant;
+use watching::Watching;
 
 pub struct Peer {
+    /// No other peer of this device has it.
+    pub number: u32,
     state: Mutex<State>,
     /// What packets to it may be long; zero: as long as the interface lets them.
     mtu: AtomicU16,
+    /// What is forwarded comes from such a peer or goes to one.
+    is_inside: AtomicBool,
     /// Its prefixes; only those who change the table look here.
     pub allowed: Mutex<Vec<IpNetwork>>,
     pub relaying: Relaying,
@@ -54,6 +61,7 @@ struct State {
     /// What was heard of it directly, for a node behind a NAT.
     hearing: Hearing,
     holding: Holding,
+    watching: Watching,
 }
 
 struct Tunnel {
@@ -67,28 +75,10 @@ struct Tunnel {
     proven: Option<Instant>,
 }
 
-/// What a peer looks like from outside.
-pub struct Seen {
-    pub key: PublicKey,
-    pub endpoint: Option<SocketAddr>,
-    pub last_handshake: Option<Duration>,
-    pub received_bytes: usize,
-    pub sent_bytes: usize,
-    /// Packets still take a session of a key that was replaced.
-    pub is_on_previous_key: bool,
-    /// Why packets go through a relay; none when they do not.
-    pub doubt: Option<Doubt>,
-    pub is_silent: bool,
-    /// The relay that packets take, when they take one.
-    pub relay: Option<PublicKey>,
-    /// The address by which it saw us last, if it was asked.
-    pub seen_as: Option<SocketAddr>,
-    pub served: Served,
-}
-
 impl Peer {
-    pub fn new(key: PublicKey) -> Arc<Self> {
+    pub fn new(number: u32, key: PublicKey) -> Arc<Self> {
         Arc::new(Self {
+            number,
             state: Mutex::new(State {
                 keys: vec![key],
                 endpoint: None,
@@ -100,8 +90,10 @@ impl Peer {
                 is_timed: false,
                 hearing: Hearing::default(),
                 holding: Holding::default(),
+                watching: Watching::default(),
             }),
             mtu: AtomicU16::new(0),
+            is_inside: AtomicBool::new(false),
             allowed: Mutex::default(),
             relaying: Relaying::default(),
         })
@@ -112,6 +104,9 @@ impl Peer {
         if let Some(mtu) = change.mtu {
             self.mtu.store(mtu, Ordering::Relaxed);
         }
+        if let Some(is_inside) = change.is_inside {
+            self.is_inside.store(is_inside, Ordering::Relaxed);
+        }
         let mut state = self.state.lock();
         if change.endpoint.is_some() {
             state.endpoint = change.endpoint;
@@ -119,6 +114,7 @@ impl Peer {
         if let Some(hears_one) = change.hears_one_key {
             state.holding.hears_one = hears_one;
         }
+        state.watching.is_on = change.is_watched.unwrap_or(state.watching.is_on);
         if let Some(seconds) = change.keepalive_s {
             state.keepalive_s = Some(seconds).filter(|&seconds| seconds > 0);
             let interval = state.keepalive_s;
@@ -166,6 +162,10 @@ impl Peer {
         }
     }
 
+    pub fn is_inside(&self) -> bool {
+        self.is_inside.load(Ordering::Relaxed)
+    }
+
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.state.lock().endpoint
     }
@@ -184,6 +184,7 @@ impl Peer {
         }
         let mut state = self.state.lock();
         self.prefer(plane, keys, &mut state);
+        state.watching.sent();
         if state.holds() {
             packets.for_each(|packet| state.hold(packet));
             if let Some(message) = state.ask() {
@@ -326,6 +327,7 @@ impl Peer {
             // An authentic packet tells where the peer is now, unless a relay forwarded it.
             TunnResult::WriteToTunnel(mut packet) => {
                 tunnel.proven.get_or_insert_with(Instant::now);
+                state.watching.answered();
                 state.endpoint = from.or(state.endpoint);
                 // Nothing in it: a keepalive, which asks for no word back.
                 if from.is_some() && !packet.is_empty() {
@@ -340,6 +342,7 @@ impl Peer {
         if !is_initiation {
             tunnel.proven.get_or_insert_with(Instant::now);
         }
+        state.watching.answered();
         state.endpoint = from.or(state.endpoint);
         self.heard(from);
         let mut mtu = MtuWatcher::new(plane.mtu);
@@ -363,6 +366,11 @@ impl Peer {
     pub fn was_heard_through(&self, from: SocketAddr) {
         self.heard(Some(from));
         self.state.lock().heard();
+    }
+
+    /// It answered something beside WireGuard.
+    pub fn has_answered(&self) {
+        self.state.lock().watching.answered();
     }
 
     /// It sees this node at another address than before.
@@ -410,6 +418,7 @@ impl Peer {
         state.drop_old(plane, keys);
         let mut messages = state.tick(plane);
         messages.extend(state.word());
+        state.make_speak(&mut messages);
         for message in &messages {
             plane.register(self, &mut state.tunnels, message);
         }
@@ -424,47 +433,6 @@ impl Peer {
             send(to, probe);
         }
         true
-    }
-
-    /// Whether it was spoken to or heard, or asked anything of us.
-    pub fn is_in_use(&self) -> bool {
-        let state = self.state.lock();
-        let is_spoken_to = !state.tunnels.is_empty() || state.sent_bytes > 0;
-        drop(state);
-        is_spoken_to || self.is_relaying()
-    }
-
-    pub fn seen(&self) -> Option<Seen> {
-        let (doubt, seen_as) = (self.doubt(), self.seen_as());
-        let relay = doubt.and_then(|_| self.relay_key());
-        let state = self.state.lock();
-        let mut seen = Seen {
-            key: *state.keys.first()?,
-            endpoint: state.endpoint,
-            last_handshake: None,
-            received_bytes: state.received_bytes,
-            sent_bytes: state.sent_bytes,
-            doubt,
-            relay,
-            is_silent: self.is_silent(),
-            seen_as,
-            served: self.served(),
-            is_on_previous_key: state.tunnels.len() > 1
-                && state
-                    .tunnels
-                    .first()
-                    .is_none_or(|tunnel| tunnel.proven.is_none()),
-        };
-        for tunnel in &state.tunnels {
-            let (ago, sent, received, ..) = tunnel.tunn.stats();
-            seen.sent_bytes += sent;
-            seen.received_bytes += received;
-            seen.last_handshake = match (seen.last_handshake, ago) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
-        }
-        Some(seen)
     }
 }
 

@@ -4,6 +4,7 @@
 //! What they share with those who change the device is the table (table.rs), which they read
 //! without waiting, and each peer's own lock, which a change holds for some assignments.
 
+mod forwarding;
 mod inbound;
 mod outbound;
 #[cfg(test)]

@@ -253,6 +253,9 @@ impl Peer {
             }
             (is_asked, is_moved)
         };
+        if is_asked {
+            self.has_answered();
+        }
         if is_moved {
             self.was_moved();
         }

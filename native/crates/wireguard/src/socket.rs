@@ -123,6 +123,15 @@ impl UdpEnd {
     /// Sends datagrams in their order; neighbours to one address in one go. What cannot be sent is
     /// lost, as on any link.
     pub fn send(&self, datagrams: &[Datagram]) {
+        self.send_within(datagrams, SEND_WAIT_MS);
+    }
+
+    /// As `send`, and waits for nothing.
+    pub fn send_at_once(&self, datagrams: &[Datagram]) {
+        self.send_within(datagrams, 0);
+    }
+
+    fn send_within(&self, datagrams: &[Datagram], wait_ms: u8) {
         let mut rest = datagrams;
         while let Some(first) = rest.first() {
             let count = if self.has_gso.load(Ordering::Relaxed) {
@@ -132,16 +141,16 @@ impl UdpEnd {
             };
             let (now, later) = rest.split_at(count.min(rest.len()));
             rest = later;
-            if !self.send_run(first, now) {
+            if !self.send_run(first, now, wait_ms) {
                 for datagram in now {
-                    self.send_run(datagram, std::slice::from_ref(datagram));
+                    self.send_run(datagram, std::slice::from_ref(datagram), wait_ms);
                 }
             }
         }
     }
 
     /// False when the run was refused as one and may go in parts.
-    fn send_run(&self, first: &Datagram, run: &[Datagram]) -> bool {
+    fn send_run(&self, first: &Datagram, run: &[Datagram], wait_ms: u8) -> bool {
         let parts: Vec<IoSlice> = run.iter().map(|one| IoSlice::new(&one.bytes)).collect();
         let size = first.bytes.len() as u16;
         let cut = [ControlMessage::UdpGsoSegments(&size)];
@@ -153,7 +162,7 @@ impl UdpEnd {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => {
                     let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
-                    if !matches!(poll(&mut fds, PollTimeout::from(SEND_WAIT_MS)), Ok(1..)) {
+                    if !matches!(poll(&mut fds, PollTimeout::from(wait_ms)), Ok(1..)) {
                         return true;
                     }
                 }

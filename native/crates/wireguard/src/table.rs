@@ -6,7 +6,9 @@
 
 use crate::envelope::Id;
 use crate::keys::OwnKeys;
+use crate::own::Own;
 use crate::peer::Peer;
+use crate::prefixes::Prefixes;
 use crate::trie::Trie;
 use gotatun::x25519::PublicKey;
 use ipnetwork::IpNetwork;
@@ -20,6 +22,8 @@ use std::time::Duration;
 const KEY_BITS: u16 = 256;
 /// Bits of it that name a peer in messages beside WireGuard's.
 const ID_BITS: u16 = 64;
+/// Bits of a peer's number.
+const NUMBER_BITS: u16 = 32;
 /// So long the one who changed much waits for the packet paths to let go of the old table, since
 /// who lets go last frees its nodes. A path that sleeps does it at its next packet.
 const LET_GO_STEP: Duration = Duration::from_millis(1);
@@ -30,18 +34,24 @@ const LET_GO_CHANGES_MIN: usize = 100;
 #[derive(Clone)]
 pub struct Table {
     pub keys: OwnKeys,
+    pub own: Arc<Own>,
+    /// Whether packets of one peer go on to another one.
+    pub forwards: bool,
     by_key: Trie<32, Arc<Peer>>,
-    v4: Trie<4, Arc<Peer>>,
-    v6: Trie<16, Arc<Peer>>,
+    by_prefix: Prefixes<Arc<Peer>>,
+    /// Prefixes of others from which a peer may send as well, sorted, by its number.
+    standby: Trie<4, Arc<[IpNetwork]>>,
 }
 
 impl Table {
     pub fn new(keys: OwnKeys) -> Self {
         Self {
             keys,
+            own: Arc::default(),
+            forwards: false,
             by_key: Trie::default(),
-            v4: Trie::default(),
-            v6: Trie::default(),
+            by_prefix: Prefixes::default(),
+            standby: Trie::default(),
         }
     }
 
@@ -69,29 +79,65 @@ impl Table {
 
     /// Whose an address is: the peer of the longest prefix.
     pub fn owner(&self, address: IpAddr) -> Option<&Arc<Peer>> {
-        match address {
-            IpAddr::V4(v4) => self.v4.longest(&v4.octets()),
-            IpAddr::V6(v6) => self.v6.longest(&v6.octets()),
+        self.by_prefix.longest(address).map(|(_, peer)| peer)
+    }
+
+    /// The peer that packets to an address go on to; none when it is this node's or nobody's.
+    pub fn next(&self, destination: IpAddr) -> Option<&Arc<Peer>> {
+        let (length, peer) = self.by_prefix.longest(destination)?;
+        let is_own = self.own.longest(destination) >= Some(length);
+        (!is_own).then_some(peer)
+    }
+
+    /// Whether a peer may send from an address: the one of the longest prefix around it, and who
+    /// stands by for exactly that one. So nobody speaks for a node by standing by for its location.
+    pub fn may_send(&self, peer: &Arc<Peer>, source: IpAddr) -> bool {
+        let own = self.own.longest(source);
+        match self.by_prefix.longest(source) {
+            Some((length, owner)) if own <= Some(length) => {
+                Arc::ptr_eq(owner, peer) || self.stands_by(peer, source, length)
+            }
+            _ => own.is_some_and(|length| self.stands_by(peer, source, length)),
         }
+    }
+
+    fn stands_by(&self, peer: &Peer, address: IpAddr, length: u16) -> bool {
+        let number = peer.number.to_be_bytes();
+        let Some(standby) = self.standby.get(&number, NUMBER_BITS) else {
+            return false;
+        };
+        let around = IpNetwork::new(address, length as u8);
+        let around = around.and_then(|one| IpNetwork::new(one.network(), one.prefix()));
+        around.is_ok_and(|around| standby.binary_search(&around).is_ok())
+    }
+
+    /// A peer stands by for these prefixes and no others.
+    pub fn let_stand_by(&mut self, peer: &Peer, networks: &[IpNetwork]) {
+        let number = peer.number.to_be_bytes();
+        if networks.is_empty() {
+            self.standby.remove(&number, NUMBER_BITS, |_| true);
+            return;
+        }
+        let mut sorted: Arc<[IpNetwork]> = networks.into();
+        if let Some(sorted) = Arc::get_mut(&mut sorted) {
+            sorted.sort_unstable();
+        }
+        self.standby.insert(&number, NUMBER_BITS, sorted);
     }
 
     /// A prefix goes to a peer, whoever had it.
     pub fn allow(&mut self, network: &IpNetwork, peer: &Arc<Peer>) {
-        let (length, peer) = (u16::from(network.prefix()), Arc::clone(peer));
-        match network.network() {
-            IpAddr::V4(v4) => self.v4.insert(&v4.octets(), length, peer),
-            IpAddr::V6(v6) => self.v6.insert(&v6.octets(), length, peer),
-        };
+        let owner = self.by_prefix.get(network);
+        // Of a long list most have not changed: nothing is copied for those.
+        if owner.is_none_or(|owner| !Arc::ptr_eq(owner, peer)) {
+            self.by_prefix.insert(network, Arc::clone(peer));
+        }
     }
 
     /// Takes a prefix from a peer; not from another one that has it by now.
     pub fn disallow(&mut self, network: &IpNetwork, peer: &Arc<Peer>) {
-        let length = u16::from(network.prefix());
-        let is_meant = |owner: &Arc<Peer>| Arc::ptr_eq(owner, peer);
-        match network.network() {
-            IpAddr::V4(v4) => self.v4.remove(&v4.octets(), length, is_meant),
-            IpAddr::V6(v6) => self.v6.remove(&v6.octets(), length, is_meant),
-        }
+        self.by_prefix
+            .remove(network, |owner| Arc::ptr_eq(owner, peer));
     }
 
     /// Calls `each` with every peer, once for each of its keys.

@@ -31,8 +31,8 @@ impl<const N: usize, V> Default for Trie<N, V> {
 }
 
 impl<const N: usize, V: Clone> Trie<N, V> {
-    /// The value of the longest prefix of `bits`.
-    pub fn longest(&self, bits: &[u8; N]) -> Option<&V> {
+    /// The length of the longest prefix of `bits`, and its value.
+    pub fn longest(&self, bits: &[u8; N]) -> Option<(u16, &V)> {
         let mut best = None;
         let mut link = &self.root;
         while let Some(node) = link {
@@ -40,7 +40,7 @@ impl<const N: usize, V: Clone> Trie<N, V> {
                 break;
             }
             if let Some(value) = &node.value {
-                best = Some(value);
+                best = Some((node.length, value));
             }
             link = node.towards(bits);
         }
@@ -231,10 +231,11 @@ mod tests {
         }
     }
 
-    fn longest_of(model: &HashMap<([u8; 4], u16), u32>, address: u32) -> Option<u32> {
+    fn longest_of(model: &HashMap<([u8; 4], u16), u32>, address: u32) -> Option<(u16, u32)> {
+        let at = |length| model.get(&(masked(address, length), length));
         (0..=32)
             .rev()
-            .find_map(|length| model.get(&(masked(address, length), length)).copied())
+            .find_map(|length| Some((length, *at(length)?)))
     }
 
     #[test]
@@ -256,7 +257,8 @@ mod tests {
                 );
             }
             let address = next() & 0xc3c0_00f0;
-            let found = trie.longest(&address.to_be_bytes()).copied();
+            let found = trie.longest(&address.to_be_bytes());
+            let found = found.map(|(length, value)| (length, *value));
             assert_eq!(found, longest_of(&model, address));
         }
         let mut seen = Vec::new();
@@ -275,8 +277,8 @@ mod tests {
         let copy = trie.clone();
         trie.insert(&wide, 128, 2);
         trie.remove(&wide, 8, |_| true);
-        assert_eq!(copy.longest(&wide), Some(&1));
-        assert_eq!(trie.longest(&wide), Some(&2));
+        assert_eq!(copy.longest(&wide), Some((8, &1)));
+        assert_eq!(trie.longest(&wide), Some((128, &2)));
         assert_eq!(trie.get(&wide, 8), None);
     }
 
@@ -297,7 +299,7 @@ mod tests {
         let mut trie = Trie::<4, u8>::default();
         trie.insert(&[10, 0, 0, 0], 8, 1);
         trie.remove(&[10, 0, 0, 0], 8, |&value| value == 2);
-        assert_eq!(trie.longest(&[10, 9, 9, 9]), Some(&1));
+        assert_eq!(trie.longest(&[10, 9, 9, 9]), Some((8, &1)));
         trie.remove(&[10, 0, 0, 0], 8, |&value| value == 1);
         assert_eq!(trie.longest(&[10, 9, 9, 9]), None);
     }

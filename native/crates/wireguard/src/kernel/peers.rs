@@ -144,11 +144,9 @@ impl Peers {
             return;
         };
         let holder = self.holder(key);
+        let kept: HashSet<_> = wanted.iter().collect();
         let held = self.known.get(&holder).map(|known| &known.allowed);
-        let gone = held
-            .into_iter()
-            .flatten()
-            .filter(|one| !wanted.contains(one));
+        let gone = held.into_iter().flatten().filter(|one| !kept.contains(one));
         unwanted.extend(gone.map(|&network| (holder, network)));
         let new = wanted
             .iter()

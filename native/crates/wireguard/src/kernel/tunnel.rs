@@ -2,6 +2,7 @@
 
 use super::messages::{DeviceState, Key, OwnStep, PeerState, PeerStep};
 use super::peers::Peers;
+use super::silence::Silences;
 use super::socket::WireguardSocket;
 use crate::applying::Tunnel;
 use crate::delta::Delta;
@@ -38,6 +39,7 @@ struct Shared {
     index: u32,
     peers: Peers,
     own: Key,
+    silences: Silences,
     /// Since when somebody looks whether peers took their next keys; none: nobody.
     looking_since: Option<Instant>,
 }
@@ -49,14 +51,17 @@ impl KernelTunnel {
             index,
             peers,
             own: own.to_bytes(),
+            silences: Silences::default(),
             looking_since: None,
         })))
     }
 
     pub fn stats(&self) -> Result<Vec<PeerStats>, Error> {
-        let mut shared = self.0.lock();
+        let mut guard = self.0.lock();
+        let shared = &mut *guard;
         let state = shared.state().map_err(device_fault)?;
-        Ok(stats(state, &shared.peers))
+        shared.silences.look(&state.peers, Instant::now());
+        Ok(stats(state, &shared.peers, &shared.silences))
     }
 }
 
@@ -196,7 +201,8 @@ fn greeting(key: Key, keepalive_s: u16) -> impl Iterator<Item = PeerStep> {
         })
 }
 
-fn stats(state: DeviceState, peers: &Peers) -> Vec<PeerStats> {
+fn stats(state: DeviceState, peers: &Peers, silences: &Silences) -> Vec<PeerStats> {
+    let now = Instant::now();
     let changing: HashMap<_, _> = peers
         .changing()
         .map(|(next, before)| (*next, *before))
@@ -216,12 +222,16 @@ fn stats(state: DeviceState, peers: &Peers) -> Vec<PeerStats> {
                 last_handshake_ms: age_ms(&before),
                 received_bytes: next.received_bytes + before.received_bytes,
                 sent_bytes: next.sent_bytes + before.sent_bytes,
+                unanswered_ms: silences.of(&before.key, now),
                 ..stats_of(&next)
             });
         }
     }
     let in_use = |peer: &&PeerState| peer.sent_bytes > 0 || peer.received_bytes > 0;
-    told.extend(by_key.values().filter(in_use).map(stats_of));
+    told.extend(by_key.values().filter(in_use).map(|peer| PeerStats {
+        unanswered_ms: silences.of(&peer.key, now),
+        ..stats_of(peer)
+    }));
     told
 }
 
@@ -238,6 +248,7 @@ fn stats_of(peer: &PeerState) -> PeerStats {
         relay: None,
         seen_as: None,
         is_silent: false,
+        unanswered_ms: None,
         forwarded_bytes: 0,
         refused_packets: 0,
     }

@@ -5,6 +5,7 @@ use crate::ip::{Ip, clamp_mss};
 use crate::keys::{Judged, initiator};
 use crate::paths::{Pairs, Quota, is_carried};
 use crate::peer::Peer;
+use crate::plane::forwarding::{Fate, Forwarding};
 use crate::plane::{Destination, Plane, index_of};
 use crate::relay::Way;
 use crate::segments::Buffers;
@@ -51,6 +52,7 @@ pub struct Inbound<'a> {
     /// An address that was seen to be the last peer's in the table of this turn.
     allowed: Option<IpAddr>,
     packets: Vec<BytesMut>,
+    forwarding: Forwarding,
     answers: Vec<Datagram>,
     /// Those that this node is a relay for.
     pairs: Pairs,
@@ -67,6 +69,7 @@ impl<'a> Inbound<'a> {
             last: None,
             allowed: None,
             packets: Vec::new(),
+            forwarding: Forwarding::default(),
             answers: Vec::new(),
             pairs: Pairs::default(),
             questions: Quota::new(stun::ANSWERS_AT_ONCE, stun::ANSWERS_PER_SECOND),
@@ -88,7 +91,7 @@ impl<'a> Inbound<'a> {
                     for message in got.chunks(arrival.stride) {
                         self.take(&table, message, &from);
                     }
-                    self.flush();
+                    self.flush(&table);
                 }
                 Ok(None) => {
                     if !self.plane.wait(udp.as_fd()) {
@@ -299,35 +302,40 @@ impl<'a> Inbound<'a> {
         let Some(mut packet) = packet else {
             return;
         };
-        match Ip::parse(&packet) {
-            Some(ip) if self.is_allowed(table, ip.source) => {
-                packet.truncate(ip.total);
+        let ip = Ip::parse(&packet);
+        let allowed = ip.filter(|ip| {
+            self.allowed == Some(ip.source) || {
+                let may_send = table.may_send(peer, ip.source);
+                if may_send {
+                    self.allowed = Some(ip.source);
+                }
+                may_send
+            }
+        });
+        let Some(ip) = allowed else {
+            self.buffers.give(packet); // a keepalive, or nothing of this peer's
+            return;
+        };
+        packet.truncate(ip.total);
+        let unused = match self.forwarding.fate(table, peer, &ip) {
+            Fate::Here => {
                 clamp_mss(&mut packet, &ip, mtu);
                 self.packets.push(packet);
+                None
             }
-            _ => self.buffers.give(packet), // a keepalive, or nothing of this peer's
+            Fate::On(next) => self.forwarding.take(self.plane, next, (packet, &ip), mtu),
+            Fate::Lost => Some(packet),
+        };
+        if let Some(packet) = unused {
+            self.buffers.give(packet);
         }
     }
 
-    /// Whether packets to this address would go to the peer that sends from it.
-    fn is_allowed(&mut self, table: &Table, source: IpAddr) -> bool {
-        if self.allowed == Some(source) {
-            return true;
-        }
-        let peer = self.last.as_ref().map(|(_, (peer, _))| peer);
-        let owner = table.owner(source);
-        let is_owner =
-            matches!((peer, owner), (Some(peer), Some(owner)) if Arc::ptr_eq(peer, owner));
-        if is_owner {
-            self.allowed = Some(source);
-        }
-        is_owner
-    }
-
-    fn flush(&mut self) {
+    fn flush(&mut self, table: &Table) {
         self.plane.udp.send(&self.answers);
         self.answers.clear();
         self.plane.tun.write(&self.packets);
+        self.forwarding.flush(self.plane, table, &mut self.buffers);
         for packet in self.packets.drain(..) {
             self.buffers.give(packet);
         }

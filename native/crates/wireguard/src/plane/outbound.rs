@@ -76,11 +76,9 @@ impl<'a> Outbound<'a> {
             return;
         }
         clamp_mss(first, &ip, peer.mtu(self.plane.mtu));
-        let most = usize::from(self.plane.mtu);
+        let mtu = self.plane.mtu;
         let padded = self.packets.drain(..).map(|mut packet| {
-            // WireGuard pads to hide the length, as far as the interface lets it.
-            let length = packet.len();
-            packet.resize(length.next_multiple_of(16).min(most).max(length), 0);
+            pad(&mut packet, mtu);
             packet
         });
         let datagrams = &mut self.datagrams;
@@ -95,6 +93,13 @@ impl<'a> Outbound<'a> {
             self.buffers.give(datagram.bytes);
         }
     }
+}
+
+/// WireGuard pads to hide the length, as far as the interface lets it.
+pub fn pad(packet: &mut BytesMut, mtu: u16) {
+    let length = packet.len();
+    let padded = length.next_multiple_of(16).min(usize::from(mtu));
+    packet.resize(padded.max(length), 0);
 }
 
 /// Whether a packet is one that this device encrypted for the same peer: its endpoint then lies

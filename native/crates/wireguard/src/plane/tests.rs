@@ -15,7 +15,10 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+mod forwarding;
 mod relay;
+mod standby;
+mod watching;
 
 const MTU: u16 = 1420;
 
@@ -41,10 +44,18 @@ impl Machine {
     }
 
     fn of(number: u8, relay: Option<RelayLimits>) -> Self {
+        Self::on(number, 0, relay)
+    }
+
+    fn at(number: u8, port: u16) -> Self {
+        Self::on(number, port, None)
+    }
+
+    fn on(number: u8, port: u16, relay: Option<RelayLimits>) -> Self {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let (inside, outside) =
             socketpair(AddressFamily::Unix, SockType::Datagram, None, flags).expect("a pair");
-        let udp = UdpEnd::bind(0, None).expect("a socket");
+        let udp = UdpEnd::bind(port, None).expect("a socket");
         let port = udp.port();
         let keys = OwnKeys::new(secret(number), None);
         let plane = Plane::new(

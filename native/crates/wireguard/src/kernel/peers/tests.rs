@@ -15,12 +15,15 @@ fn change(number: u8, allowed: &[&str]) -> PeerChange {
         public_key: PublicKey::from(key(number)),
         previous_key: None,
         allowed_ips: Some(networks(allowed)),
+        standby_ips: None,
         endpoint: None,
         keepalive_s: None,
         mtu: None,
         relays: None,
         candidates: None,
         hears_one_key: None,
+        is_watched: None,
+        is_inside: None,
     }
 }
 
@@ -31,6 +34,23 @@ fn delta(peers: Vec<PeerChange>, removed: &[u8]) -> Delta {
         remove_peers: removed.collect(),
         ..Delta::default()
     }
+}
+
+#[test]
+fn what_the_kernel_does_not_have_changes_no_step() {
+    let wanted = delta(vec![change(1, &["10.0.0.1/32"])], &[]);
+    let steps = Peers::default().steps(&wanted, PASSING);
+    let more = Delta {
+        peers: vec![PeerChange {
+            standby_ips: Some(networks(&["10.1.0.0/16"])),
+            is_watched: Some(true),
+            ..change(1, &["10.0.0.1/32"])
+        }],
+        forwards: Some(true),
+        own_ranges: Some(networks(&["10.2.0.0/16"])),
+        ..Delta::default()
+    };
+    assert_eq!(Peers::default().steps(&more, PASSING), steps);
 }
 
 /// A kernel that does as it is told.

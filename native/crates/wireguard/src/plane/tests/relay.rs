@@ -152,7 +152,7 @@ fn relayed(relays: u8, shape: Shape) -> Relayed {
     }
 }
 
-fn wait_for(mut is_so: impl FnMut() -> bool) {
+pub fn wait_for(mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < until, "it never came to pass");
@@ -177,6 +177,7 @@ fn two_that_know_no_address_of_each_other_speak_through_a_relay() {
     one.reaches(two, &packet(1, 2, b"through"));
     two.reaches(one, &packet(2, 1, b"back"));
     let seen = one.seen(2);
+    assert_eq!(seen.unanswered, None, "a word through a relay is a word");
     assert_eq!(seen.doubt, Some(Doubt::NoEndpoint));
     assert_eq!(seen.endpoint, None, "the relay's address is not the peer's");
     let relay = PublicKey::from(&secret(RELAY));
