@@ -48,8 +48,6 @@ const peerStats = z.object({
   whyNotDirect: z.enum(['no endpoint', 'unproven', 'silent']).nullable(),
   /** The key of the relay that packets take, when they take one. */
   relay: z.string().nullable(),
-  /** Since when packets to it had no answer of any kind, by any way; null: none is missing. */
-  unansweredMs: z.number().nullable().default(null),
   /** It is in use as a relay, or has relays, and nothing comes back directly. */
   isSilent: z.boolean().default(false),
   /** For how long packets were sent to it and nothing authentic came back, by any way; null:

@@ -25,10 +25,10 @@ export const meshLimits = {
   leaderRestMs: 10_000,
   /** A peer with a stand-in that leaves packets unanswered for so long is silent; the kernel's
    * WireGuard asks nobody for an answer, and says something by itself after ten seconds. */
-  silentMs: 5_000,
+  silentMs: 2_000,
   silentKernelMs: 15_000,
   /** How often that is looked at, and a silent one is asked. */
-  watchIntervalMs: 1_000,
+  watchIntervalMs: 500,
   wakeSilentMs: 5_000,
   /** A request to the coordinator, and one event of its stream (a snapshot of all nodes). */
   requestBytesMax: 64 * 1024,

@@ -65,7 +65,10 @@ export function locationStatus(
 ): MeshStatus['location'] {
   const { location: name, isLeader = false } = self ?? {}
   if (name === undefined) return null
-  return { name, leaders: locations.leadersOf(name).map((leader) => leader.name), isLeader }
+  const all = locations.leadersOf(name)
+  const there = all.filter(({ isAway }) => isAway !== true)
+  const leaders = (there.length === 0 ? all : there).map((leader) => leader.name).toSorted()
+  return { name, leaders, isLeader }
 }
 
 /** Where the packets to a peer go. */

@@ -28,7 +28,7 @@ export interface PeerChange {
   readonly candidates?: readonly string[]
   /** Its device takes packets of one key of this node, not of two while that changes. */
   readonly hearsOneKey?: boolean
-  /** When packets were sent to it and nothing came back for two seconds, a handshake makes it
+  /** When packets were sent to it and nothing came back for most of a second, a handshake makes it
    * speak, again and again, so that a live one never looks dead. Of no effect in a device of the
    * kernel. */
   readonly isWatched?: boolean

@@ -232,6 +232,8 @@ class Plan {
     given.allowed.push(...ranges)
     if (others.length === 0) return
     given.isWatched = true
+    // One that is silent is watched until it is back.
+    for (const other of others) this.know(other).isWatched = true
     for (const range of ranges) this.#standBy(range, others)
   }
 

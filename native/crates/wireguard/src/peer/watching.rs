@@ -7,11 +7,11 @@ use gotatun::packet::WgKind;
 use std::time::{Duration, Instant};
 
 /// Packets were sent for so long, and nothing came back: it is asked.
-const ASKED_AFTER: Duration = Duration::from_secs(2);
+const ASKED_AFTER: Duration = Duration::from_millis(700);
 /// And again after a share of its silence: soon while an answer may have been lost on its way,
 /// seldom when it is gone.
 const ASKED_AGAIN_SHARE: u32 = 4;
-const ASKED_AGAIN_MIN: Duration = Duration::from_secs(1);
+const ASKED_AGAIN_MIN: Duration = Duration::from_millis(500);
 const ASKED_AGAIN_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn who_is_silent_is_asked_often_at_first_and_seldom_later() {
         let at = asked(true, true);
-        assert_eq!(at[..6], [2.0, 3.0, 4.0, 5.5, 7.5, 10.0]);
+        assert_eq!(at[..6], [0.75, 1.25, 1.75, 2.5, 3.5, 4.75]);
         let last = &at[at.len() - 2..];
         assert!((10.0..=15.0).contains(&(last[1] - last[0])), "{at:?}");
     }
