@@ -192,6 +192,35 @@ fn two_that_know_no_address_of_each_other_speak_through_a_relay() {
 }
 
 #[test]
+fn a_leader_behind_a_relay_forwards_to_and_from_it() {
+    let all = relayed(1, Shape::Hidden);
+    let (one, leader) = (&all.one, &all.two);
+    let three = Machine::new(9);
+    one.apply(&format!(
+        r#"{{"peers":[{{"publicKey":"{}","allowedIps":["10.0.0.2/32","10.0.0.9/32"]}}]}}"#,
+        key(2)
+    ));
+    leader.knows(9, "10.0.0.9/32", &three);
+    leader.apply(r#"{"addAddresses":["10.0.0.2/32"],"forwards":true}"#);
+    three.knows(2, "10.0.0.0/24", leader);
+    let hop = |mut packet: Vec<u8>| {
+        let ip = crate::ip::Ip::parse(&packet).expect("a packet");
+        assert!(crate::ip::count_hop(&mut packet, &ip));
+        Some(packet)
+    };
+    one.reaches(leader, &packet(1, 2, b"a session"));
+    for round in 0..10 {
+        let (to, back) = (packet(1, 9, &[round; 1300]), packet(9, 1, &[round; 1300]));
+        one.send(&to);
+        assert_eq!(three.got(Duration::from_secs(5)), hop(to));
+        three.send(&back);
+        assert_eq!(one.got(Duration::from_secs(5)), hop(back));
+    }
+    assert_eq!(leader.seen(1).doubt, Some(Doubt::NoEndpoint));
+    assert_eq!(leader.got(SHORT), None);
+}
+
+#[test]
 fn a_relay_tells_two_where_the_other_is_and_they_go_on_directly() {
     let all = relayed(1, Shape::Open);
     let (one, two) = (&all.one, &all.two);
