@@ -58,6 +58,7 @@ async function begin(leader: TestDevice, machine: number): Promise<void> {
     publicKey,
     endpoint,
     allowedIps: own(place === 0 ? 1 : 4),
+    isInside: place === 0,
   }))
   await leader.apply({ addAddresses: own(machine), peers, forwards: true })
 }

@@ -202,6 +202,10 @@ fn a_leader_behind_a_relay_forwards_to_and_from_it() {
     ));
     leader.knows(9, "10.0.0.9/32", &three);
     leader.apply(r#"{"addAddresses":["10.0.0.2/32"],"forwards":true}"#);
+    leader.apply(&format!(
+        r#"{{"peers":[{{"publicKey":"{}","isInside":true}}]}}"#,
+        key(9)
+    ));
     three.knows(2, "10.0.0.0/24", leader);
     let hop = |mut packet: Vec<u8>| {
         let ip = crate::ip::Ip::parse(&packet).expect("a packet");
