@@ -22,7 +22,7 @@ const flowIntervalMs = 20
 const manyPeers = 2_000
 
 execFileSync('modprobe', ['tun'])
-const machines = makeMachines('edge-kernel', 4)
+const machines = makeMachines('edge-kernel', 5)
 const programs = programsOn(() => machines)
 const { start, run, end } = programs
 const folder = mkdtempSync(join(tmpdir(), 'mesh-kernel-'))
@@ -50,8 +50,9 @@ async function readyOf(running: Running): Promise<string[]> {
   return /addresses=(\S+)/.exec(line() ?? '')?.[1]?.split(',') ?? []
 }
 
-async function token(): Promise<string> {
-  const { code, output } = await run(1, 'mesh', 'token', '--state', coordinatorState)
+async function token(location = ''): Promise<string> {
+  const labels = location === '' ? [] : ['--label', `location=${location}`]
+  const { code, output } = await run(1, 'mesh', 'token', '--state', coordinatorState, ...labels)
   strictEqual(code, 0, output)
   return output.trim()
 }
@@ -63,7 +64,8 @@ const interfaceOf = (machine: number): string =>
 const indexOf = (machine: number): string => /^(\d+):/.exec(interfaceOf(machine))?.[1] ?? ''
 const hasInterface = (machine: number): boolean => machines.ip(machine, 'link').includes('edge0')
 
-const probes: Probe[] = []
+const agents: Running[] = []
+const probes: (Probe | undefined)[] = []
 const addresses: string[][] = []
 
 async function reach(from: number, to: number): Promise<void> {
@@ -83,6 +85,67 @@ async function under(from: number, to: number, act: () => Promise<unknown>): Pro
   return (await probes[from - 1]?.ask({ ask: 'end' })) as FlowResult
 }
 
+/** By machine: the south has one that could lead, the north two. None but those forwards. */
+const located = ['n1', 'n2', 'n3', 's1', 's2'] as const
+const forwarding: readonly number[] = [1, 2, 4]
+const placeOf = (machine: number): string => join(folder, located[machine - 1] ?? '')
+
+/** A node of a location, on a machine that another one may have left. */
+async function settle(machine: number): Promise<Running> {
+  const name = located[machine - 1] ?? ''
+  if (forwarding.includes(machine)) {
+    const all = 'net/ipv4/ip_forward net/ipv6/conf/all/forwarding'
+    const command = `cd /proc/sys; for file in ${all}; do echo 1 > $file; done`
+    strictEqual(await start(machine, 'sh', ['-c', command]).ended, 0)
+  }
+  const given = ['--token', await token(name.startsWith('n') ? 'north' : 'south')]
+  const where = ['--coordinator', 'https://10.77.0.1:7443', '--name', name]
+  const own = ['--mode', 'kernel', '--state', placeOf(machine), ...given]
+  const agent = start(machine, edge, ['mesh', 'up', ...where, ...own])
+  addresses[machine - 1] = await readyOf(agent)
+  return agent
+}
+
+/** The kernel takes packets from a range of one peer alone, so no end moves without the other one:
+ * the coordinator's mark has both of them turn to the leader that is left. */
+async function locations(): Promise<string> {
+  for (const machine of [1, 2, 3, 4, 5]) {
+    agents.push(await settle(machine))
+    if (probes[machine - 1] !== undefined) continue
+    const probe = new Probe(start, machine, located[machine - 1] ?? '')
+    probes[machine - 1] = probe
+    await probe.begin()
+  }
+  const leadersAt = async (machine: number): Promise<string> => {
+    const { location } = await programs.status(machine, placeOf(machine))
+    return (location?.leaders ?? []).join(' ')
+  }
+  await until('s1 alone', async () => (await leadersAt(5)) === 's1', patienceMs)
+  await until('n1 and n2', async () => (await leadersAt(3)) === 'n1 n2', patienceMs)
+  const through = async (): Promise<string | null | undefined> => {
+    const { peers } = await programs.status(3, placeOf(3))
+    return peers.find(({ name }) => name === 's2')?.leader
+  }
+  await reach(3, 5)
+  await reach(5, 3)
+  const first = await through()
+  ok(first === 'n1' || first === 'n2', String(first))
+  const leader = located.indexOf(first) + 1
+  const flow = await under(3, 5, async () => {
+    const [dying] = agents.slice(leader - 1 - located.length)
+    if (dying !== undefined) strictEqual(await stop(dying), 0)
+    ok(!hasInterface(leader))
+    await until('n3 turns to the other one', async () => (await through()) !== first, patienceMs)
+    await sleep(8_000)
+  })
+  ok(flow.gapMs < 60_000, JSON.stringify(flow))
+  await reach(3, 5)
+  await reach(5, 3)
+  strictEqual(await leadersAt(5), 's1')
+  strictEqual(await leadersAt(3), first === 'n1' ? 'n2' : 'n1')
+  return `${told(flow)} when a leader ended, ${Math.round(flow.gapMs)} ms silent`
+}
+
 /** Words of the stories that are wanted; none: all of them. */
 const wanted = (process.argv[2] ?? '').split(',').filter(Boolean)
 
@@ -95,7 +158,6 @@ async function story(what: string, act: () => Promise<string | void>): Promise<v
 }
 
 const told = ({ sent, lost }: FlowResult): string => `${lost} of ${sent} packets lost`
-const agents: Running[] = []
 
 try {
   console.log(`kernel ${execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()}`)
@@ -305,6 +367,11 @@ try {
     }
     match(machines.ip(1, 'link'), /wg9/)
   })
+
+  await story(
+    'in locations those lead whose kernel forwards, and a mark moves everybody',
+    locations,
+  )
 } catch (error) {
   console.log(`FAIL ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   for (const agent of agents) console.log(agent.output())

@@ -2,8 +2,9 @@
  * `npm run e2e:mesh-kernel -- [--kernel linux-image-6.12-amd64] [--only nodes,key]`: the mesh on
  * the kernel's own WireGuard, in a guest (test/guest) whose kernel has it: three nodes in
  * namespaces, peers that come and go under a flow, an agent that is killed, keys that change, an
- * interface of somebody else. Emulated: what is counted is packets, never time. Some ten minutes on
- * a quiet machine. `--only` takes words of the stories; most need `nodes`, which brings two up.
+ * interface of somebody else, leaders of locations. Emulated: what is counted is packets, never
+ * time. Some ten minutes on a quiet machine. `--only` takes words of the stories; most need
+ * `nodes`, which brings two up.
  */
 import { parseArgs } from 'node:util'
 import { runGuest } from '../guest/guest.ts'
