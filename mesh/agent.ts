@@ -265,7 +265,10 @@ export class Agent {
         .map((node) => {
           const [leader = node] = locations.waysTo(node)
           const known = { stats: stats.get(leader.key), desired: this.#upkeep.peer(leader.key) }
-          if (leader !== node) return peerBehind(node, leader, known)
+          if (leader !== node) {
+            const missing = locations.missingOf(node.location ?? '')
+            return peerBehind(node, leader, { ...known, missing })
+          }
           const status = peerStatus(node, known, (key) => names.get(key))
           const place = this.#placeOf(node.key, status.endpoint ?? '')
           return place === null ? status : { ...status, endpoint: place }

@@ -1,6 +1,6 @@
 /** What the doctor says of relays; the rest of it is tested by its command. */
 import { expect, test } from 'vitest'
-import { locationCheck, relayCheck } from './doctor.ts'
+import { locationCheck, relayCheck, sessionChecks } from './doctor.ts'
 import type { MeshMode } from './mode.ts'
 import type { MeshStatus, PeerStatus } from './status.ts'
 
@@ -13,7 +13,7 @@ const peer = (name: string, path: PeerStatus['path']): PeerStatus => ({
   endpoint: null,
   lastHandshakeMs: null,
   receivedBytes: 0,
-  sentBytes: 0,
+  sentBytes: 148,
   whyNotDirect: null,
 })
 
@@ -82,14 +82,31 @@ test.for(cases)('the doctor $says', ({ mode = 'tun', relays = [], isRelay = fals
 })
 
 test('the doctor warns where nobody leads a location, or one alone', () => {
-  const found = (leaders: readonly string[]): unknown =>
-    locationCheck(
-      statusOf('tun', { location: { name: 'north', leaders: [...leaders], isLeader: false } }),
-    ).map((check) => [check.result, check.found])
+  const found = (leaders: readonly string[], isAway = false): unknown => {
+    const location = { name: 'north', leaders: [...leaders], isLeader: false, isAway }
+    const checks = locationCheck(statusOf('tun', { location }))
+    return checks.map((check) => [check.result, check.found])
+  }
   expect(locationCheck(statusOf('tun', {}))).toEqual([])
   expect(found(['a', 'b'])).toEqual([['ok', 'north, led by a and b']])
   expect(found(['a'])).toEqual([['warn', 'north, led by a']])
   expect(found([])).toEqual([['warn', expect.stringContaining('nobody leads it')]])
+  const gone = 'north, led by a: away, so nobody elsewhere is reached'
+  expect(found(['a'], true)).toEqual([['fail', gone]])
+})
+
+test('of peers that nothing was sent to nobody says that they do not answer', () => {
+  const endpoint = '192.0.2.2:51820'
+  const untried: PeerStatus = { ...peer('b', 'none'), endpoint, sentBytes: 0 }
+  const spoken: PeerStatus = { ...peer('c', 'direct'), lastHandshakeMs: 4_000 }
+  const behind: PeerStatus = { ...peer('d', 'none'), leader: 'b' }
+  const status = statusOf('netstack', { relays: ['b'], peers: [untried, spoken, behind] })
+  expect(relayCheck(status).result).toBe('ok')
+  const told = 'with 1 peers; the oldest handshake is 4 s ago; nothing was sent to 1 others yet'
+  expect(sessionChecks(status)).toMatchObject([{ result: 'ok', found: told }])
+  const silent = { ...untried, sentBytes: 148 }
+  const [check] = sessionChecks({ ...status, peers: [silent, spoken, behind] })
+  expect(check).toMatchObject({ result: 'warn', found: expect.stringMatching(/^none with 1: b: /) })
 })
 
 test('who is reached through leaders needs no relay', () => {

@@ -13,7 +13,8 @@ import type { Membership } from './memory.ts'
 import { overlaps, parsePrefix } from './prefix.ts'
 import { knowsRelays } from './relays.ts'
 import { localRoutes } from './local-routes.ts'
-import { askStatus, type MeshStatus } from './status.ts'
+import { isUntried } from './peer-status.ts'
+import { askStatus, type MeshStatus, type PeerStatus } from './status.ts'
 
 /** One thing that was looked at. */
 export interface Check {
@@ -55,7 +56,7 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
     ...(await coordinatorChecks(patient.coordinator)),
     ranges(patient, running),
     membershipCheck(patient),
-    ...sessions(running),
+    ...sessionChecks(running),
     ...(running === null ? [] : [relayCheck(running), ...locationCheck(running)]),
   ]
 }
@@ -63,16 +64,20 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
 /** Through whom packets go to other locations. */
 export function locationCheck({ location }: MeshStatus): readonly Check[] {
   if (location === null) return []
-  const { name, leaders, isLeader } = location
+  const { name, leaders, isLeader, isAway } = location
   const what = 'location'
   if (leaders.length === 0) {
-    const found = `${name}: nobody leads it, its nodes reach all others by themselves`
+    const found = `${name}: nobody leads it, each of its nodes goes its own way`
     const mend =
       'let one of its nodes lead, without --leader off; in mode kernel with net.ipv4.ip_forward=1 ' +
       'and net.ipv6.conf.all.forwarding=1'
     return [bad(what, 'warn', [found, mend])]
   }
   const found = `${name}, led by ${leaders.join(' and ')}${isLeader ? '; this node is one' : ''}`
+  if (isAway) {
+    const mend = 'start one of them again, or let others there lead; then see its edge mesh status'
+    return [bad(what, 'fail', [`${found}: away, so nobody elsewhere is reached`, mend])]
+  }
   if (leaders.length > 1) return [ok(what, found)]
   return [bad(what, 'warn', [found, 'nobody stands in for it: let a second node there lead'])]
 }
@@ -81,8 +86,7 @@ export function locationCheck({ location }: MeshStatus): readonly Check[] {
 export function relayCheck({ self, relays, isRelay, peers }: MeshStatus): Check {
   const what = 'relays'
   const role = isRelay ? '; this node is one' : ''
-  const near = peers.filter(({ leader }) => leader === null)
-  const unreached = near.filter(({ path }) => path === 'none').map(({ name }) => name)
+  const unreached = near(peers).flatMap((peer) => (isUnreached(peer) ? peer.name : []))
   if (!knowsRelays(self.mode)) {
     const found = `none can be used: the device is the kernel's (--mode ${self.mode})`
     if (unreached.length === 0) return ok(what, found)
@@ -103,6 +107,15 @@ export function relayCheck({ self, relays, isRelay, peers }: MeshStatus): Check 
     'let UDP out to their ports, or have them take packets in other ways as well: ' +
       '--relay-h3 443 --relay-tcp 443',
   ])
+}
+
+/** Those that are no peers of the device are behind one that is. */
+function near(peers: MeshStatus['peers']): MeshStatus['peers'] {
+  return peers.filter(({ leader }) => leader === null)
+}
+
+function isUnreached(peer: PeerStatus): boolean {
+  return peer.path === 'none' && !isUntried(peer)
 }
 
 /** CAP_NET_ADMIN is bit 12 (capabilities(7), linux/capability.h). */
@@ -235,15 +248,22 @@ function membershipCheck({ membership, folder }: Patient): Check {
   return bad(what, 'warn', [`${folder} is in no mesh yet`, mend])
 }
 
-function sessions(status: MeshStatus | null): readonly Check[] {
+/** Whether those answer whom this node asked. */
+export function sessionChecks(status: MeshStatus | null): readonly Check[] {
   const what = 'sessions'
   if (status === null) {
     return [bad(what, 'warn', ['no agent runs here', 'start it: edge mesh up --state DIR'])]
   }
-  const silent = status.peers.filter(({ path }) => path === 'none')
-  const oldest = Math.max(0, ...status.peers.map(({ lastHandshakeMs }) => lastHandshakeMs ?? 0))
+  const peers = near(status.peers)
+  const silent = peers.filter(isUnreached)
+  const untried = peers.filter(isUntried).length
+  const oldest = Math.max(0, ...peers.map(({ lastHandshakeMs }) => lastHandshakeMs ?? 0))
   const ago = `the oldest handshake is ${Math.round(oldest / 1000)} s ago`
-  if (silent.length === 0) return [ok(what, `with all ${status.peers.length} peers; ${ago}`)]
+  if (silent.length === 0) {
+    const rest = untried === 0 ? '' : `; nothing was sent to ${untried} others yet`
+    const all = untried === 0 ? 'all ' : ''
+    return [ok(what, `with ${all}${peers.length - untried} peers; ${ago}${rest}`)]
+  }
   const names = silent.slice(0, 5).map(({ name, whyNotDirect }) => `${name}: ${whyNotDirect ?? ''}`)
   const mend = 'see edge mesh status; a ping of a peer makes it try'
   return [bad(what, 'warn', [`none with ${silent.length}: ${names.join('; ')}`, mend])]

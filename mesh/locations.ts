@@ -81,6 +81,12 @@ export class Locations {
     return this.#leaders.get(location) ?? []
   }
 
+  /** Its leaders, where none of them is there. */
+  missingOf(location: string): readonly MeshNode[] {
+    const leaders = this.leadersOf(location)
+    return leaders.every((leader) => this.#doubt(leader) > 0) ? leaders : []
+  }
+
   /** Those that answer first; else in the order that they have. */
   byDoubt(nodes: readonly MeshNode[]): readonly MeshNode[] {
     return nodes.toSorted((one, other) => this.#doubt(one) - this.#doubt(other))

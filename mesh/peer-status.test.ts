@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { PeerStats } from './device.ts'
 import { nodeOf, statsOf } from './node.fixture.ts'
-import { pathOf, peerStatus } from './peer-status.ts'
+import { pathOf, peerBehind, peerStatus } from './peer-status.ts'
 
 function told(more: Partial<PeerStats>) {
   const nameOf = (key: string) => (key === 'r' ? 'gateway' : undefined)
@@ -33,6 +33,11 @@ const cases: readonly (readonly [string, Partial<PeerStats>, readonly unknown[]]
     ['none', null, expect.stringContaining('has not answered yet')],
   ],
   [
+    'nobody ever wanted anything of it',
+    { lastHandshakeMs: null, receivedBytes: 0, sentBytes: 0 },
+    ['none', null, 'nothing was sent to 192.0.2.2:51820 yet, and nothing came'],
+  ],
+  [
     'a session that is over',
     { lastHandshakeMs: 200_000 },
     ['none', null, expect.stringContaining('no handshake for more than 180 s')],
@@ -40,6 +45,23 @@ const cases: readonly (readonly [string, Partial<PeerStats>, readonly unknown[]]
 ]
 test.each(cases)('the path and why: %s', (_, more, expected) => {
   expect(told(more)).toEqual(expected)
+})
+
+test('of a node behind a leader it says where that is, and whose leaders are away', () => {
+  const [leader, other] = [nodeOf(2, { name: 'n1' }), nodeOf(3, { name: 's1' })]
+  const known = { stats: statsOf(), desired: undefined, missing: [] }
+  const of = (location: string | undefined, more: Partial<typeof known> | object = {}) => {
+    const node = nodeOf(4, location === undefined ? {} : { location })
+    const { path, whyNotDirect } = peerBehind(node, leader, { ...known, ...more })
+    return [path, whyNotDirect]
+  }
+  expect(of('south')).toEqual(['leader', 'it is in location south: reached through n1'])
+  expect(of(undefined)).toEqual(['leader', 'it is in no location: reached through n1'])
+  const away = 'it is in location south, whose leaders are away (s1): reached through n1'
+  expect(of('south', { missing: [other] })).toEqual(['leader', away])
+  const [path, why] = of('south', { stats: statsOf({ lastHandshakeMs: 200_000 }) })
+  expect(path).toBe('none')
+  expect(why).toContain('reached through n1; no handshake for more than 180 s')
 })
 
 test('a peer that the device does not have is reached by no path', () => {

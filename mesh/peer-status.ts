@@ -34,14 +34,25 @@ export function peerStatus(
   }
 }
 
+/** What is known of the way to a leader, and of the leaders of the node behind it. */
+interface KnownLeader {
+  readonly stats: Stats
+  readonly desired: DesiredPeer | undefined
+  /** The leaders of that node's location, where none of them is there. */
+  readonly missing: readonly MeshNode[]
+}
+
 /** A node that is reached through a leader of its location, or of this one: of it alone nothing is
  * counted, and the handshake is that leader's. */
 export function peerBehind(
-  { name, addresses }: MeshNode,
+  { name, addresses, location }: MeshNode,
   leader: MeshNode,
-  known: { readonly stats: Stats; readonly desired: DesiredPeer | undefined },
+  { missing, ...known }: KnownLeader,
 ): PeerStatus {
-  const through = `it is in another location, which is reached through ${leader.name}`
+  const where = location === undefined ? 'it is in no location' : `it is in location ${location}`
+  const gone = missing.map((one) => one.name).join(' and ')
+  const loss = gone === '' ? '' : `, whose leaders are away (${gone})`
+  const through = `${where}${loss}: reached through ${leader.name}`
   const { path, lastHandshakeMs, whyNotDirect: why } = peerStatus(leader, known, () => undefined)
   const isReached = path !== 'none'
   return {
@@ -54,7 +65,7 @@ export function peerBehind(
     lastHandshakeMs,
     receivedBytes: 0,
     sentBytes: 0,
-    whyNotDirect: isReached ? through : `${through}: ${why}`,
+    whyNotDirect: isReached ? through : `${through}; ${why}`,
   }
 }
 
@@ -68,7 +79,16 @@ export function locationStatus(
   const all = locations.leadersOf(name)
   const there = all.filter(({ isAway }) => isAway !== true)
   const leaders = (there.length === 0 ? all : there).map((leader) => leader.name).toSorted()
-  return { name, leaders, isLeader }
+  return { name, leaders, isLeader, isAway: locations.missingOf(name).length > 0 }
+}
+
+/** Whether nothing is known of the way to a peer because nobody ever took it. */
+export function isUntried({
+  endpoint,
+  lastHandshakeMs,
+  sentBytes,
+}: Pick<PeerStatus, 'endpoint' | 'lastHandshakeMs' | 'sentBytes'>): boolean {
+  return endpoint !== null && lastHandshakeMs === null && sentBytes === 0
 }
 
 /** Where the packets to a peer go. */
@@ -85,6 +105,9 @@ function whyNotDirect(
   if (path === 'direct') return null
   if (path === 'relay') return reasons[stats?.whyNotDirect ?? 'unproven'](endpoint)
   if (endpoint === null) return 'nobody knows where it is: it has to speak first'
+  if (stats !== undefined && isUntried({ ...stats, endpoint })) {
+    return `nothing was sent to ${endpoint} yet, and nothing came`
+  }
   const since = Math.round(sessionMs / 1000)
   return (stats?.lastHandshakeMs ?? null) === null
     ? `${endpoint} has not answered yet: is nothing to be sent, or is UDP closed on the way?`

@@ -51,7 +51,13 @@ const meshStatus = z.object({
   isRelay: z.boolean().default(false),
   /** Where this node stands, and through whom it reaches others; null: nowhere in particular. */
   location: z
-    .object({ name: z.string(), leaders: z.array(z.string()), isLeader: z.boolean() })
+    .object({
+      name: z.string(),
+      leaders: z.array(z.string()),
+      isLeader: z.boolean(),
+      /** None of them is there; agents of before do not say. */
+      isAway: z.boolean().default(false),
+    })
     .nullable()
     .default(null),
   /** Ranges that are not used, and why. */

@@ -35,10 +35,12 @@ function linesOf({ self, coordinator, location, peers, conflicts }: MeshStatus):
   ]
 }
 
-function locationLine({ name, leaders, isLeader }: NonNullable<MeshStatus['location']>): string {
-  if (leaders.length === 0) return `location ${name}: nobody leads it, each node reaches all others`
+function locationLine({ name, ...rest }: NonNullable<MeshStatus['location']>): string {
+  const { leaders, isLeader, isAway } = rest
+  if (leaders.length === 0) return `location ${name}: nobody leads it, each node goes its own way`
   const role = isLeader ? '; this node is one of them' : ''
-  return `location ${name}, led by ${leaders.join(' and ')}${role}`
+  const loss = isAway ? ': away, so nobody elsewhere is reached' : ''
+  return `location ${name}, led by ${leaders.join(' and ')}${role}${loss}`
 }
 
 function peerLine(peer: PeerStatus): string {

@@ -140,6 +140,7 @@ story('nodes join by their location, and each has two leaders', { timeout: 180_0
     name: 'north',
     leaders: ['n1', 'n2'],
     isLeader: true,
+    isAway: false,
   })
 })
 
@@ -162,7 +163,7 @@ story('status says through whom', { timeout: 60_000 }, async () => {
   const far = await peer(4, 7)
   expect(far).toMatchObject({ path: 'leader', relay: null, endpoint: null })
   expect(['n1', 'n2']).toContain(far.leader)
-  expect(far.whyNotDirect).toContain('it is in another location')
+  expect(far.whyNotDirect).toContain('it is in location south')
   expect(await peer(4, 2)).toMatchObject({ path: 'direct', leader: null })
   expect(await peer(1, 4)).toMatchObject({ path: 'leader' })
   const { output } = await run(4, 'mesh', 'status', '--state', stateOf(4))
