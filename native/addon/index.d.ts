@@ -201,6 +201,8 @@ export function knownHeaders(): string[]
 export function notify(socket: string, message: string): void
 /** malloc_trim(3) of the system's allocator. */
 export function releaseMemory(): void
+/** madvise(2) MADV_DONTNEED of the segments of Node, the addon and the libraries that cannot be written. */
+export function releaseCode(): void
 /** A GET over HTTP/3: `address` with an IP address, `serverName` for SNI ('' for none). */
 export interface H3Question {
   readonly address: string

@@ -8,6 +8,7 @@ mod collections;
 mod error;
 mod front;
 mod geo;
+mod memory;
 mod offline;
 mod rbl;
 mod trace;
