@@ -13,6 +13,9 @@ export const meshLimits = {
   /** Labels of one token, CIDRs of one token, and CIDRs that one node advertises. */
   labelsMax: 32,
   cidrsMax: 256,
+  /** Signatures that the addon checks at once; fewer are checked one by one. */
+  signaturesAtOnceMin: 16,
+  signaturesAtOnceMax: 2_048,
   /** A request to the coordinator, and one event of its stream (a snapshot of all nodes). */
   requestBytesMax: 64 * 1024,
   eventBytesMax: 64 * 1024 * 1024,

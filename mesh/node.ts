@@ -4,9 +4,9 @@ import { verifiedRecord } from './identity.ts'
 import { outsideOf, type Ways } from './relays.ts'
 import type { MeshNode } from './topology.ts'
 
-/** Null for an entry that its node did not sign: a coordinator cannot put words in its mouth. */
-export function nodeOf(entry: Entry): MeshNode | null {
-  const record = verifiedRecord(entry)
+/** Null for an entry that its node did not sign: a coordinator cannot put words in its mouth.
+ * `record` is what it did sign. */
+export function nodeOf(entry: Entry, record = verifiedRecord(entry)): MeshNode | null {
   if (record === null) return null
   const { id, addresses, since, observed } = entry
   const seen = observed === null ? null : endpointText(observed, record.port)

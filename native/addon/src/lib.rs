@@ -11,6 +11,7 @@ mod geo;
 mod memory;
 mod offline;
 mod rbl;
+mod signatures;
 mod trace;
 mod waf;
 mod wake;
