@@ -1,5 +1,6 @@
 /** From what the coordinator tells of a node to what the topology needs of it. */
 import { endpointText, type Entry, type NodeRecord, parseEndpoint } from './entry.ts'
+import { exact } from './exact.ts'
 import { verifiedRecord } from './identity.ts'
 import { outsideOf, type Ways } from './relays.ts'
 import type { MeshNode } from './topology.ts'
@@ -39,7 +40,7 @@ function waysOf({ observed, granted }: Entry, record: NodeRecord): Ways | null {
     isRelay: isRelay && endpoint !== null,
     ...(tcpPort === undefined ? {} : { tcpPort }),
     ...(h3Port === undefined ? {} : { h3Port }),
-    candidates: candidates.filter(isOutside),
+    candidates: exact(candidates.filter(isOutside)),
     isGuess:
       endpoint === null && candidates.every((text) => parseEndpoint(text)?.address !== observed),
   }

@@ -4,6 +4,7 @@
  * node comes to the same answer about who holds a range.
  */
 import { type MeshNetworks, parseEndpoint } from './entry.ts'
+import { exact } from './exact.ts'
 import { meshLimits } from './limits.ts'
 import {
   type Address,
@@ -108,13 +109,16 @@ function parsed(node: MeshNode): Parsed {
 function parse({ addresses, advertise, endpoint }: MeshNode): Parsed {
   const place = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
   return {
-    own: addresses.flatMap((text) => {
-      const address = parseAddress(text)
-      return address === null ? [] : [prefixText(hostPrefix(address))]
-    }),
+    own: exact(
+      addresses.flatMap((text) => {
+        const address = parseAddress(text)
+        return address === null ? [] : [prefixText(hostPrefix(address))]
+      }),
+    ),
     ranges: advertise.map((said) => {
       const prefix = parsePrefix(said)
-      return { said, text: prefix === null ? said : prefixText(prefix), prefix }
+      const text = prefix === null ? said : prefixText(prefix)
+      return { said, text: text === said ? said : text, prefix } // one text, mostly
     }),
     endpoint: place === undefined ? null : parseAddress(place),
   }
@@ -144,9 +148,9 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
     if (ways === undefined || through.length === 0) return { endpoint, relays: [], candidates: [] }
     const { isGuess, candidates: known } = ways
     const guess = isGuess && endpoint !== null ? [endpoint] : []
-    const candidates = [...known, ...guess].filter((one) => isGuess || one !== endpoint)
+    const all = [...known, ...guess].filter((one) => isGuess || one !== endpoint)
     const names = through.map(({ key }) => key)
-    return { endpoint: isGuess ? null : endpoint, relays: names, candidates }
+    return { endpoint: isGuess ? null : endpoint, relays: names, candidates: exact(all) }
   }
   const self = ordered.find(({ id }) => id === place.self)
   const ownRelays = self === undefined ? [] : relays.of(self)
@@ -164,7 +168,7 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
       {
         publicKey: node.key,
         ...previousKeyOf(node, keys),
-        allowedIps: [...own, ...advertised],
+        allowedIps: exact([...own, ...advertised]),
         ...waysTo(node),
         keepaliveS: keepaliveTo(node),
         ...(place.knowsRelays === true && node.ways === undefined ? { hearsOneKey: true } : {}),
