@@ -124,6 +124,8 @@ function parse({ addresses, advertise, endpoint }: MeshNode): Parsed {
   }
 }
 
+const none: readonly string[] = []
+
 /** Shorter than the 30 s after which a NAT may forget a flow of UDP (RFC 4787 §4.3: 2 minutes). */
 const keepaliveS = 25
 /** For so long nobody might find a node that nobody spoke with when its NAT got another address. */
@@ -145,7 +147,9 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
   const waysTo = (node: MeshNode): Pick<DesiredPeer, 'endpoint' | 'relays' | 'candidates'> => {
     const { endpoint, ways } = node
     const through = relays.of(node).filter(({ id }) => id !== place.self)
-    if (ways === undefined || through.length === 0) return { endpoint, relays: [], candidates: [] }
+    if (ways === undefined || through.length === 0) {
+      return { endpoint, relays: none, candidates: none }
+    }
     const { isGuess, candidates: known } = ways
     const guess = isGuess && endpoint !== null ? [endpoint] : []
     const all = [...known, ...guess].filter((one) => isGuess || one !== endpoint)
