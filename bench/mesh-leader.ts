@@ -1,6 +1,6 @@
 /**
- * What does a leader cost that carries a stream from one peer to another, beside the same node whose
- * kernel forwards it through the interface?
+ * What does a leader cost that carries a stream from one peer to another, beside the same node
+ * whose kernel forwards it through the interface?
  *
  *   node scripts/pinned.mjs bench/mesh-leader.ts [--seconds 5] [--rounds 3] [-- IPERF3_FLAGS]
  *

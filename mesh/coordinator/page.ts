@@ -47,12 +47,12 @@ const body = `<main>
 <div class="legend"><span><i class="direct"></i>direct</span>
 <span><i class="relay"></i>relayed</span>
 <span><i class="none"></i>no session</span>
-<span><svg class="dot" viewBox="-4 -4 8 8" aria-hidden="true"><circle class="leader" r="2.6"/></svg
->leader of a location</span></div></section>
+<span><svg class="dot" viewBox="-4 -4 8 8" aria-hidden="true"><circle class="leader" r="2.6"/></svg>
+leader of a location</span></div></section>
 <section><table><thead><tr><th>Link</th><th>Path</th><th>Handshake</th><th>Bytes</th></tr></thead>
 <tbody id="links"></tbody></table></section>
-<section><table><thead><tr><th>Node</th><th>Addresses</th><th>Location</th><th>Connected</th><th>Reported</th></tr>
-</thead><tbody id="nodes"></tbody></table></section>
+<section><table><thead><tr><th>Node</th><th>Addresses</th><th>Location</th>
+<th>Connected</th><th>Reported</th></tr></thead><tbody id="nodes"></tbody></table></section>
 </main>`
 
 /** The whole document. */
