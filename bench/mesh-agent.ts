@@ -6,9 +6,10 @@
  *   node scripts/pinned.mjs bench/mesh-agent.ts [NODES,NODES…]
  *
  * Needs root, /dev/net/tun and `ip`. The other nodes are names in the coordinator's table: nobody
- * is there. Of what is resident, RssAnon is the program's own; RssFile is what it has used of
- * Node's and the addon's code, which is there once for all programs. Goals at 10,000: 80 MB, and
- * 20 ms when nothing is to be done (bench/mesh.ts has the device's part).
+ * is there. Of what is resident, RssAnon is the program's own; RssFile is what it used of Node's
+ * and the addon's code in the last ten seconds, which is there once for all programs: the largest
+ * of three looks. Goals at 10,000: 80 MB, and 20 ms when nothing is to be done (bench/mesh.ts has
+ * the device's part).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
@@ -29,8 +30,11 @@ import { type Machines, makeMachines } from '../test/harness/namespaces.ts'
 import { until } from '../test/harness/wait.ts'
 
 const sizes = (process.argv[2] ?? '3,1000,10000').split(',').map(Number)
-/** Until the collector and the allocator gave back what a change took. */
-const settleMs = 15_000
+/** Until the collector and the allocator gave back what a change took (proxy/memory.ts). */
+const settleMs = 30_000
+/** The code that it runs is forgotten now and then: looks at different times after that. */
+const looksTaken = 3
+const lookMs = 3_000
 const changesTried = 9
 const edge = join(root, 'edge')
 
@@ -111,13 +115,21 @@ function reckon({ entries, networks }: Filled): string {
   return `first ${first.ms.toFixed(0)} ms, ${turns}, ${nothing}`
 }
 
-function memoryOf(pid: number | undefined): string {
-  const text = readFileSync(`/proc/${pid}/status`, 'latin1')
-  const told = ['VmRSS', 'RssAnon', 'RssFile', 'VmHWM'].map((name) => {
-    const kilobytes = Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text)?.[1])
-    return `${name} ${(kilobytes / 1024).toFixed(0)} MB`
-  })
-  return told.join(', ')
+async function memoryOf(pid: number | undefined): Promise<string> {
+  const looks: Readonly<Record<string, number>>[] = []
+  for (let look = 0; look < looksTaken; look += 1) {
+    if (look > 0) await sleep(lookMs)
+    const text = readFileSync(`/proc/${pid}/status`, 'latin1')
+    const sizes = ['VmRSS', 'RssAnon', 'RssFile', 'VmHWM'].map((name) => {
+      const kilobytes = Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text)?.[1])
+      return [name, kilobytes / 1024] as const
+    })
+    looks.push(Object.fromEntries(sizes))
+  }
+  const largest = looks.toSorted((one, other) => Number(other['VmRSS']) - Number(one['VmRSS']))[0]
+  return Object.entries(largest ?? {})
+    .map(([name, size]) => `${name} ${size.toFixed(0)} MB`)
+    .join(', ')
 }
 
 async function readyOf(child: ChildProcess): Promise<void> {
@@ -151,7 +163,7 @@ async function agentAmong(machines: Machines, nodes: number): Promise<void> {
       await readyOf(agent)
       await sleep(settleMs)
       const from = given.length === 0 ? 'from disk' : 'from the coordinator'
-      console.log(`${nodes} nodes, ${from}: ${memoryOf(agent.pid)}`)
+      console.log(`${nodes} nodes, ${from}: ${await memoryOf(agent.pid)}`)
       await stopped(agent)
     }
   } finally {
@@ -162,7 +174,7 @@ async function agentAmong(machines: Machines, nodes: number): Promise<void> {
 
 const idle = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)'])
 await sleep(1_000)
-console.log(`a Node that does nothing: ${memoryOf(idle.pid)}`)
+console.log(`a Node that does nothing: ${await memoryOf(idle.pid)}`)
 await stopped(idle)
 const machines = makeMachines(`bench-agent-${process.pid}`, 2)
 try {

@@ -16,41 +16,27 @@ import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { downloadPackage, unpackPackage } from '../test/harness/debian.ts'
 import { root } from '../test/harness/edge.ts'
 import type { StepAnswer } from '../test/harness/mesh-device.ts'
 import { type Machines, makeMachines } from '../test/harness/namespaces.ts'
 import { until } from '../test/harness/wait.ts'
+import { benchFolder, debianPrograms } from './mesh/debian.ts'
 
 const streams = Number(process.argv[2] ?? 3)
 const seconds = 6
 const changesMs = 4_000
 const ticksPerSecond = 100
 const gibibyte = 2 ** 30
-/** Debian's wg and iperf3, unpacked below `.cache` and installed nowhere. */
-function debianPrograms(): string {
-  const target = join(root, '.cache/bench-mesh')
-  if (existsSync(join(target, 'usr/bin/iperf3'))) return target
-  for (const name of ['wireguard-tools', 'libsctp1', 'libiperf0', 'iperf3']) {
-    const parts = mkdtempSync(join(tmpdir(), 'package-'))
-    unpackPackage(downloadPackage(name, parts), target)
-    rmSync(parts, { recursive: true })
-  }
-  return target
-}
-
-const debian = debianPrograms()
-const wg = join(debian, 'usr/bin/wg')
-const library = join(debian, 'usr/lib/x86_64-linux-gnu')
-const iperf = ['env', `LD_LIBRARY_PATH=${library}`, join(debian, 'usr/bin/iperf3')] as const
+const { wg, iperf } = debianPrograms()
+const [iperfProgram = '', ...iperfArgs] = iperf
 const folder = mkdtempSync(join(tmpdir(), 'bench-mesh-'))
 const addresses = ['100.64.0.1', '100.64.0.2'] as const
 
 /** The newest one, by Go's modules. */
 function wireguardGo(): string {
-  const program = join(root, '.cache/bench-mesh/wireguard')
+  const program = join(benchFolder, 'wireguard')
   if (!existsSync(program)) {
-    const env = { ...process.env, GOBIN: join(root, '.cache/bench-mesh') }
+    const env = { ...process.env, GOBIN: benchFolder }
     execFileSync('go', ['install', 'golang.zx2c4.com/wireguard@latest'], { env, stdio: 'inherit' })
   }
   return program
@@ -197,11 +183,11 @@ async function between(kind: Kind, work: Work): Promise<Found> {
 }
 
 async function stream(machines: Machines, ends: readonly End[]) {
-  const server = machines.spawn(2, iperf[0], [...iperf.slice(1), '-s', '-1'])
+  const server = machines.spawn(2, iperfProgram, [...iperfArgs, '-s', '-1'])
   await sleep(500)
   const before = ends.map(cpuSeconds)
-  const args = [...iperf.slice(1), '-c', addresses[1], '-t', `${seconds}`, '-J']
-  const client = machines.spawn(1, iperf[0], args)
+  const args = [...iperfArgs, '-c', addresses[1], '-t', `${seconds}`, '-J']
+  const client = machines.spawn(1, iperfProgram, args)
   let text = ''
   client.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
   await once(client, 'close')

@@ -3,6 +3,7 @@
  * what it knows when the coordinator is away. Every change takes one way: stream → view → topology
  * → difference → device → disk → report.
  */
+import { createHash } from 'node:crypto'
 import type { Server } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { CarrierThread } from './carrier.ts'
@@ -87,7 +88,8 @@ export class Agent {
   readonly #viewFile: ViewFile
   readonly #upkeep: Upkeep
   readonly #watch: Watch
-  #names = ''
+  /** Of what was written: in a large mesh the text is most of a megabyte. */
+  #namesHash = ''
   #nodes: readonly MeshNode[] = []
   #relays: readonly CarryingRelay[] = []
   #isBehindNat = false
@@ -403,11 +405,11 @@ export class Agent {
 
   #writeNames(): void {
     const names = this.#nodes.map(({ name, addresses }) => [name, addresses] as const)
-    const text = JSON.stringify(names)
-    if (text === this.#names) return
+    const hash = createHash('sha256').update(JSON.stringify(names)).digest('base64')
+    if (hash === this.#namesHash) return
     try {
       writeNames(this.#options.folder, Object.fromEntries(names))
-      this.#names = text
+      this.#namesHash = hash
     } catch (error) {
       // On a full disk the mesh works on; with the next change it is tried again.
       this.#options.log.warn({ reason: reasonOf(error) }, 'the names of nodes are not written')

@@ -4,6 +4,7 @@
  * comes to the same answer, but for who is silent.
  */
 import { type MeshNetworks, parseEndpoint } from './entry.ts'
+import { exact } from './exact.ts'
 import {
   type Address,
   bitsOf,
@@ -60,13 +61,16 @@ function parsed(node: MeshNode): Parsed {
 function parse({ addresses, advertise, endpoint }: MeshNode): Parsed {
   const place = endpoint === null ? undefined : parseEndpoint(endpoint)?.address
   return {
-    own: addresses.flatMap((text) => {
-      const address = parseAddress(text)
-      return address === null ? [] : [prefixText(hostPrefix(address))]
-    }),
+    own: exact(
+      addresses.flatMap((text) => {
+        const address = parseAddress(text)
+        return address === null ? [] : [prefixText(hostPrefix(address))]
+      }),
+    ),
     ranges: advertise.map((said) => {
       const prefix = parsePrefix(said)
-      return { said, text: prefix === null ? said : prefixText(prefix), prefix }
+      const text = prefix === null ? said : prefixText(prefix)
+      return { said, text: text === said ? said : text, prefix } // one text, mostly
     }),
     endpoint: place === undefined ? null : parseAddress(place),
   }

@@ -1,7 +1,5 @@
-/** The other end of the coordinator's API: a pool of connections, both ends known by their keys. */
-import { createSecureContext, TLSSocket } from 'node:tls'
+/** The other end of the coordinator's API. */
 import { gunzipSync } from 'node:zlib'
-import { Agent, buildConnector, request } from 'undici'
 import { z } from 'zod'
 import {
   delta,
@@ -17,8 +15,9 @@ import {
 import { MeshFault } from './fault.ts'
 import type { Identity } from './identity.ts'
 import { meshLimits } from './limits.ts'
+import { type Pin, PinnedPlace } from './pinned.ts'
 import { heard } from './silence.ts'
-import { type AdminKey, pinOf } from './token.ts'
+import type { AdminKey } from './token.ts'
 import type { View } from './view.ts'
 
 type Said =
@@ -46,22 +45,13 @@ const faultBody = z.object({
   mend: z.string(),
 })
 
-/** What a coordinator is known by; a function where that may change. */
-export type Pin = string | (() => string)
-
 /** `url` is `https://HOST:PORT`; `pin` is what its certificate's key must hash to. */
 export class CoordinatorClient {
-  readonly #url: string
-  readonly #agent: Agent
+  readonly #place: PinnedPlace
 
   /** Without an identity it can only ask for tokens. */
   constructor(url: string, pin: Pin, identity: Identity | null) {
-    this.#url = url
-    this.#agent = new Agent({
-      connect: pinned(pin, identity),
-      headersTimeout: meshLimits.requestTimeoutMs,
-      bodyTimeout: meshLimits.streamSilenceMs,
-    })
+    this.#place = new PinnedPlace(url, pin, identity)
   }
 
   async join(signed: SignedRecord, token: string): Promise<JoinAnswer> {
@@ -87,17 +77,12 @@ export class CoordinatorClient {
   async *watch({ version, hash }: View, signal: AbortSignal): AsyncGenerator<StreamEvent> {
     const { pingIntervalMsMax, streamSilenceMs, streamSilencePings } = meshLimits
     const resume = `from=${version}&hash=${hash}&patience=${pingIntervalMsMax}`
-    const answer = await request(`${this.#url}/v1/watch?${resume}`, {
-      dispatcher: this.#agent,
-      signal,
-      bodyTimeout: 0, // it says itself how long it may be silent
-      headers: { accept: 'text/event-stream' },
-    })
-    if (answer.statusCode !== 200) {
-      throw faultIn(await limitedText(answer.body), answer.statusCode)
-    }
+    const headers = { accept: 'text/event-stream' }
+    const path = `/v1/watch?${resume}`
+    const answer = await this.#place.ask({ method: 'GET', path, headers, signal })
+    if (answer.statusCode !== 200) throw faultIn(await limitedText(answer), answer.statusCode)
     const silence = { ms: streamSilenceMs as number }
-    for await (const { name, text } of events(heard(answer.body, silence))) {
+    for await (const { name, text } of events(heard(answer, silence))) {
       const event = eventOf(name, text)
       if (event?.kind === 'hello' || event?.kind === 'ping') {
         const pingMs = Math.min(event.pingMs, pingIntervalMsMax)
@@ -108,7 +93,7 @@ export class CoordinatorClient {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy()
+    this.#place.close()
   }
 
   async #post(
@@ -116,16 +101,21 @@ export class CoordinatorClient {
     body: unknown,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<unknown> {
-    const answer = await request(`${this.#url}${path}`, {
+    const text = JSON.stringify(body)
+    const answer = await this.#place.ask({
       method: 'POST',
-      dispatcher: this.#agent,
+      path,
+      headers: {
+        'content-type': 'application/json',
+        'content-length': String(Buffer.byteLength(text)),
+        ...headers,
+      },
+      body: text,
       signal: AbortSignal.timeout(meshLimits.requestTimeoutMs),
-      headers: { 'content-type': 'application/json', ...headers },
-      body: JSON.stringify(body),
     })
-    const text = await limitedText(answer.body)
-    if (answer.statusCode !== 200) throw faultIn(text, answer.statusCode)
-    return JSON.parse(text)
+    const answered = await limitedText(answer)
+    if (answer.statusCode !== 200) throw faultIn(answered, answer.statusCode)
+    return JSON.parse(answered)
   }
 }
 
@@ -143,53 +133,8 @@ function inflated(text: string): string {
   return gunzipSync(Buffer.from(text, 'base64'), { maxOutputLength }).toString('utf8')
 }
 
-/** Hands out a connection once it is known to end at the coordinator of the token. */
-function pinned(pin: Pin, identity: Identity | null): buildConnector.connector {
-  // Of the newest connection that was known: whoever can resume it is who that was (RFC 8446 §2.2),
-  // and shows no certificate. A fleet comes back in half the time.
-  let session: Buffer | null = null
-  // Once, and not for each connection: to read keys costs as much as a handshake.
-  const own = identity === null ? {} : { key: identity.key, cert: identity.certificate }
-  const secureContext = createSecureContext({ ...own, ecdhCurve: meshLimits.curves })
-  return (options, callback) => {
-    const offered = session
-    const connect = buildConnector({
-      secureContext,
-      // Known by its key and by nothing else: names and dates of its certificate say nothing.
-      rejectUnauthorized: false,
-      maxCachedSessions: 0,
-      ...(offered === null ? {} : { session: offered }),
-      allowH2: false,
-      timeout: meshLimits.requestTimeoutMs,
-    })
-    connect(options, (error, socket) => {
-      if (error !== null) return callback(error, null)
-      if (socket instanceof TLSSocket && isKnown(socket, pin, offered !== null)) {
-        socket.on('session', (fresh: Buffer) => (session = fresh))
-        return callback(null, socket)
-      }
-      socket.destroy()
-      return callback(otherCoordinator(String(options.host ?? options.hostname)), null)
-    })
-  }
-}
-
-function isKnown(socket: TLSSocket, pin: Pin, isOffered: boolean): boolean {
-  if (isOffered && socket.isSessionReused()) return true
-  const shown = socket.getPeerX509Certificate()
-  return shown !== undefined && pinOf(shown) === (typeof pin === 'string' ? pin : pin())
-}
-
-function otherCoordinator(host: string): MeshFault {
-  return new MeshFault('COORDINATOR_OTHER', {
-    where: '--coordinator',
-    message: `${host} is not the coordinator that the token is from`,
-    mend: 'correct the URL, or make a token with the --state of the coordinator that runs there',
-  })
-}
-
 /** A refusal in the coordinator's words; anything else is a failure, to be tried again. */
-function faultIn(text: string, status: number): Error {
+function faultIn(text: string, status = 0): Error {
   try {
     const { code, ...words } = faultBody.parse(JSON.parse(text))
     return new MeshFault(code, words)

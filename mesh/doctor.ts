@@ -69,8 +69,8 @@ export function locationCheck({ location }: MeshStatus): readonly Check[] {
   if (leaders.length === 0) {
     const found = `${name}: nobody leads it, each of its nodes goes its own way`
     const mend =
-      'let one of its nodes lead, without --leader off; in mode kernel with net.ipv4.ip_forward=1 ' +
-      'and net.ipv6.conf.all.forwarding=1'
+      'let one of its nodes lead, without --leader off; in mode kernel with ' +
+      'net.ipv4.ip_forward=1 and net.ipv6.conf.all.forwarding=1'
     return [bad(what, 'warn', [found, mend])]
   }
   const found = `${name}, led by ${leaders.join(' and ')}${isLeader ? '; this node is one' : ''}`

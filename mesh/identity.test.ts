@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { isKey } from './entry.ts'
-import { identityIn, identityOf, idOf, signRecord, verifiedRecord } from './identity.ts'
+import {
+  identityIn,
+  identityOf,
+  idOf,
+  signRecord,
+  verifiedRecord,
+  verifiedRecords,
+} from './identity.ts'
+import { meshLimits } from './limits.ts'
 import { newToken, parseToken, tokenText } from './token.ts'
 
 let folder = ''
@@ -34,6 +42,37 @@ test('a record is taken from its own node only, and only as it was signed', asyn
   expect(verifiedRecord({ ...signed, record: forged, identity })).toBeNull()
   expect(verifiedRecord({ ...signed, identity: key })).toBeNull()
   expect(verifiedRecord({ ...signed, signature: 'x', identity })).toBeNull()
+})
+
+test('of many records each is judged for itself, as if it were alone', async () => {
+  const own = await identityOf(folder)
+  const { identity } = own
+  const all = Array.from({ length: meshLimits.signaturesAtOnceMin }, (_, serial) => ({
+    ...signRecord(own, { ...record, serial }),
+    identity,
+  }))
+  const [first, second, third, fourth] = all
+  if (first === undefined || second === undefined) throw new Error('too few')
+  if (third === undefined || fourth === undefined) throw new Error('too few')
+  all[0] = { ...first, signature: second.signature }
+  all[1] = { ...second, identity: key }
+  all[2] = { ...third, signature: 'x' }
+  all[3] = { ...signRecord(own, { ...record, port: 0 }), identity: fourth.identity }
+  const records = verifiedRecords(all)
+  expect(records).toEqual(all.map(verifiedRecord))
+  expect(records.slice(0, 4)).toEqual([null, null, null, null])
+  expect(records.at(-1)).toEqual({ ...record, serial: all.length - 1 })
+})
+
+test('more records than are checked at once keep their order', async () => {
+  const own = await identityOf(folder)
+  const signed = { ...signRecord(own, record), identity: own.identity }
+  const all = Array.from({ length: meshLimits.signaturesAtOnceMax + 1 }, () => signed)
+  all[meshLimits.signaturesAtOnceMax - 1] = { ...signed, signature: '' }
+  const records = verifiedRecords(all)
+  expect(records).toHaveLength(all.length)
+  expect(records.indexOf(null)).toBe(meshLimits.signaturesAtOnceMax - 1)
+  expect(records.at(-1)).toEqual(record)
 })
 
 for (const wrong of [

@@ -17,6 +17,8 @@ import { z } from 'zod'
 import { type Entry, type NodeRecord, nodeRecord, type SignedRecord } from './entry.ts'
 import { readState, writeOnce } from './folder.ts'
 import { isKey } from './entry.ts'
+import { meshLimits } from './limits.ts'
+import { areSigned } from './signatures.ts'
 
 /** The folder's file with the keys. */
 const fileName = 'identity.json'
@@ -108,17 +110,45 @@ export function signRecord({ key }: Identity, record: NodeRecord): SignedRecord 
   return { record: text, signature }
 }
 
+/** What is checked of an entry. */
+type Signed = Pick<Entry, 'record' | 'signature' | 'identity'>
+
 /** The record in it; null when its node did not sign it, or it says nothing that can be used. */
-export function verifiedRecord(
-  signed: Pick<Entry, 'record' | 'signature' | 'identity'>,
-): NodeRecord | null {
+export function verifiedRecord(signed: Signed): NodeRecord | null {
   const { record, signature, identity } = signed
   const x = Buffer.from(identity, 'base64').toString('base64url')
   try {
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
     const isSigned = verify(null, signedText(record), key, Buffer.from(signature, 'base64'))
-    return isSigned ? nodeRecord.parse(JSON.parse(record)) : null
+    return isSigned ? usable(record) : null
   } catch {
     return null // the caller says whose it is
+  }
+}
+
+/** The same of many, in their order. */
+export function verifiedRecords(all: readonly Signed[]): readonly (NodeRecord | null)[] {
+  const { signaturesAtOnceMin: least, signaturesAtOnceMax: most } = meshLimits
+  if (all.length < least) return all.map(verifiedRecord)
+  const batches = Array.from({ length: Math.ceil(all.length / most) }, (_, number) =>
+    all.slice(number * most, (number + 1) * most),
+  )
+  return batches.flatMap((batch) => {
+    const signed = areSigned(
+      batch.map(({ record, signature, identity }) => ({
+        key: Buffer.from(identity, 'base64'),
+        text: signedText(record),
+        signature: Buffer.from(signature, 'base64'),
+      })),
+    )
+    return batch.map(({ record }, at) => (signed[at] === true ? usable(record) : null))
+  })
+}
+
+function usable(record: string): NodeRecord | null {
+  try {
+    return nodeRecord.parse(JSON.parse(record))
+  } catch {
+    return null
   }
 }

@@ -13,6 +13,9 @@ export const meshLimits = {
   /** Labels of one token, CIDRs of one token, and CIDRs that one node advertises. */
   labelsMax: 32,
   cidrsMax: 256,
+  /** Signatures that the addon checks at once; fewer are checked one by one. */
+  signaturesAtOnceMin: 16,
+  signaturesAtOnceMax: 2_048,
   /** The name of a location: a label's value. */
   locationCharactersMax: 63,
   /** Leaders of a location that work at the same time. */

@@ -1,12 +1,13 @@
 /** From what the coordinator tells of a node to what the topology needs of it. */
 import { endpointText, type Entry, type NodeRecord, parseEndpoint } from './entry.ts'
+import { exact } from './exact.ts'
 import { verifiedRecord } from './identity.ts'
 import { outsideOf, type Ways } from './relays.ts'
 import type { MeshNode } from './topology.ts'
 
-/** Null for an entry that its node did not sign: a coordinator cannot put words in its mouth. */
-export function nodeOf(entry: Entry): MeshNode | null {
-  const record = verifiedRecord(entry)
+/** Null for an entry that its node did not sign: a coordinator cannot put words in its mouth.
+ * `record` is what it did sign. */
+export function nodeOf(entry: Entry, record = verifiedRecord(entry)): MeshNode | null {
   if (record === null) return null
   const { id, addresses, since, observed, location } = entry
   const seen = observed === null ? null : endpointText(observed, record.port)
@@ -42,7 +43,7 @@ function waysOf({ observed, granted }: Entry, record: NodeRecord): Ways | null {
     isRelay: isRelay && endpoint !== null,
     ...(tcpPort === undefined ? {} : { tcpPort }),
     ...(h3Port === undefined ? {} : { h3Port }),
-    candidates: candidates.filter(isOutside),
+    candidates: exact(candidates.filter(isOutside)),
     isGuess:
       endpoint === null && candidates.every((text) => parseEndpoint(text)?.address !== observed),
   }

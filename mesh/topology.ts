@@ -4,6 +4,7 @@
  * node comes to the same answer about who holds a range.
  */
 import { Claims, type Conflict, type Ground, inOrder } from './claims.ts'
+import { exact } from './exact.ts'
 import { meshLimits } from './limits.ts'
 import { Locations } from './locations.ts'
 import { Relays, type Ways } from './relays.ts'
@@ -120,8 +121,8 @@ export function topology(nodes: readonly MeshNode[], place: Place): Desired {
     peers.set(node.key, {
       publicKey: node.key,
       ...previousKeyOf(node, keys),
-      allowedIps: allowed,
-      standbyIps: standby,
+      allowedIps: exact(allowed),
+      standbyIps: standby === none ? none : exact(standby),
       ...(isWatched ? { isWatched: true } : {}),
       ...(locations.isInside(node) ? { isInside: true } : {}),
       ...waysTo(node, relaysFor(node)),
@@ -143,12 +144,14 @@ function waysTo(
   { endpoint, ways }: MeshNode,
   through: readonly MeshNode[],
 ): Pick<DesiredPeer, 'endpoint' | 'relays' | 'candidates'> {
-  if (ways === undefined || through.length === 0) return { endpoint, relays: [], candidates: [] }
+  if (ways === undefined || through.length === 0) {
+    return { endpoint, relays: none, candidates: none }
+  }
   const { isGuess, candidates: known } = ways
   const guess = isGuess && endpoint !== null ? [endpoint] : []
-  const candidates = [...known, ...guess].filter((one) => isGuess || one !== endpoint)
+  const all = [...known, ...guess].filter((one) => isGuess || one !== endpoint)
   const names = through.map(({ key }) => key)
-  return { endpoint: isGuess ? null : endpoint, relays: names, candidates }
+  return { endpoint: isGuess ? null : endpoint, relays: names, candidates: exact(all) }
 }
 
 /** A key that a node has now is nobody's former one, and a former one is one node's. */

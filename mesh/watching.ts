@@ -1,6 +1,7 @@
 /**
  * Peers that do not answer while others could stand in for them. The device tells since when
- * packets to a peer had no answer; from that follows who is silent, and those are asked now and then.
+ * packets to a peer had no answer; from that follows who is silent, and these are asked now and
+ * then.
  */
 import { reasonOf } from '../waf/reason-of.ts'
 import type { Device } from './device.ts'

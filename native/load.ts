@@ -6,8 +6,8 @@ export type Addon = typeof import('./addon/index.d.ts')
 
 /**
  * Loads the addon: the file that `EDGE_ADDON` names, else the one built here, else a prebuilt one.
- * Only `proxy/wire.ts`, `waf/scanner.ts`, `mesh/device.ts`, `mesh/h3-carriers.ts` and
- * `mesh/coordinator/front.ts` call it.
+ * Only `proxy/wire.ts`, `waf/scanner.ts`, `mesh/device.ts`, `mesh/carrier.ts`, `mesh/signatures.ts`
+ * and `mesh/coordinator/front.ts` call it.
  * The main thread loads it before any worker and keeps it: Node unloads an addon when its last
  * environment ends, and native threads do not survive that.
  */

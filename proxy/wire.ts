@@ -33,6 +33,11 @@ export function releaseMemory(): void {
   loadAddon().releaseMemory()
 }
 
+/** Forgets which pages of code were used; those that are used again come back by themselves. */
+export function releaseCode(): void {
+  loadAddon().releaseCode()
+}
+
 /** The status of one GET over HTTP/3; blocks the thread until it is there or the time is over. */
 export function askHttp3(question: H3Question): number {
   return loadAddon().askH3(question)

@@ -58,13 +58,13 @@ const places = {
 }
 
 // Node keeps the source of what it runs: two bytes for each character if one of them is not of
-// Latin-1. Such ones stand in texts only, where they can be written by their numbers.
+// ASCII. Such ones stand in texts only, where they can be written by their numbers.
 function spellOut(folder) {
   for (const name of readdirSync(folder)) {
     const file = join(folder, name)
     const text = readFileSync(file, 'utf8')
     const number = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
-    writeFileSync(file, text.replaceAll(/[^\0-\u00ff]/g, number))
+    writeFileSync(file, text.replaceAll(/[^\0-\u007f]/g, number))
   }
 }
 

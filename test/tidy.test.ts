@@ -62,6 +62,7 @@ test('one file per library loads the addon', () => {
     'mesh/carrier.ts',
     'mesh/coordinator/front.ts',
     'mesh/device.ts',
+    'mesh/signatures.ts',
     'proxy/wire.ts',
     'waf/scanner.ts',
   ])

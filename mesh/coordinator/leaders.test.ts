@@ -36,6 +36,10 @@ class Table {
     this.all.put(id, (this.version += 1))
   }
 
+  isLeaf(id: string): boolean {
+    return id.startsWith('leaf')
+  }
+
   entry(id: string): Entry | undefined {
     return this.#entries.get(id)
   }
@@ -94,6 +98,10 @@ test('a node without a location, or one that does not forward, leads nobody', ()
   table.put('c', { forwards: false })
   expect(table.after(0)).toBe('c(away)')
   expect(table.after(leaderRestMs)).toBe('')
+})
+
+test('a leaf leads nobody', () => {
+  expect(tableOf('leaf-a', 'b').after(0)).toBe('b')
 })
 
 test('one that is gone is away, a third takes its place, and the first one waits', () => {

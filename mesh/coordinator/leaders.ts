@@ -11,7 +11,7 @@ import type { Registry } from './registry.ts'
 
 /** What leaders stand on. */
 export interface LeadersParts {
-  readonly registry: Pick<Registry, 'all' | 'version' | 'entry' | 'mark'>
+  readonly registry: Pick<Registry, 'all' | 'version' | 'entry' | 'isLeaf' | 'mark'>
   readonly isConnected: (id: string) => boolean
   readonly nowMs: number
 }
@@ -169,7 +169,8 @@ export class Leaders {
     const away = this.#awayOf(nodes, nowMs)
     const isAble = (node: Known): boolean => {
       const isThere = this.#parts.isConnected(node.id) || (node.isLeader && !away.has(node))
-      return node.forwards === true && isThere
+      // Leaves do not hear of a leaf.
+      return node.forwards === true && isThere && !this.#parts.registry.isLeaf(node.id)
     }
     const best = nodes.filter(isAble).toSorted(byRank).slice(0, meshLimits.leadersPerLocation)
     for (const node of best) {

@@ -61,6 +61,10 @@ export function metricsText(
       ...counter('edge_mesh_event_bytes_total', 'Bytes of these events.'),
       values: { '{kind="delta"}': delta.bytes, '{kind="snapshot"}': snapshot.bytes },
     },
+    {
+      ...gauge('edge_mesh_locations', 'Locations by how many leaders the coordinator sees.', 0),
+      values: locationsOf(registry),
+    },
     gauge('process_resident_memory_bytes', 'Resident memory.', memory),
     {
       ...counter('process_cpu_seconds_total', 'Processor time.'),
@@ -68,6 +72,21 @@ export function metricsText(
     },
   ]
   return families.map(familyText).join('')
+}
+
+/** One with fewer than two leaders has nobody who stands in. */
+function locationsOf(registry: Registry): Family['values'] {
+  const leaders = new Map<string, number>()
+  for (const { location, isLeader = false, isAway = false } of registry.entries('all')) {
+    if (location === undefined) continue
+    leaders.set(location, (leaders.get(location) ?? 0) + Number(isLeader && !isAway))
+  }
+  const counts = [0, 0, 0]
+  for (const count of leaders.values()) {
+    const at = Math.min(count, 2)
+    counts[at] = (counts[at] ?? 0) + 1
+  }
+  return Object.fromEntries(counts.map((count, at) => [`{leaders="${at}"}`, count]))
 }
 
 function gauge(name: string, help: string, value: number): Family {

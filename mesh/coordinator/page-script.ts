@@ -29,9 +29,11 @@ const size = (bytes) => {
   for (; bytes >= 1024 && at < units.length - 1; at += 1) bytes /= 1024
   return (at === 0 ? bytes : bytes.toFixed(1)) + ' ' + units[at]
 }
-// Leaves stand on the outer ring, the nodes that they hang on inside of it.
+// Leaves stand on the outer ring, the nodes that they hang on inside of it; those of one location
+// side by side.
 const placesOf = (nodes) => {
-  const rings = [nodes.filter((n) => !n.isLeaf), nodes.filter((n) => n.isLeaf)]
+  const sorted = nodes.toSorted((a, b) => (a.location ?? '').localeCompare(b.location ?? ''))
+  const rings = [sorted.filter((n) => !n.isLeaf), sorted.filter((n) => n.isLeaf)]
   const isTwo = rings[0].length > 0 && rings[1].length > 0
   return new Map(rings.flatMap((ring, at) => ring.map((node, index) => {
     const turn = (2 * Math.PI * index) / ring.length - Math.PI / 2
@@ -39,6 +41,8 @@ const placesOf = (nodes) => {
     return [node, { x: far * Math.cos(turn), y: far * Math.sin(turn) }]
   })))
 }
+const place = ({ location, isLeader }) =>
+  location === null ? '' : location + (isLeader ? ', leads' : '')
 const draw = ({ version, nodes, links, more }) => {
   const places = placesOf(nodes)
   const at = (index) => places.get(nodes[index])
@@ -50,12 +54,12 @@ const draw = ({ version, nodes, links, more }) => {
   })
   const dots = nodes.flatMap((node) => {
     const { x, y } = places.get(node)
-    const title = node.name + ' ' + node.addresses.join(' ')
-    const dot = shape('circle', { cx: x, cy: y, r: node.isLeaf ? 1.4 : 2.2,
-      class: node.isConnected ? '' : 'away' }, title)
+    const title = node.name + ' ' + node.addresses.join(' ') + (place(node) && ', ' + place(node))
+    const dot = shape('circle', { cx: x, cy: y, r: node.isLeaf ? 1.4 : node.isLeader ? 2.6 : 2.2,
+      class: (node.isConnected ? '' : 'away ') + (node.isLeader ? 'leader' : '') }, title)
     if (nodes.length > 60) return [dot]
     const isBelow = y >= 0
-    const label = shape('text', { x, y: y + (isBelow ? 6 : -3.6), 'text-anchor': 'middle' })
+    const label = shape('text', { x, y: y + (isBelow ? 6.6 : -4.2), 'text-anchor': 'middle' })
     label.textContent = node.name
     return [dot, label]
   })
@@ -64,7 +68,7 @@ const draw = ({ version, nodes, links, more }) => {
     nodes[link.from].name + ' – ' + nodes[link.to].name, link.path, ago(link.handshakeMs),
     size(link.bytes)])))
   byId('nodes').replaceChildren(...nodes.map((node) => row([node.name, node.addresses.join('  '),
-    node.isConnected ? 'yes' : 'no', ago(node.reportedMs)])))
+    place(node), node.isConnected ? 'yes' : 'no', ago(node.reportedMs)])))
   const connected = nodes.filter((node) => node.isConnected).length
   byId('facts').textContent = (nodes.length + more) + ' nodes, ' + connected + ' connected' +
     (more ? ' of the ' + nodes.length + ' shown' : '') + ', version ' + version

@@ -26,9 +26,11 @@ line { stroke-width: .7 } line.direct { stroke: var(--direct) }
 line.relay { stroke: var(--relay); stroke-dasharray: 2 1.4 }
 line.none { stroke: var(--none); stroke-dasharray: .5 1.5 }
 circle { fill: var(--node); stroke: var(--card); stroke-width: .6 }
-circle.away { fill: var(--none) }
+circle.away { fill: var(--none) } circle.leader { stroke: var(--ink); stroke-width: .7 }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px }
 .legend i { display: inline-block; width: 18px; border-top: 3px solid; margin-right: 6px;
+  vertical-align: middle }
+.legend .dot { display: inline-block; width: 14px; height: 14px; margin-right: 4px;
   vertical-align: middle }
 .legend .direct { color: var(--direct) }
 .legend .relay { color: var(--relay); border-style: dashed }
@@ -44,11 +46,13 @@ const body = `<main>
 <section><svg id="picture" viewBox="-62 -56 124 112" role="img" aria-label="The mesh"></svg>
 <div class="legend"><span><i class="direct"></i>direct</span>
 <span><i class="relay"></i>relayed</span>
-<span><i class="none"></i>no session</span></div></section>
+<span><i class="none"></i>no session</span>
+<span><svg class="dot" viewBox="-4 -4 8 8" aria-hidden="true"><circle class="leader" r="2.6"/></svg>
+leader of a location</span></div></section>
 <section><table><thead><tr><th>Link</th><th>Path</th><th>Handshake</th><th>Bytes</th></tr></thead>
 <tbody id="links"></tbody></table></section>
-<section><table><thead><tr><th>Node</th><th>Addresses</th><th>Connected</th><th>Reported</th></tr>
-</thead><tbody id="nodes"></tbody></table></section>
+<section><table><thead><tr><th>Node</th><th>Addresses</th><th>Location</th>
+<th>Connected</th><th>Reported</th></tr></thead><tbody id="nodes"></tbody></table></section>
 </main>`
 
 /** The whole document. */

@@ -11,6 +11,9 @@ interface PictureNode {
   readonly addresses: readonly string[]
   readonly isConnected: boolean
   readonly isLeaf: boolean
+  /** Where it stands; null: nowhere in particular. */
+  readonly location: string | null
+  readonly isLeader: boolean
   /** How long ago it reported; null: never since the coordinator started. */
   readonly reportedMs: number | null
 }
@@ -61,7 +64,7 @@ export function pictureOf(
   }
   return {
     version: registry.version,
-    nodes: known.map(({ entry: { id, addresses }, name }) => {
+    nodes: known.map(({ entry: { id, addresses, location = null, isLeader = false }, name }) => {
       const atMs = reports.of(id)?.atMs
       const reportedMs = atMs === undefined ? null : nowMs - atMs
       return {
@@ -69,6 +72,8 @@ export function pictureOf(
         addresses,
         isConnected: streams.has(id),
         isLeaf: registry.isLeaf(id),
+        location,
+        isLeader,
         reportedMs,
       }
     }),

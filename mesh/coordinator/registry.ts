@@ -269,10 +269,11 @@ export class Registry {
   /** What is undefined goes. */
   #mark(id: string, marks: Partial<Entry>): boolean {
     const before = this.#entries.get(id)
-    if (before === undefined) return false
+    const said = new Map<string, unknown>(Object.entries(before ?? {}))
+    const isNew = Object.entries(marks).some(([name, mark]) => said.get(name) !== mark)
+    if (before === undefined || !isNew) return false
     const next: Entry = { ...before, ...marks }
     const text = JSON.stringify(next)
-    if (text === JSON.stringify(before)) return false
     return this.#transaction(() => {
       this.#database.prepare('UPDATE nodes SET entry = ? WHERE id = ?').run(text, id)
       this.#changed(id, next, this.isLeaf(id))

@@ -38,9 +38,9 @@ async function start(port: number): Promise<void> {
   running = await startCoordinator(state, { host: '127.0.0.1', port, log: quiet })
 }
 
-function token(uses = 1): string {
+function token(uses = 1, labels: Readonly<Record<string, string>> = {}): string {
   const nowMs = Date.now()
-  const order = { uses, expiresAtMs: nowMs + 60_000, labels: {}, cidrs: [], nowMs }
+  const order = { uses, expiresAtMs: nowMs + 60_000, labels, cidrs: [], nowMs }
   return state.registry.createToken({ pin: state.pin, ...order })
 }
 
@@ -242,7 +242,7 @@ test('metrics are for who has the admin key, health is for all', async () => {
     expect(refused.statusCode).toBe(401)
     expect(refused.headers['www-authenticate']).toMatch(/^Basic /)
     const a = await node('a')
-    await joined('a', a, token())
+    await joined('a', a, token(1, { location: 'north' }))
     const key2 = Buffer.alloc(32, 2).toString('base64')
     const peer = { key: key2, lastHandshakeMs: 1_000, receivedBytes: 5, sentBytes: 7 }
     await a.client.report({ applied: 1, peers: [{ ...peer, path: 'relay' }] })
@@ -253,6 +253,7 @@ test('metrics are for who has the admin key, health is for all', async () => {
       expect(text).toContain('\nedge_mesh_nodes 1\n')
       expect(text).toContain('\nedge_mesh_joins_total{result="joined"} 1\n')
       expect(text).toContain('\nedge_mesh_paths{path="relay"} 1\n')
+      expect(text).toContain('\nedge_mesh_locations{leaders="0"} 1\n')
     }
   } finally {
     await dispatcher.close()
@@ -290,7 +291,7 @@ test('the live page is for who has the admin key, and shows what agents tell', a
     const answer = await request(`${running.address}/v1/mesh`, { dispatcher, headers })
     expect(await answer.body.json()).toMatchObject({
       nodes: [
-        { name: 'a', reportedMs: expect.any(Number) },
+        { name: 'a', reportedMs: expect.any(Number), location: null, isLeader: false },
         { name: 'b', reportedMs: null },
       ],
       links: [{ from: 0, to: 1, path: 'direct', bytes: 12 }],

@@ -201,6 +201,16 @@ export function knownHeaders(): string[]
 export function notify(socket: string, message: string): void
 /** malloc_trim(3) of the system's allocator. */
 export function releaseMemory(): void
+/** Something signed with Ed25519: a key of 32 bytes, a signature of 64. */
+export interface SignedText {
+  readonly key: Buffer
+  readonly text: Buffer
+  readonly signature: Buffer
+}
+/** Which of these the owners of the keys have signed, in their order; on all cores, while the caller waits. */
+export function verifySignatures(all: readonly SignedText[]): boolean[]
+/** madvise(2) MADV_DONTNEED of the segments of Node, the addon and the libraries that cannot be written. */
+export function releaseCode(): void
 /** A GET over HTTP/3: `address` with an IP address, `serverName` for SNI ('' for none). */
 export interface H3Question {
   readonly address: string

@@ -7,7 +7,7 @@ import { readMembership } from '../../mesh/memory.ts'
 import { wantedModes } from '../../mesh/mode.ts'
 import { UsageError } from '../config/faults.ts'
 import { operationLog } from '../log.ts'
-import { spareMemory } from '../memory.ts'
+import { spareIdleMemory } from '../memory.ts'
 import { listenToSignals } from '../signals.ts'
 import { exitCodes } from './exit-codes.ts'
 import { credentialOf, endpointOf, pinKnown } from './mesh-credential.ts'
@@ -41,7 +41,7 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   const { values, positionals } = parseFlags('edge mesh up', args, agentFlags)
   noPositionals('edge mesh up', positionals)
   const given = agentOptions(values, terminal)
-  const stopSparing = spareMemory()
+  const stopSparing = spareIdleMemory()
   const signals = listenToSignals()
   const { log, flush } = operationLog(levelOf(terminal))
   const ending = new AbortController()

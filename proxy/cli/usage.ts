@@ -39,16 +39,16 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                 [--kubernetes --account NAME [--config-map NAME] [--network CIDR]… [--allow CIDR]…
                   [--annotated-nodes] [--audience edge-mesh] [--location-label LABEL]]
                   nodes of a cluster join by the token of their pod (up --token-file --pin-file);
-                  annotations, Peers and Gateways; the location of a node is the value of that label
-                  (topology.kubernetes.io/zone, say); in a pod it finds the API as edge controller
+                  annotations, Peers and Gateways; --location-label: its value is where nodes stand;
+                  in a pod it finds the API as edge controller
   edge mesh token --state DIR|--coordinator URL [--admin-key FILE]
                   [--uses N] [--expires 1h] [--label K=V]… [--cidr CIDR]…
                   prints a token for it: one use and an hour by default; --cidr: what its nodes may
                   advertise. Also beside the running coordinator; from afar with the file admin-key
                   of its folder (or EDGE_MESH_ADMIN_KEY); --label role=leaf: its nodes hear of, and
                   are heard by, nodes without that label only; --label location=NAME: they reach
-                  those of other locations through two leaders. Or --psk-file FILE: 64 hex characters,
-                  seed 000's pre-shared key, as a token without end
+                  those of other locations through two leaders. Or --psk-file FILE: 64 hex
+                  characters, seed 000's pre-shared key, as a token without end
   edge mesh export --name NAME --state DIR [--format wg-quick|qr|json]
                   lets a device in that is no agent; prints its configuration, this once
   edge mesh remove NAME --state DIR

@@ -351,6 +351,7 @@ mesh:
   networks: [100.80.0.0/16, "fd12:3456:789a::/64"]
   allow: [192.168.7.0/24]
   annotatedNodes: true
+  locationLabel: topology.kubernetes.io/zone
   coordinator:
     url: https://mesh.example.org:8453
     hostNetwork: false

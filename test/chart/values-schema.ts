@@ -118,6 +118,9 @@ const known: Known = {
   'controller.affinity': open,
   'mesh.networks': { type: 'array', items: cidr, maxItems: 2 },
   'mesh.allow': { type: 'array', items: cidr, maxItems: 256 },
+  'mesh.locationLabel': text(
+    '^(([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$',
+  ),
   'mesh.coordinator.url': text('^(https://[^/]+)?$'),
   'mesh.coordinator.port': port,
   'mesh.coordinator.resources': open,

@@ -10,6 +10,7 @@ import type { DeviceDelta } from '../../mesh/reconcile.ts'
 import type { MeshStatus } from '../../mesh/status.ts'
 import { root } from '../harness/edge.ts'
 import type { StepAnswer } from '../harness/mesh-device.ts'
+import { TestDevice } from '../harness/mesh-devices.ts'
 import { makeMachines } from '../harness/namespaces.ts'
 import type { FlowResult } from '../harness/mesh-probe.ts'
 import { Probe } from '../harness/probes.ts'
@@ -180,6 +181,26 @@ try {
     match(interfaceOf(4), /dummy/)
     machines.ip(4, 'link', 'delete', 'edge0')
     rmSync(stateOf(4), { recursive: true, force: true })
+  })
+
+  await story('the silence of a peer is told by what the kernel counts', async () => {
+    const [own, peer] = [new TestDevice(start, 3, 'kernel'), new TestDevice(start, 4)]
+    await Promise.all([own.begin(), peer.begin()])
+    const { publicKey, endpoint } = peer
+    const change = { publicKey, endpoint, allowedIps: ['100.96.0.4/32'], keepaliveS: 1 }
+    // What the kernel does not have is taken and does nothing.
+    const more = { isWatched: true, standbyIps: ['100.97.0.0/16'] }
+    await own.apply({ peers: [{ ...change, ...more }], forwards: true, ownRanges: [] })
+    const silence = async () => (await own.statsOf(peer))?.unansweredMs
+    await until('nobody answers', async () => Number(await silence()) > 1_000, patienceMs)
+    await peer.apply({ peers: [{ publicKey: own.publicKey, allowedIps: ['100.96.0.3/32'] }] })
+    await until('it answers', async () => (await silence()) === null, patienceMs)
+    for (let look = 0; look < 5; look += 1) {
+      await sleep(1_500)
+      strictEqual(await silence(), null) // keepalives want no answer
+    }
+    machines.ip(3, 'link', 'delete', 'edge0')
+    await Promise.all([own.kill(), peer.kill()])
   })
 
   await story('two nodes on the kernel, one of them by auto, reach each other', async () => {

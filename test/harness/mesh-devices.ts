@@ -31,6 +31,10 @@ export class TestDevice {
     this.#answers = lines[Symbol.asyncIterator]()
   }
 
+  get pid(): number | undefined {
+    return this.#running.child.pid
+  }
+
   async begin(): Promise<void> {
     const { value } = await this.#answers.next()
     if (value !== 'ready') throw new Error(this.#running.output())

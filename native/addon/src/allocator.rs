@@ -14,15 +14,3 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static CONFIGURATION: &[u8; 70] =
     b"narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true\0";
-
-/// Gives back what the system's allocator holds free inside its arenas: it does so by itself only
-/// at their ends, and what the start and V8's compiler have left lies in between.
-#[napi_derive::napi]
-pub fn release_memory() {
-    #[cfg(target_env = "gnu")]
-    #[allow(unsafe_code)]
-    // SAFETY: malloc_trim(3) takes the locks that it needs and moves nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

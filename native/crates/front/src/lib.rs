@@ -20,6 +20,7 @@ mod front;
 mod line;
 mod options;
 mod shared;
+mod signatures;
 mod tls;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::net::IpAddr;
 pub use front::{Error, Front};
 pub use line::Then;
 pub use options::Options;
+pub use signatures::{Signed, verify_each};
 
 /// What happened on a connection.
 #[derive(Debug)]

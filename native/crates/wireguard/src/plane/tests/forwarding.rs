@@ -13,7 +13,8 @@ struct Chain {
     two: Machine,
 }
 
-/// Node 1, which is inside, has 10.0.0.1 and fdfd…, node 2 10.0.0.2 and fefe…; the one between them 10.0.0.9.
+/// Node 1, which is inside, has 10.0.0.1 and fdfd…, node 2 10.0.0.2 and fefe…; the one between them
+/// 10.0.0.9.
 fn chain() -> Chain {
     let (one, middle, two) = (Machine::new(1), Machine::new(9), Machine::new(2));
     let peer = |number: u8, allowed: &str, at: &Machine| {
