@@ -213,6 +213,7 @@ pub fn change_table(plane: &Plane, delta: &Delta) {
     }
     let changes = delta.peers.len() + delta.remove_peers.len();
     plane.current.set(table, changes);
+    plane.welcome();
 }
 
 fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {

@@ -58,6 +58,8 @@ struct State {
     is_removed: bool,
     /// Whether the timers know it.
     is_timed: bool,
+    /// A handshake is to begin without a packet.
+    is_called: bool,
     /// What was heard of it directly, for a node behind a NAT.
     hearing: Hearing,
     holding: Holding,
@@ -88,6 +90,7 @@ impl Peer {
                 sent_bytes: 0,
                 is_removed: false,
                 is_timed: false,
+                is_called: false,
                 hearing: Hearing::default(),
                 holding: Holding::default(),
                 watching: Watching::default(),
@@ -125,6 +128,13 @@ impl Peer {
         if state.keepalive_s.is_some() {
             self.time(plane, &mut state);
         }
+    }
+
+    /// Begins a handshake soon.
+    pub fn call(self: &Arc<Self>, plane: &Plane) {
+        let mut state = self.state.lock();
+        state.is_called = true;
+        self.time(plane, &mut state);
     }
 
     /// Speaks with a new key from now on; the old one is heard until it is forgotten.
@@ -407,7 +417,8 @@ impl Peer {
         if state.is_removed {
             return false;
         }
-        if state.tunnels.is_empty() && state.keepalive_s.is_none() {
+        let is_called = std::mem::take(&mut state.is_called);
+        if state.tunnels.is_empty() && state.keepalive_s.is_none() && !is_called {
             state.is_timed = false;
             return false;
         }
@@ -418,6 +429,7 @@ impl Peer {
         state.drop_old(plane, keys);
         let mut messages = state.tick(plane);
         messages.extend(state.word());
+        messages.extend(is_called.then(|| state.ask()).flatten());
         state.make_speak(&mut messages);
         for message in &messages {
             plane.register(self, &mut state.tunnels, message);

@@ -4,6 +4,7 @@
 //! What they share with those who change the device is the table (table.rs), which they read
 //! without waiting, and each peer's own lock, which a change holds for some assignments.
 
+mod early;
 mod forwarding;
 mod inbound;
 mod outbound;
@@ -16,6 +17,7 @@ use crate::paths::RelayLimits;
 use crate::peer::Peer;
 use crate::socket::{Datagram, UdpEnd};
 use crate::table::{Current, Reader, Table};
+use early::Early;
 use gotatun::noise::index_table::IndexTable;
 use inbound::Inbound;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,7 +30,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The timers of each peer run once in all turns together: four times a second, as the core wants.
 const TURNS: usize = 5;
@@ -45,6 +47,7 @@ pub struct Plane {
     by_index: Mutex<HashMap<u32, Destination>>,
     /// Peers that the timers do not know yet.
     newcomers: Mutex<Vec<Arc<Peer>>>,
+    early: Mutex<Early>,
     next_serial: AtomicU32,
     next_number: AtomicU64,
     /// Readable when the paths are to end.
@@ -73,6 +76,7 @@ impl Plane {
             udp,
             by_index: Mutex::default(),
             newcomers: Mutex::default(),
+            early: Mutex::default(),
             next_serial: AtomicU32::new(0),
             // Not the numbers of the run before: its answers may still be on their way.
             next_number: AtomicU64::new(since.map_or(0, |since| since.as_micros() as u64)),
@@ -130,6 +134,15 @@ impl Plane {
         let mut by_index = self.by_index.lock();
         for index in indices {
             by_index.remove(index);
+        }
+    }
+
+    /// After a change of the table: with new peers who began before that, this side begins.
+    pub fn welcome(&self) {
+        let table = self.current.get();
+        let find = |key: &_| table.peer(key).cloned();
+        for peer in self.early.lock().take(Instant::now(), find) {
+            peer.call(self);
         }
     }
 

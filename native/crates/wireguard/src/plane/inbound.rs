@@ -158,6 +158,7 @@ impl<'a> Inbound<'a> {
                     return;
                 };
                 let Some(peer) = table.peer(&remote) else {
+                    self.plane.early.lock().note(remote, Instant::now());
                     return;
                 };
                 let told = (&own, kind);

@@ -455,3 +455,19 @@ fn a_peer_that_is_kept_alive_is_called_without_a_packet() {
     }
     assert!(one.seen(2).last_handshake.is_some());
 }
+
+#[test]
+fn who_began_before_it_was_known_does_not_wait_to_begin_again() {
+    let (one, two) = (Machine::new(1), Machine::new(2));
+    one.knows(2, "10.0.0.2/32", &two);
+    one.send(&packet(1, 2, b"too early"));
+    assert_eq!(two.got(SHORT), None);
+    two.knows(1, "10.0.0.1/32", &one);
+    let until = Instant::now() + Duration::from_secs(3); // of the five until it begins again
+    while one.seen(2).last_handshake.is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(one.seen(2).last_handshake.is_some());
+    one.send(&packet(1, 2, b"there"));
+    assert!(two.got(Duration::from_secs(1)).is_some());
+}
