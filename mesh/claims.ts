@@ -23,6 +23,8 @@ export interface Conflict {
   readonly node: string
   readonly prefix: string
   readonly reason: string
+  /** It is used while the one who has it is silent or away. */
+  readonly isReserve?: boolean
 }
 
 /** What claims depend on beside the nodes. */
@@ -150,7 +152,8 @@ export class Claims {
       this.ranges.set(text, [node])
       return
     }
-    this.refuse(node.name, text, `${holder.name} claimed it before`)
+    const reason = `${holder.name} claimed it before`
+    this.conflicts.push({ node: node.name, prefix: text, reason, isReserve: true })
     if (!others.includes(node)) others.push(node)
   }
 

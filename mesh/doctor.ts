@@ -232,13 +232,18 @@ function ranges(
       return [`${text} of the mesh overlaps ${prefix} on ${device}`]
     })
   })
-  const conflicts = (status?.conflicts ?? []).map(
+  // Two that offer one range stand in for each other: that is most often meant.
+  const all = status?.conflicts ?? []
+  const unused = all.filter(({ isReserve }) => isReserve !== true)
+  const conflicts = unused.map(
     ({ node, prefix, reason }) => `${prefix} of ${node} is not used: ${reason}`,
   )
   const found = [...clashes, ...conflicts]
   const mend = 'renumber one of them, or do not advertise that range'
   if (found.length > 0) return bad(what, 'warn', [found.join('; '), mend])
-  return ok(what, `${networks.length + advertise.length} ranges overlap nothing here`)
+  const count = all.length - unused.length
+  const rest = count === 0 ? '' : `; ${count} offers are in reserve (edge mesh status)`
+  return ok(what, `${networks.length + advertise.length} ranges overlap nothing here${rest}`)
 }
 
 function membershipCheck({ membership, folder }: Patient): Check {

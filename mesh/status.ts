@@ -61,7 +61,15 @@ const meshStatus = z.object({
     .nullable()
     .default(null),
   /** Ranges that are not used, and why. */
-  conflicts: z.array(z.object({ node: z.string(), prefix: z.string(), reason: z.string() })),
+  conflicts: z.array(
+    z.object({
+      node: z.string(),
+      prefix: z.string(),
+      reason: z.string(),
+      /** It is used while the one who has it is silent or away. */
+      isReserve: z.boolean().optional(),
+    }),
+  ),
 })
 export type MeshStatus = z.infer<typeof meshStatus>
 

@@ -17,6 +17,7 @@ const wanted = (count: number) =>
 function upkeepOf(refuse: (delta: DeviceDelta) => readonly Refused[] = () => []) {
   const deltas: DeviceDelta[] = []
   const warnings: string[] = []
+  const news: string[] = []
   const device = {
     async apply(delta: DeviceDelta) {
       deltas.push(delta)
@@ -24,10 +25,10 @@ function upkeepOf(refuse: (delta: DeviceDelta) => readonly Refused[] = () => [])
       return refuse(delta)
     },
   }
-  const silent = () => undefined
   const warn = (_: object, what: string) => void warnings.push(what)
-  const log = { info: silent, warn, error: silent }
-  return { upkeep: new Upkeep({ device, name: 'node-1', log }), deltas, warnings }
+  const info = (_: object, what: string) => void news.push(what)
+  const log = { info, warn, error: () => undefined }
+  return { upkeep: new Upkeep({ device, name: 'node-1', log }), deltas, warnings, news }
 }
 
 test('changes at one time are made one after the other', async () => {
@@ -52,6 +53,16 @@ test('what was refused is told once, shown, and tried again', async () => {
   expect(upkeep.conflicts).toEqual([])
   await upkeep.repair()
   expect(deltas.map(({ addRoutes }) => addRoutes.length)).toEqual([2, 1, 1])
+})
+
+test('a range of which this node is the reserve is no reason to warn', async () => {
+  const { upkeep, warnings, news } = upkeepOf()
+  const range = '10.1.0.0/16'
+  const nodes = [nodeOf(0, { advertise: [range] }), nodeOf(1, { advertise: [range] })]
+  await upkeep.bringAbout(topology(nodes, place))
+  const reason = 'node-0 claimed it before'
+  expect(upkeep.conflicts).toEqual([{ node: 'node-1', prefix: range, reason, isReserve: true }])
+  expect([warnings, news]).toEqual([[], ['this node stands in for who has a range']])
 })
 
 test('a device that fails once is told again', async () => {

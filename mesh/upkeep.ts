@@ -76,8 +76,12 @@ export class Upkeep {
   #tellRefused(conflicts: readonly Conflict[]): void {
     const { name, log } = this.#parts
     const own = conflicts.filter(({ node }) => node === name)
-    for (const { prefix, reason } of own) {
+    for (const { prefix, reason, isReserve } of own) {
       if (this.#told.has(prefix)) continue
+      if (isReserve === true) {
+        log.info({ prefix, reason }, 'this node stands in for who has a range')
+        continue
+      }
       const mend = 'advertise another range, or take it from the other node'
       log.warn({ prefix, reason, mend }, 'nobody uses a range of this node')
     }

@@ -31,7 +31,10 @@ function linesOf({ self, coordinator, location, peers, conflicts }: MeshStatus):
     `coordinator ${coordinator.url}: ${link}, version ${coordinator.version}`,
     ...(location === null ? [] : [locationLine(location)]),
     ...peers.map(peerLine),
-    ...conflicts.map(({ node, prefix, reason }) => `not used: ${prefix} of ${node}: ${reason}`),
+    ...conflicts.map(({ node, prefix, reason, isReserve = false }) => {
+      const word = isReserve ? 'in reserve' : 'not used'
+      return `${word}: ${prefix} of ${node}: ${reason}`
+    }),
   ]
 }
 

@@ -98,7 +98,8 @@ test('ranges that overlap are told of, one by one, and the rest of both nodes wo
   const { networks } = state.registry
   const place = { self: '', networks, outside: [], isBehindNat: false }
   const { conflicts, routes } = topology(nodes, place)
-  expect(conflicts).toEqual([{ node: 'b', prefix: '10.1.0.0/16', reason: 'a claimed it before' }])
+  const reason = 'a claimed it before'
+  expect(conflicts).toEqual([{ node: 'b', prefix: '10.1.0.0/16', reason, isReserve: true }])
   expect(routes).toContain('10.2.0.0/16')
 }, 60_000)
 

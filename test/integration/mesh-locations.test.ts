@@ -199,8 +199,10 @@ story(
 
 story('two gateways of one range stand in for each other', { timeout: 180_000 }, async () => {
   const { conflicts } = await statusOf(1)
-  const twice = { node: 'n2', prefix: sharedRange, reason: 'n1 claimed it before' }
-  expect(conflicts).toEqual([twice])
+  const reason = 'n1 claimed it before'
+  expect(conflicts).toEqual([{ node: 'n2', prefix: sharedRange, reason, isReserve: true }])
+  const { output: doctor } = await run(1, 'mesh', 'doctor', '--state', stateOf(1))
+  expect(doctor).toContain('; 1 offers are in reserve (edge mesh status)')
   const gone = agents.get(2)
   report('a gateway dies', await flow([1, sharedAddress], () => gone?.child.kill('SIGKILL')))
   await startAgent(2)
