@@ -115,6 +115,27 @@ function reckon({ entries, networks }: Filled): string {
   return `first ${first.ms.toFixed(0)} ms, ${turns}, ${nothing}`
 }
 
+/** The same nodes in a hundred locations, each with two leaders: what each kind of them plans. */
+function reckonLocated({ entries, networks }: Filled): string {
+  const count = 100
+  const nodes = new NodeTable().of(viewOf({ version: 1, hash: '', nodes: [...entries] }))
+  const located = nodes.map((node, number) => {
+    const location = `location-${number % count}`
+    return number < count * 2 ? { ...node, location, isLeader: true } : { ...node, location }
+  })
+  const told = [count, count * 2].map((at) => {
+    const place = { self: located[at]?.id ?? '', networks, outside: [], isBehindNat: false }
+    const times = Array.from({ length: changesTried }, () => {
+      const began = performance.now()
+      const { size } = topology(located, place).peers
+      return { ms: performance.now() - began, size }
+    }).toSorted((one, other) => one.ms - other.ms)
+    const { ms = 0, size = 0 } = times[times.length >> 1] ?? {}
+    return `${at < count * 2 ? 'a leader' : 'another one'} ${size} peers, ${ms.toFixed(1)} ms`
+  })
+  return `in ${count} locations: ${told.join('; ')}`
+}
+
 async function memoryOf(pid: number | undefined): Promise<string> {
   const looks: Readonly<Record<string, number>>[] = []
   for (let look = 0; look < looksTaken; look += 1) {
@@ -151,7 +172,10 @@ async function agentAmong(machines: Machines, nodes: number): Promise<void> {
   const [coordinator, state] = [join(folder, 'coordinator'), join(folder, 'agent')]
   try {
     const filled = await fill(coordinator, nodes - 1)
-    if (nodes >= changesTried * 2) console.log(`${nodes} nodes, in TypeScript: ${reckon(filled)}`)
+    if (nodes >= changesTried * 2) {
+      console.log(`${nodes} nodes, in TypeScript: ${reckon(filled)}`)
+      console.log(reckonLocated(filled))
+    }
     const server = ['coordinator', '--listen', '10.77.0.1:7443', '--state', coordinator]
     const serving = machines.spawn(1, edge, ['mesh', ...server])
     running.push(serving)

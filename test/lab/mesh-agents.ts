@@ -12,6 +12,11 @@ export interface Status {
   readonly self: { readonly addresses: readonly string[] }
   readonly isRelay: boolean
   readonly relays: readonly string[]
+  readonly location: {
+    readonly name: string
+    readonly leaders: readonly string[]
+    readonly isLeader: boolean
+  } | null
   readonly peers: readonly {
     readonly name: string
     readonly path: string

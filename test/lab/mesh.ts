@@ -2,6 +2,7 @@
 import { annotations } from '../../mesh/kubernetes/terms.ts'
 import { eventually } from './lab.ts'
 import { connected, stateOnNode, statusOf } from './mesh-agents.ts'
+import { locationLabel, locations } from './mesh-locations.ts'
 import { relays } from './mesh-relays.ts'
 import { backend, differs, release, type Stage } from './stage.ts'
 
@@ -33,6 +34,8 @@ export async function mesh(stage: Stage): Promise<void> {
     // Port 443 of the nodes is free: the proxy is a Deployment here.
     'mesh.agent.relay.mode=auto,mesh.agent.relay.h3Port=443,mesh.agent.relay.tcpPort=443',
     '--set',
+    `mesh.locationLabel=${locationLabel}`,
+    '--set',
     'proxy.mesh=true,proxy.kind=deployment,proxy.replicaCount=1,service.type=NodePort',
     '--set',
     'service.nodePorts.http=30080,service.nodePorts.https=30443,service.nodePorts.http3=30443',
@@ -52,6 +55,7 @@ export async function mesh(stage: Stage): Promise<void> {
   rights(stage)
   await podToPod(stage)
   await relays(stage)
+  await locations(stage)
   await throughProxy(stage)
   await forgedKey(stage)
   await people(stage)
