@@ -2,6 +2,10 @@ import { expect, test } from 'vitest'
 import type { PeerStats } from './device.ts'
 import { nodeOf, statsOf } from './node.fixture.ts'
 import { pathOf, peerBehind, peerStatus } from './peer-status.ts'
+import { topology } from './topology.ts'
+
+const networks = { ipv4: '10.96.0.0/16', ipv6: 'fd00::/64' }
+const place = { self: 'id-1', networks, outside: [], isBehindNat: false }
 
 function told(more: Partial<PeerStats>) {
   const nameOf = (key: string) => (key === 'r' ? 'gateway' : undefined)
@@ -62,6 +66,15 @@ test('of a node behind a leader it says where that is, and whose leaders are awa
   const [path, why] = of('south', { stats: statsOf({ lastHandshakeMs: 200_000 }) })
   expect(path).toBe('none')
   expect(why).toContain('reached through n1; no handshake for more than 180 s')
+})
+
+test('of a peer that the device never used nobody says that it does not answer', () => {
+  const desired = topology([nodeOf(1), nodeOf(2)], place).peers.get(nodeOf(2).key)
+  const { path, whyNotDirect } = peerStatus(nodeOf(2), { stats: undefined, desired }, () => '')
+  expect([path, whyNotDirect]).toEqual([
+    'none',
+    'nothing was sent to 192.0.2.2:51820 yet, and nothing came',
+  ])
 })
 
 test('a peer that the device does not have is reached by no path', () => {

@@ -105,11 +105,13 @@ function whyNotDirect(
   if (path === 'direct') return null
   if (path === 'relay') return reasons[stats?.whyNotDirect ?? 'unproven'](endpoint)
   if (endpoint === null) return 'nobody knows where it is: it has to speak first'
-  if (stats !== undefined && isUntried({ ...stats, endpoint })) {
+  // Of a peer that was never in use the device says nothing.
+  const { lastHandshakeMs = null, sentBytes = 0 } = stats ?? {}
+  if (isUntried({ endpoint, lastHandshakeMs, sentBytes })) {
     return `nothing was sent to ${endpoint} yet, and nothing came`
   }
   const since = Math.round(sessionMs / 1000)
-  return (stats?.lastHandshakeMs ?? null) === null
+  return lastHandshakeMs === null
     ? `${endpoint} has not answered yet: is nothing to be sent, or is UDP closed on the way?`
     : `no handshake for more than ${since} s: nothing was sent, or ${endpoint} is out of reach`
 }
