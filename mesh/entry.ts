@@ -88,6 +88,8 @@ export const entry = signedRecord.extend({
   granted: z.array(prefix).max(meshLimits.cidrsMax).optional(),
   /** Where it stands, by its token or by Kubernetes. */
   location: z.string().min(1).max(meshLimits.locationCharactersMax).optional(),
+  /** False: whatever it says of itself, it leads nobody. */
+  canLead: z.boolean().optional(),
   /** It carries the packets between its location and the others. */
   isLeader: z.boolean().optional(),
   /** It is not connected to the coordinator; said of those only for whom others stand in. */

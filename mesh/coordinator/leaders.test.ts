@@ -100,6 +100,13 @@ test('a node without a location, or one that does not forward, leads nobody', ()
   expect(table.after(leaderRestMs)).toBe('')
 })
 
+test('a node whose token forbids it leads nobody, whatever it says', () => {
+  const table = new Table()
+  table.put('a', { endpoint }, { canLead: false })
+  table.put('b')
+  expect(table.after(0)).toBe('b')
+})
+
 test('a leaf leads nobody', () => {
   expect(tableOf('leaf-a', 'b').after(0)).toBe('b')
 })

@@ -27,8 +27,9 @@ interface Known extends Marks {
   readonly since: number
   readonly location: string | null
   readonly ranges: readonly string[]
-  /** Agents say whether they could; of others nobody knows whether they are there. */
+  /** Agents say whether they forward; of others nobody knows whether they are there. */
   readonly forwards: boolean | null
+  readonly canLead: boolean
   /** Others reach it where it says. */
   readonly hasEndpoint: boolean
 }
@@ -170,7 +171,8 @@ export class Leaders {
     const isAble = (node: Known): boolean => {
       const isThere = this.#parts.isConnected(node.id) || (node.isLeader && !away.has(node))
       // Leaves do not hear of a leaf.
-      return node.forwards === true && isThere && !this.#parts.registry.isLeaf(node.id)
+      const isLeaf = this.#parts.registry.isLeaf(node.id)
+      return node.forwards === true && node.canLead && isThere && !isLeaf
     }
     const best = nodes.filter(isAble).toSorted(byRank).slice(0, meshLimits.leadersPerLocation)
     for (const node of best) {
@@ -211,7 +213,8 @@ function byRank(one: Known, other: Known): number {
 }
 
 function knownOf(entry: Entry): Known {
-  const { id, since, location = null, record, granted = [], isLeader, isAway } = entry
+  const { id, since, location = null, record, granted = [] } = entry
+  const { canLead = true, isLeader = false, isAway = false } = entry
   const { advertise, endpoint, forwards = null } = JSON.parse(record) as NodeRecord
   const ranges = [...advertise, ...granted].flatMap((text) => {
     const prefix = parsePrefix(text)
@@ -225,8 +228,9 @@ function knownOf(entry: Entry): Known {
     ranges: [...new Set(ranges)],
     forwards,
     hasEndpoint: endpoint !== null,
-    isLeader: isLeader === true,
-    isAway: isAway === true,
+    canLead,
+    isLeader,
+    isAway,
   }
 }
 

@@ -152,6 +152,9 @@ test('a token says where its nodes stand, and their records change nothing of it
   const labels = { location: 'north' }
   const { id } = registry.join(candidate(1), token({ labels }), nowMs)
   expect(registry.entry(id)?.location).toBe('north')
+  expect(registry.entry(id)?.canLead).toBeUndefined()
+  const bound = registry.join(candidate(2), token({ labels: { ...labels, leader: 'off' } }), nowMs)
+  expect(bound).toMatchObject({ location: 'north', canLead: false })
   expect(registry.mark(id, { isLeader: true })).toBe(true)
   expect(registry.mark(id, { isLeader: true })).toBe(false)
   registry.update(id, candidate(1, { serial: 2, endpoint: '192.0.2.9:1' }))

@@ -36,6 +36,8 @@ export interface Candidate {
 
 /** The label of tokens whose nodes stand in one place, and speak to others through its leaders. */
 const locationLabel = 'location'
+/** The label of tokens whose nodes lead nobody, whatever they say: leaders see what they carry. */
+const followerLabel = { name: 'leader', value: 'off' }
 /** The label of tokens whose nodes hear only of nodes without it: edge devices in large numbers. */
 const leafLabel = { name: 'role', value: 'leaf' }
 
@@ -199,9 +201,9 @@ export class Registry {
           mend: 'remove nodes that are gone: edge mesh remove NAME',
         })
       }
-      const { [leafLabel.name]: role, [locationLabel]: location = '' } = JSON.parse(
-        labels,
-      ) as Record<string, string>
+      const said = JSON.parse(labels) as Record<string, string>
+      const { [leafLabel.name]: role, [locationLabel]: location = '' } = said
+      const isFollower = said[followerLabel.name] === followerLabel.value
       const addresses = [this.#address('ipv4', record.name), this.#address('ipv6', record.name)]
       const joined: Entry = {
         id,
@@ -210,6 +212,7 @@ export class Registry {
         observed,
         since: this.#nextSince(),
         ...(location === '' ? {} : { location }),
+        ...(isFollower ? { canLead: false } : {}),
         ...signed,
       }
       this.#database

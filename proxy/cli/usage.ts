@@ -47,8 +47,9 @@ export const usage = `Usage: edge COMMAND [FLAGS]
                   advertise. Also beside the running coordinator; from afar with the file admin-key
                   of its folder (or EDGE_MESH_ADMIN_KEY); --label role=leaf: its nodes hear of, and
                   are heard by, nodes without that label only; --label location=NAME: they reach
-                  those of other locations through two leaders. Or --psk-file FILE: 64 hex
-                  characters, seed 000's pre-shared key, as a token without end
+                  those of other locations through two leaders; --label leader=off: they are none.
+                  Or --psk-file FILE: 64 hex characters, seed 000's pre-shared key, as a token
+                  without end
   edge mesh export --name NAME --state DIR [--format wg-quick|qr|json]
                   lets a device in that is no agent; prints its configuration, this once
   edge mesh remove NAME --state DIR
