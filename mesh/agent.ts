@@ -225,6 +225,24 @@ export class Agent {
     }
   }
 
+  /** Before it ends: those for whom others stand in leave their flows to them. */
+  async handOver(): Promise<void> {
+    const own = (): MeshNode | undefined => this.#nodes.find(({ id }) => id === this.#identity.id)
+    const { isLeader = false, advertise = [] } = own() ?? {}
+    const isShared = this.#others().some((node) =>
+      node.advertise.some((range) => advertise.includes(range)),
+    )
+    if (!this.#follower.isConnected || !(isLeader || isShared)) return
+    const { log } = this.#options
+    const late = AbortSignal.timeout(meshLimits.handOverMs)
+    this.#client.leave().catch((error: unknown) => {
+      log.warn({ reason: reasonOf(error) }, 'the coordinator does not hear that this node ends')
+    })
+    // oxlint-disable-next-line no-await-in-loop -- one look after the other
+    while (own()?.isAway !== true && !late.aborted) await pause(meshLimits.handOverLookMs, late)
+    if (own()?.isAway === true) await pause(meshLimits.handOverMs, new AbortController().signal)
+  }
+
   /** Packets of this machine find the way into the mesh where there is an interface. */
   async #wake(nodes: readonly MeshNode[]): Promise<void> {
     if (this.#mode === 'netstack') return

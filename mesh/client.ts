@@ -73,6 +73,11 @@ export class CoordinatorClient {
     await this.#post('/v1/report', report)
   }
 
+  /** It ends: those for whom others stand in are marked as away at once. */
+  async leave(): Promise<void> {
+    await this.#post('/v1/leave', {})
+  }
+
   /** What changes after a view, until the stream ends. */
   async *watch({ version, hash }: View, signal: AbortSignal): AsyncGenerator<StreamEvent> {
     const { pingIntervalMsMax, streamSilenceMs, streamSilencePings } = meshLimits

@@ -26,6 +26,10 @@ export const meshLimits = {
   awayGraceMs: 30_000,
   /** A leader that is one no more goes on so long for those who do not know it yet. */
   leaderRestMs: 10_000,
+  /** A node for which others stand in waits at its end for the mark, and then for those who hear of
+   * it last. */
+  handOverMs: 500,
+  handOverLookMs: 20,
   /** A peer with a stand-in that leaves packets unanswered for so long is silent; the kernel's
    * WireGuard asks nobody for an answer, and says something by itself after ten seconds. */
   silentMs: 2_000,

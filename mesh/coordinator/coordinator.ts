@@ -33,7 +33,16 @@ export async function startCoordinator(
     end: (line) => front.end(line),
   })
   const reports = new Reports()
-  const parts = { streams, reports, limiter: new JoinLimiter(), joins: new JoinCounts(), log }
+  const isConnected = (id: string): boolean => streams.has(id)
+  const leaders = new Leaders({ registry, isConnected, nowMs: performance.now() })
+  const parts = {
+    streams,
+    reports,
+    leaders,
+    limiter: new JoinLimiter(),
+    joins: new JoinCounts(),
+    log,
+  }
   const server = coordinatorServer({ ...state, ...parts, front: () => front, admit })
   await server.ready()
   const { key, certificate, ticketKeys } = state
@@ -48,8 +57,6 @@ export async function startCoordinator(
     streams.changed()
     reports.keepOnly((id) => registry.has(id))
   }, refreshIntervalMs)
-  const isConnected = (id: string): boolean => streams.has(id)
-  const leaders = new Leaders({ registry, isConnected, nowMs: performance.now() })
   // What it changes is told as every other change is.
   const leading = setInterval(() => leaders.look(performance.now()), leadersIntervalMs)
   return {

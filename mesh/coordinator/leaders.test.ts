@@ -30,6 +30,15 @@ class Table {
     this.connected.add(id)
   }
 
+  leave(id: string): void {
+    this.#leaders.left(id)
+  }
+
+  reconnect(id: string): void {
+    this.connected.add(id)
+    this.#leaders.arrived(id)
+  }
+
   remove(id: string): void {
     this.#entries.delete(id)
     this.connected.delete(id)
@@ -124,6 +133,27 @@ test('one that is gone is away, a third takes its place, and the first one waits
   table.connected.delete('b')
   table.after(0)
   expect(table.after(awayAfterMs)).toBe('a b(away) c')
+})
+
+test('one that says that it ends is away at once, until it is back', () => {
+  const table = tableOf('a', 'b', 'c')
+  table.after(lateMs)
+  table.leave('a')
+  expect(table.after(0)).toBe('a(away) b c')
+  table.connected.delete('a')
+  expect(table.after(awayAfterMs)).toBe('a(away) b c')
+  table.reconnect('a')
+  expect(table.after(0)).toBe('a(away) b c')
+  expect(table.after(leaderRestMs)).toBe('b c')
+})
+
+test('two that end and come back between two looks lead on', () => {
+  const table = tableOf('a', 'b')
+  table.after(lateMs)
+  table.leave('a')
+  expect(table.after(0)).toBe('a(away) b')
+  table.reconnect('a')
+  expect(table.after(0)).toBe('a b')
 })
 
 test('a coordinator that starts again waits for all to come back', () => {

@@ -45,6 +45,8 @@ export class Leaders {
   /** Since when a node of interest is not connected, and since when a leader rests. */
   readonly #missingMs = new Map<string, number>()
   readonly #restingMs = new Map<string, number>()
+  /** Who said that it ends, and has no new stream since. */
+  readonly #leaving = new Set<string>()
   /** Locations with a node that changed since the last look. */
   readonly #changed = new Set<string>()
   /** Leaders by their location. */
@@ -57,6 +59,16 @@ export class Leaders {
   constructor(parts: LeadersParts) {
     this.#parts = parts
     this.#startedMs = parts.nowMs
+  }
+
+  /** A node says that it ends: others turn away from it before it does. */
+  left(id: string): void {
+    this.#leaving.add(id)
+  }
+
+  /** It has a new stream. */
+  arrived(id: string): void {
+    this.#leaving.delete(id)
   }
 
   /** One look at all of them; whether something is to be told. */
@@ -93,7 +105,8 @@ export class Leaders {
     for (const { id } of registry.all.since(this.#seenVersion)) {
       this.#forget(id)
       const entry = registry.entry(id)
-      if (entry !== undefined) this.#learn(knownOf(entry))
+      if (entry === undefined) this.#leaving.delete(id)
+      else this.#learn(knownOf(entry))
     }
     this.#seenVersion = registry.version
   }
@@ -131,7 +144,7 @@ export class Leaders {
     return (
       !this.#changed.has(location) &&
       leaders.length === meshLimits.leadersPerLocation &&
-      leaders.every((id) => this.#parts.isConnected(id) && this.#known.get(id)?.isAway === false)
+      leaders.every((id) => this.#isHere(id) && this.#known.get(id)?.isAway === false)
     )
   }
 
@@ -151,15 +164,20 @@ export class Leaders {
   #awayOf(nodes: readonly Known[], nowMs: number): ReadonlySet<Known> {
     const agents = nodes.filter(({ forwards }) => forwards !== null)
     // All of them gone at once: it is their way to the coordinator that is.
-    const isCutOff = agents.every(({ id }) => !this.#parts.isConnected(id))
+    const isCutOff = agents.every(({ id }) => !this.#isHere(id))
     return new Set(agents.filter((node) => (isCutOff ? node.isAway : this.#isMissing(node, nowMs))))
   }
 
+  #isHere(id: string): boolean {
+    return this.#parts.isConnected(id) && !this.#leaving.has(id)
+  }
+
   #isMissing({ id, isAway }: Known, nowMs: number): boolean {
-    if (this.#parts.isConnected(id)) {
+    if (this.#isHere(id)) {
       this.#missingMs.delete(id)
       return false
     }
+    if (this.#leaving.has(id)) return true
     if (nowMs - this.#startedMs < meshLimits.awayGraceMs) return isAway
     const sinceMs = this.#missingMs.get(id) ?? nowMs
     this.#missingMs.set(id, sinceMs)
@@ -169,7 +187,7 @@ export class Leaders {
   #judgeLocation(nodes: readonly Known[], nowMs: number): void {
     const away = this.#awayOf(nodes, nowMs)
     const isAble = (node: Known): boolean => {
-      const isThere = this.#parts.isConnected(node.id) || (node.isLeader && !away.has(node))
+      const isThere = this.#isHere(node.id) || (node.isLeader && !away.has(node))
       // Leaves do not hear of a leaf.
       const isLeaf = this.#parts.registry.isLeaf(node.id)
       return node.forwards === true && node.canLead && isThere && !isLeaf
@@ -181,7 +199,7 @@ export class Leaders {
     }
     for (const node of nodes) {
       if (!node.isLeader || best.includes(node)) continue
-      if (!this.#parts.isConnected(node.id)) {
+      if (!this.#isHere(node.id)) {
         this.#want(node, { isLeader: true, isAway: away.has(node) })
         continue
       }

@@ -13,6 +13,7 @@ import { adminRoutes } from './admin.ts'
 import { candidate, checked, member, observedOf, socketOf } from './asking.ts'
 import { edgelinkRoutes } from './edgelink.ts'
 import type { Front } from './front.ts'
+import type { Leaders } from './leaders.ts'
 import type { JoinLimiter } from './limiter.ts'
 import type { JoinCounts } from './metrics.ts'
 import type { Reports } from './reports.ts'
@@ -25,6 +26,7 @@ export interface CoordinatorParts extends CoordinatorState {
   readonly front: () => Pick<Front, 'open'>
   readonly streams: Streams
   readonly reports: Reports
+  readonly leaders: Pick<Leaders, 'left' | 'arrived' | 'look'>
   readonly limiter: JoinLimiter
   readonly joins: JoinCounts
   readonly log: Log
@@ -65,7 +67,7 @@ export function coordinatorServer(parts: CoordinatorParts): FastifyInstance {
 }
 
 function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
-  const { registry, streams, reports, log } = parts
+  const { registry, streams, reports, leaders, log } = parts
   server.post('/v1/join', async (request): Promise<JoinAnswer> => {
     const { token, ...signed } = checked(joinRequest, request.body)
     const asks = candidate(request, signed)
@@ -98,6 +100,12 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
     reports.take(id, told, Date.now())
     return done(reply, id, {})
   })
+  server.post('/v1/leave', (request, reply) => {
+    const id = member(request, registry)
+    leaders.left(id)
+    if (leaders.look(performance.now())) streams.changed()
+    return done(reply, id, {})
+  })
   server.get('/v1/watch', (request, reply) => {
     const from = checked(resume, request.query)
     const id = member(request, registry)
@@ -106,6 +114,7 @@ function agentRoutes(server: FastifyInstance, parts: CoordinatorParts): void {
     reply.hijack()
     parts.front().open(line, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     streams.open(id, line, from)
+    leaders.arrived(id)
   })
 }
 

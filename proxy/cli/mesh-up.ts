@@ -45,8 +45,11 @@ export async function meshUp(args: readonly string[], terminal: Terminal): Promi
   const signals = listenToSignals()
   const { log, flush } = operationLog(levelOf(terminal))
   const ending = new AbortController()
-  void signals.end.then(() => ending.abort())
   let agent: Agent | null = null
+  void signals.end.then(async () => {
+    await agent?.handOver()
+    ending.abort()
+  })
   try {
     await pinKnown(given, { log, signal: ending.signal })
     const started = await Agent.start({ ...given, log }, ending.signal)

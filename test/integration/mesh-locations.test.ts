@@ -181,6 +181,20 @@ story('a leader that hangs is gone round, and taken again', { timeout: 180_000 }
   await ping(4, address)
 })
 
+story('a leader that is ended hands over first', { timeout: 180_000 }, async () => {
+  const before = machineOf((await peer(4, 7)).leader)
+  const ending = agents.get(before)
+  const result = await flow([4, addresses.get(7)?.[0] ?? ''], async () => {
+    ending?.child.kill('SIGTERM')
+    expect(await ending?.ended).toBe(0)
+  })
+  report('a leader is ended', result)
+  // Of 600, fifty in a second: what was on its way.
+  expect(result.lost).toBeLessThan(10)
+  await startAgent(before)
+  await until('it leads again', async () => (await peer(4, 7)).leader === names[before], 60_000)
+})
+
 story(
   'a leader dies while the coordinator is away: the other one does it all',
   { timeout: 180_000 },
