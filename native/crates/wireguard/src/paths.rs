@@ -129,8 +129,8 @@ impl Ways {
         self.unanswered_since = None;
     }
 
-    /// Where to probe now, if it is time: at the endpoint, and at candidates beside it while the way
-    /// is in doubt; `next` gives numbers.
+    /// Where to probe now, if it is time: at the endpoint, and beside it while the way is in doubt;
+    /// `next` gives numbers.
     pub fn probes(
         &mut self,
         now: Instant,

@@ -1,9 +1,10 @@
 //! One peer: where it is, and the sessions with it.
 //!
 //! A peer has no WireGuard state before the first packet, which keeps ten thousand of them small
-//! (each state is about 19 kB), and what only some need is made when the first of it comes. While keys change on either side it has one state, a tunnel, for
-//! each pair of an own key and one of its own; the newest pair is what is asked for, and what has
-//! proven to work is what packets take. So nothing is lost while a new key becomes known.
+//! (each state is about 19 kB), and what only some need is made when the first of it comes. While
+//! keys change on either side it has one state, a tunnel, for each pair of an own key and one of
+//! its own; the newest pair is what is asked for, and what has proven to work is what packets take.
+//! So nothing is lost while a new key becomes known.
 
 mod hearing;
 mod holding;
