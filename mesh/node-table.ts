@@ -7,22 +7,24 @@ import type { View } from './view.ts'
 
 export class NodeTable {
   #entries: View['entries'] = new Map()
-  #nodes = new Map<string, MeshNode | null>()
+  /** One for each entry, in their order; null: its node did not sign it. */
+  #nodes: readonly (MeshNode | null)[] = []
 
   /** Entries that stayed are the same objects from one view to the next. */
   of({ entries }: View): readonly MeshNode[] {
-    const fresh: Entry[] = []
-    for (const entry of entries.values()) {
-      if (this.#entries.get(entry.id) !== entry) fresh.push(entry)
+    const known = new Map<Entry, MeshNode | null>()
+    let at = 0
+    for (const entry of this.#entries.values()) {
+      if (entries.get(entry.id) === entry) known.set(entry, this.#nodes[at] ?? null)
+      at += 1
     }
+    const fresh = [...entries.values()].filter((entry) => !known.has(entry))
     const records = verifiedRecords(fresh)
-    const made = new Map(fresh.map((entry, at) => [entry.id, nodeOf(entry, records[at] ?? null)]))
-    const nodes = new Map<string, MeshNode | null>()
-    for (const id of entries.keys()) {
-      nodes.set(id, (made.has(id) ? made.get(id) : this.#nodes.get(id)) ?? null)
+    for (const [number, entry] of fresh.entries()) {
+      known.set(entry, nodeOf(entry, records[number] ?? null))
     }
     this.#entries = entries
-    this.#nodes = nodes
-    return [...nodes.values()].filter((node) => node !== null)
+    this.#nodes = Array.from(entries.values(), (entry) => known.get(entry) ?? null)
+    return this.#nodes.filter((node) => node !== null)
   }
 }

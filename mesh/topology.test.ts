@@ -55,6 +55,37 @@ test('what would break the mesh itself is left out, with the reason', () => {
   ])
 })
 
+test.each([
+  '10.2.0.0/16',
+  '10.2.0.0/016',
+  '10.2.0.0',
+  '10.2.0.1/16',
+  '10.2.0.0/33',
+  '10.2.0.0/-1',
+  '10.02.0.0/16',
+  '10.256.0.0/16',
+  '10.2.0/16',
+  '10.2.0.0.0/16',
+  '10..0.0/16',
+  '10.2.0.:/16',
+  '',
+  '/8',
+  'fd01::/64',
+  'FD01:0::/64',
+  'fd01::1/64',
+])('"%s" is a range here if it is one anywhere', (said) => {
+  const reasons = topology([nodeOf(1), nodeOf(2, { advertise: [said] })], place).conflicts
+  const isRange = parsePrefix(said) !== null
+  expect(reasons.map(({ reason }) => reason)).toEqual(isRange ? [] : ['it is no CIDR'])
+})
+
+test('a range is the same however its node wrote it', () => {
+  expect(conflictsOf(['fd01::/64', '10.2.0.0/16'], ['FD01:0::/64', '10.2.0.0/016'])).toEqual([
+    'node-2 fd01::/64: node-1 claimed it before',
+    'node-2 10.2.0.0/16: node-1 claimed it before',
+  ])
+})
+
 test('an address that two nodes have stays with the first', () => {
   const twin = nodeOf(2, { addresses: ['10.96.0.1', 'fd00::2'] })
   const { peers, conflicts } = topology([twin, nodeOf(1), nodeOf(3)], { ...place, self: 'id-3' })

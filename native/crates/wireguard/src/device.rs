@@ -246,7 +246,7 @@ fn change_peer(plane: &Plane, table: &mut Table, change: &PeerChange) {
         for network in wanted {
             table.allow(network, &peer);
         }
-        allowed.clone_from(wanted);
+        *allowed = wanted.as_slice().into();
     }
     if let Some(networks) = &change.standby_ips {
         table.let_stand_by(&peer, networks);

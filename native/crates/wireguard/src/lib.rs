@@ -17,6 +17,7 @@
 )]
 
 mod applying;
+mod by_key;
 mod checksum;
 mod chosen;
 mod default_route;

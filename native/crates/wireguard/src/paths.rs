@@ -28,11 +28,12 @@ const INTRODUCED_MAX: usize = 4;
 /// Relays of one peer: gateways come in pairs.
 pub const RELAYS_MAX: usize = 2;
 
+/// The endpoint of a peer, and where it might be beside it.
+pub type Places<'a> = (Option<SocketAddr>, &'a [SocketAddr]);
+
 /// What is known of the ways to a peer that has a relay or is one.
 #[derive(Default)]
 pub struct Ways {
-    /// Where it might be, beside its endpoint.
-    pub candidates: Vec<SocketAddr>,
     introduced: Vec<SocketAddr>,
     /// Where it says that we are.
     pub seen_as: Option<SocketAddr>,
@@ -128,11 +129,12 @@ impl Ways {
         self.unanswered_since = None;
     }
 
-    /// Where to probe now, if it is time; `next` gives numbers.
+    /// Where to probe now, if it is time: at the endpoint, and beside it while the way is in doubt;
+    /// `next` gives numbers.
     pub fn probes(
         &mut self,
         now: Instant,
-        endpoint: Option<SocketAddr>,
+        (endpoint, candidates): Places,
         mut next: impl FnMut() -> u64,
     ) -> Vec<(u64, SocketAddr)> {
         let doubt = self.doubt(now);
@@ -147,7 +149,7 @@ impl Ways {
         }
         self.last_probed = Some(now);
         let mut places: Vec<SocketAddr> = endpoint.into_iter().collect();
-        for &other in self.introduced.iter().chain(&self.candidates) {
+        for &other in self.introduced.iter().chain(candidates) {
             if doubt.is_some() && !places.contains(&other) {
                 places.push(other);
             }
@@ -300,7 +302,7 @@ mod tests {
     fn proven(at: Instant, endpoint: SocketAddr) -> Ways {
         let mut ways = Ways::default();
         ways.sent(at);
-        let probes = ways.probes(at, Some(endpoint), || 7);
+        let probes = ways.probes(at, (Some(endpoint), &[]), || 7);
         assert_eq!(probes, [(7, endpoint)]);
         assert!(ways.answered(at, 7, endpoint));
         ways
@@ -318,7 +320,7 @@ mod tests {
             Some(Doubt::Unproven),
             "they reach us, do we them?"
         );
-        assert_eq!(ways.probes(now, Some(here), || 5), [(5, here)]);
+        assert_eq!(ways.probes(now, (Some(here), &[]), || 5), [(5, here)]);
         assert!(!ways.answered(now, 6, here));
         assert!(!ways.answered(now, 5, "192.0.2.2:1".parse().unwrap()));
         assert!(ways.answered(now, 5, here));
@@ -342,7 +344,7 @@ mod tests {
             ways.sent(cut + ms * MS);
             assert_eq!(ways.doubt(cut + ms * MS), None);
             asked += ways
-                .probes(cut + ms * MS, Some(here), || u64::from(ms))
+                .probes(cut + ms * MS, (Some(here), &[]), || u64::from(ms))
                 .len();
         }
         assert!(asked >= 2);
@@ -358,7 +360,7 @@ mod tests {
         for ms in 1..5_000 {
             let now = begin + ms * MS;
             ways.sent(now);
-            for (number, to) in ways.probes(now, Some(here), || u64::from(ms)) {
+            for (number, to) in ways.probes(now, (Some(here), &[]), || u64::from(ms)) {
                 assert!(ways.answered(now, number, to));
             }
             assert_eq!(ways.doubt(now), None);
@@ -368,20 +370,16 @@ mod tests {
     #[test]
     fn candidates_are_asked_while_the_way_is_unknown_and_nobody_when_idle() {
         let (now, here) = (Instant::now(), "192.0.2.1:1".parse().unwrap());
-        let mut ways = Ways {
-            candidates: vec!["192.0.2.2:2".parse().unwrap(), here],
-            ..Ways::default()
-        };
-        assert_eq!(
-            ways.probes(now, Some(here), || 1).len(),
-            0,
-            "nothing was sent"
-        );
+        let known: Places = (Some(here), &["192.0.2.2:2".parse().unwrap(), here]);
+        let mut ways = Ways::default();
+        let mut asked = |at| ways.probes(at, known, || 1).len();
+        assert_eq!(asked(now), 0, "nothing was sent");
         ways.sent(now);
-        assert_eq!(ways.probes(now, Some(here), || 1).len(), 2);
-        assert_eq!(ways.probes(now + 900 * MS, Some(here), || 1).len(), 0);
-        assert_eq!(ways.probes(now + 1_000 * MS, Some(here), || 1).len(), 2);
-        assert_eq!(ways.probes(now + IDLE, Some(here), || 1).len(), 0);
+        let mut asked = |at| ways.probes(at, known, || 1).len();
+        assert_eq!(asked(now), 2);
+        assert_eq!(asked(now + 900 * MS), 0);
+        assert_eq!(asked(now + 1_000 * MS), 2);
+        assert_eq!(asked(now + IDLE), 0);
     }
 
     #[test]
@@ -390,17 +388,17 @@ mod tests {
         let place = |port: u16| SocketAddr::new([192, 0, 2, 1].into(), port);
         let mut ways = Ways::default();
         ways.sent(now);
-        assert_eq!(ways.probes(now, None, || 1), []);
+        assert_eq!(ways.probes(now, (None, &[]), || 1), []);
         for port in 1..=9 {
             ways.introduce(place(port));
         }
-        let asked = ways.probes(now, Some(place(8)), || 1);
+        let asked = ways.probes(now, (Some(place(8)), &[]), || 1);
         let ports: Vec<u16> = asked.iter().map(|(_, to)| to.port()).collect();
         assert_eq!(ports, [8, 9, 7, 6]);
         ways.introduce(place(9));
-        assert_eq!(ways.probes(now, None, || 1), [], "nothing new");
+        assert_eq!(ways.probes(now, (None, &[]), || 1), [], "nothing new");
         ways.introduce(place(5));
-        assert_eq!(ways.probes(now, None, || 1).len(), INTRODUCED_MAX);
+        assert_eq!(ways.probes(now, (None, &[]), || 1).len(), INTRODUCED_MAX);
     }
 
     #[test]

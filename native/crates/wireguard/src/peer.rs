@@ -1,9 +1,10 @@
 //! One peer: where it is, and the sessions with it.
 //!
 //! A peer has no WireGuard state before the first packet, which keeps ten thousand of them small
-//! (each state is about 19 kB). While keys change on either side it has one state, a tunnel, for
-//! each pair of an own key and one of its own; the newest pair is what is asked for, and what has
-//! proven to work is what packets take. So nothing is lost while a new key becomes known.
+//! (each state is about 19 kB), and what only some need is made when the first of it comes. While
+//! keys change on either side it has one state, a tunnel, for each pair of an own key and one of
+//! its own; the newest pair is what is asked for, and what has proven to work is what packets take.
+//! So nothing is lost while a new key becomes known.
 
 mod hearing;
 mod holding;
@@ -22,7 +23,7 @@ use gotatun::packet::{Packet, WgKind};
 use gotatun::tun::MtuWatcher;
 use gotatun::x25519::PublicKey;
 use hearing::Hearing;
-use holding::Holding;
+use holding::Held;
 use ipnetwork::IpNetwork;
 use parking_lot::Mutex;
 pub use seen::Seen;
@@ -41,7 +42,7 @@ pub struct Peer {
     /// What is forwarded comes from such a peer or goes to one.
     is_inside: AtomicBool,
     /// Its prefixes; only those who change the table look here.
-    pub allowed: Mutex<Vec<IpNetwork>>,
+    pub allowed: Mutex<Box<[IpNetwork]>>,
     pub relaying: Relaying,
 }
 
@@ -60,10 +61,14 @@ struct State {
     is_timed: bool,
     /// A handshake is to begin without a packet.
     is_called: bool,
+    /// It takes packets of one key of ours at a time.
+    hears_one_key: bool,
+    /// Others stand in for it when it is silent.
+    is_watched: bool,
     /// What was heard of it directly, for a node behind a NAT.
-    hearing: Hearing,
-    holding: Holding,
-    watching: Watching,
+    hearing: Option<Box<Hearing>>,
+    held: Option<Box<Held>>,
+    watching: Option<Box<Watching>>,
 }
 
 struct Tunnel {
@@ -91,9 +96,11 @@ impl Peer {
                 is_removed: false,
                 is_timed: false,
                 is_called: false,
-                hearing: Hearing::default(),
-                holding: Holding::default(),
-                watching: Watching::default(),
+                hears_one_key: false,
+                is_watched: false,
+                hearing: None,
+                held: None,
+                watching: None,
             }),
             mtu: AtomicU16::new(0),
             is_inside: AtomicBool::new(false),
@@ -114,10 +121,8 @@ impl Peer {
         if change.endpoint.is_some() {
             state.endpoint = change.endpoint;
         }
-        if let Some(hears_one) = change.hears_one_key {
-            state.holding.hears_one = hears_one;
-        }
-        state.watching.is_on = change.is_watched.unwrap_or(state.watching.is_on);
+        state.hears_one_key = change.hears_one_key.unwrap_or(state.hears_one_key);
+        state.is_watched = change.is_watched.unwrap_or(state.is_watched);
         if let Some(seconds) = change.keepalive_s {
             state.keepalive_s = Some(seconds).filter(|&seconds| seconds > 0);
             let interval = state.keepalive_s;
@@ -194,7 +199,7 @@ impl Peer {
         }
         let mut state = self.state.lock();
         self.prefer(plane, keys, &mut state);
-        state.watching.sent();
+        state.watching.get_or_insert_default().sent();
         if state.holds() {
             packets.for_each(|packet| state.hold(packet));
             if let Some(message) = state.ask() {
@@ -337,7 +342,7 @@ impl Peer {
             // An authentic packet tells where the peer is now, unless a relay forwarded it.
             TunnResult::WriteToTunnel(mut packet) => {
                 tunnel.proven.get_or_insert_with(Instant::now);
-                state.watching.answered();
+                state.answered();
                 state.endpoint = from.or(state.endpoint);
                 // Nothing in it: a keepalive, which asks for no word back.
                 if from.is_some() && !packet.is_empty() {
@@ -352,12 +357,12 @@ impl Peer {
         if !is_initiation {
             tunnel.proven.get_or_insert_with(Instant::now);
         }
-        state.watching.answered();
-        state.endpoint = from.or(state.endpoint);
-        self.heard(from);
         let mut mtu = MtuWatcher::new(plane.mtu);
         let queued = tunnel.tunn.get_queued_packets(&mut mtu);
         let messages: Vec<_> = std::iter::once(answer).chain(queued).collect();
+        state.answered();
+        state.endpoint = from.or(state.endpoint);
+        self.heard(from);
         let mut sent = Vec::with_capacity(messages.len());
         for message in messages {
             let message = (serial, message);
@@ -380,12 +385,13 @@ impl Peer {
 
     /// It answered something beside WireGuard.
     pub fn has_answered(&self) {
-        self.state.lock().watching.answered();
+        self.state.lock().answered();
     }
 
     /// It sees this node at another address than before.
     pub fn was_moved(&self) {
-        self.state.lock().hearing.moved();
+        let mut state = self.state.lock();
+        state.hearing.get_or_insert_default().moved();
     }
 
     /// The key that it is known to speak with: it announces a new one before that.

@@ -9,7 +9,7 @@ use gotatun::x25519::PublicKey;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 /// Probes of one peer that are answered.
@@ -25,8 +25,23 @@ pub struct Relaying {
     /// Read for each packet; the rest only where one of them is true.
     has_relay: AtomicBool,
     is_relay: AtomicBool,
+    told: Mutex<Told>,
+    /// Most peers of a large mesh have none of it: nothing was ever sent to them.
+    learned: OnceLock<Box<Learned>>,
+}
+
+/// What deltas say.
+#[derive(Default)]
+struct Told {
     /// The first one that is there is taken; two relays may be each other's.
-    relays: Mutex<Vec<Weak<Peer>>>,
+    relays: [Weak<Peer>; RELAYS_MAX],
+    /// Where it might be, beside its endpoint.
+    candidates: Box<[SocketAddr]>,
+}
+
+/// What comes of packets.
+#[derive(Default)]
+struct Learned {
     ways: Mutex<Ways>,
     /// The youngest first: agreeing on one takes as long as fifty packets.
     secrets: Mutex<Vec<(Arc<OwnKey>, PublicKey, Secret)>>,
@@ -37,10 +52,21 @@ pub struct Relaying {
 }
 
 /// What this node did for a peer as its relay.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Served {
     pub forwarded_bytes: u64,
     pub refused_packets: u64,
+}
+
+impl Relaying {
+    fn learned(&self) -> &Learned {
+        self.learned.get_or_init(Box::default)
+    }
+
+    /// None before the first of it.
+    fn known(&self) -> Option<&Learned> {
+        self.learned.get().map(Box::as_ref)
+    }
 }
 
 /// How a packet leaves: directly, through a relay, or both.
@@ -107,7 +133,8 @@ impl Peer {
         for relay in relays {
             relay.relaying.is_relay.store(true, Ordering::Relaxed);
         }
-        *relaying.relays.lock() = relays.iter().take(RELAYS_MAX).map(Arc::downgrade).collect();
+        let mut weak = relays.iter().map(Arc::downgrade);
+        relaying.told.lock().relays = std::array::from_fn(|_| weak.next().unwrap_or_default());
         relaying
             .has_relay
             .store(!relays.is_empty(), Ordering::Relaxed);
@@ -116,8 +143,8 @@ impl Peer {
     /// Those that there are, with their places.
     fn relays(&self) -> Vec<(Arc<Peer>, SocketAddr)> {
         let relays: Vec<Arc<Peer>> = {
-            let relays = self.relaying.relays.lock();
-            relays.iter().filter_map(Weak::upgrade).collect()
+            let told = self.relaying.told.lock();
+            told.relays.iter().filter_map(Weak::upgrade).collect()
         };
         let placed = relays.into_iter().map(|relay| {
             let at = relay.endpoint();
@@ -129,13 +156,13 @@ impl Peer {
     /// The one that packets take: the first that is there.
     fn relay(&self, now: Instant) -> Option<(Arc<Peer>, SocketAddr)> {
         let mut relays = self.relays();
-        let is_there = |(relay, _): &(Arc<Peer>, _)| !relay.relaying.ways.lock().is_silent(now);
+        let is_there = |(relay, _): &(Arc<Peer>, _)| !relay.is_silent_at(now);
         let place = relays.iter().position(is_there).unwrap_or(0);
         (place < relays.len()).then(|| relays.swap_remove(place))
     }
 
     pub fn look_at(&self, candidates: &[SocketAddr]) {
-        self.relaying.ways.lock().candidates = candidates.to_vec();
+        self.relaying.told.lock().candidates = candidates.into();
     }
 
     pub fn has_relay(&self) -> bool {
@@ -150,7 +177,7 @@ impl Peer {
         }
         let now = Instant::now();
         let doubt = {
-            let mut ways = self.relaying.ways.lock();
+            let mut ways = self.relaying.learned().ways.lock();
             let doubt = ways.doubt(now);
             ways.sent(now);
             doubt
@@ -161,7 +188,7 @@ impl Peer {
         let (Some((relay, at)), Some(to)) = (self.relay(now), self.spoken()) else {
             return Way::directly(direct);
         };
-        relay.relaying.ways.lock().sent(now);
+        relay.relaying.learned().ways.lock().sent(now);
         let way = Way::back(own, &relay, at, id_of(&to));
         Way { direct, ..way }
     }
@@ -171,14 +198,14 @@ impl Peer {
         let relaying = &self.relaying;
         let is_watched = self.has_relay() || relaying.is_relay.load(Ordering::Relaxed);
         if from.is_some() && is_watched {
-            relaying.ways.lock().heard(Instant::now());
+            relaying.learned().ways.lock().heard(Instant::now());
         }
     }
 
     /// Somebody who can know it says that it is there.
     pub fn introduce(&self, at: SocketAddr) {
         if self.has_relay() && (self.endpoint() != Some(at) || self.doubt().is_some()) {
-            self.relaying.ways.lock().introduce(at);
+            self.relaying.learned().ways.lock().introduce(at);
         }
     }
 
@@ -190,7 +217,10 @@ impl Peer {
         // What worked when it was used last is no reason to look for another way.
         match self.endpoint() {
             None => Some(Doubt::NoEndpoint),
-            Some(_) => self.relaying.ways.lock().doubt(Instant::now()),
+            Some(_) => match self.relaying.known() {
+                None => Some(Doubt::Unproven),
+                Some(learned) => learned.ways.lock().doubt(Instant::now()),
+            },
         }
     }
 
@@ -200,13 +230,14 @@ impl Peer {
         own: &Arc<OwnKey>,
         mut next: impl FnMut() -> u64,
     ) -> Vec<(SocketAddr, BytesMut)> {
-        if !self.has_relay() {
+        let Some(learned) = self.relaying.known().filter(|_| self.has_relay()) else {
             return Vec::new();
-        }
+        };
         let (now, endpoint) = (Instant::now(), self.endpoint());
         let (probes, is_relayed) = {
-            let mut ways = self.relaying.ways.lock();
-            let probes = ways.probes(now, endpoint, &mut next);
+            let told = self.relaying.told.lock();
+            let mut ways = learned.ways.lock();
+            let probes = ways.probes(now, (endpoint, &told.candidates), &mut next);
             let is_direct = endpoint.is_some() && ways.doubt(now).is_none();
             (probes, ways.is_used(now) && !is_direct)
         };
@@ -218,7 +249,7 @@ impl Peer {
         };
         for (relay, at) in relays {
             let number = next();
-            if relay.relaying.ways.lock().asks(now, at, number) {
+            if relay.relaying.learned().ways.lock().asks(now, at, number) {
                 sealed.extend(relay.sealed(own, vec![(number, at)]));
             }
         }
@@ -245,7 +276,7 @@ impl Peer {
     /// An answer to a probe; it is known to be the peer's.
     pub fn answered(&self, number: u64, from: SocketAddr, seen_as: Option<SocketAddr>) {
         let (is_asked, is_moved) = {
-            let mut ways = self.relaying.ways.lock();
+            let mut ways = self.relaying.learned().ways.lock();
             let is_asked = ways.answered(Instant::now(), number, from);
             let is_moved = is_asked && ways.seen_as != seen_as;
             if is_asked {
@@ -266,12 +297,12 @@ impl Peer {
 
     /// The address by which this peer saw us last.
     pub fn seen_as(&self) -> Option<SocketAddr> {
-        self.relaying.ways.lock().seen_as
+        self.relaying.known()?.ways.lock().seen_as
     }
 
     /// Whether one more probe of it is answered.
     pub fn may_be_answered(&self) -> bool {
-        let mut quota = self.relaying.answered.lock();
+        let mut quota = self.relaying.learned().answered.lock();
         quota
             .get_or_insert_with(|| Quota::new(ANSWERS_AT_ONCE, ANSWERS_PER_SECOND))
             .take(Instant::now(), 1.0)
@@ -279,22 +310,21 @@ impl Peer {
 
     /// Whether a message of this length is forwarded for it.
     pub fn may_forward(&self, length: usize, limits: RelayLimits) -> bool {
-        let mut quota = self.relaying.forwarded.lock();
+        let mut quota = self.relaying.learned().forwarded.lock();
         quota
             .get_or_insert_with(|| limits.quota())
             .take(Instant::now(), (length + HEADER) as f64)
     }
 
     pub fn count_forwarded(&self, length: usize) {
-        let bytes = &self.relaying.forwarded_bytes;
+        let bytes = &self.relaying.learned().forwarded_bytes;
         bytes.fetch_add(length as u64, Ordering::Relaxed);
     }
 
     /// A packet of it was not forwarded: there were too many.
     pub fn count_refused(&self) {
-        self.relaying
-            .refused_packets
-            .fetch_add(1, Ordering::Relaxed);
+        let packets = &self.relaying.learned().refused_packets;
+        packets.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether it is in use as a relay, was asked as one, or answered a probe.
@@ -308,20 +338,21 @@ impl Peer {
     }
 
     pub fn served(&self) -> Served {
-        let Relaying {
-            forwarded_bytes,
-            refused_packets,
-            ..
-        } = &self.relaying;
-        Served {
-            forwarded_bytes: forwarded_bytes.load(Ordering::Relaxed),
-            refused_packets: refused_packets.load(Ordering::Relaxed),
-        }
+        let load = |learned: &Learned| Served {
+            forwarded_bytes: learned.forwarded_bytes.load(Ordering::Relaxed),
+            refused_packets: learned.refused_packets.load(Ordering::Relaxed),
+        };
+        self.relaying.known().map(load).unwrap_or_default()
     }
 
     /// Whether it is in use as a relay, or has relays, and does not answer.
     pub fn is_silent(&self) -> bool {
-        self.relaying.ways.lock().is_silent(Instant::now())
+        self.is_silent_at(Instant::now())
+    }
+
+    fn is_silent_at(&self, now: Instant) -> bool {
+        let is_silent = |learned: &Learned| learned.ways.lock().is_silent(now);
+        self.relaying.known().is_some_and(is_silent)
     }
 
     /// The key of the relay that packets take while they do not go directly.
@@ -331,7 +362,7 @@ impl Peer {
 
     /// What a key of ours and one of its own agree on.
     pub fn secret(&self, own: &Arc<OwnKey>, key: &PublicKey) -> Secret {
-        let mut secrets = self.relaying.secrets.lock();
+        let mut secrets = self.relaying.learned().secrets.lock();
         let known = secrets
             .iter()
             .find(|(ours, theirs, _)| Arc::ptr_eq(ours, own) && theirs == key);

@@ -2,8 +2,9 @@
 //!
 //! A packet never waits for a change: a change is made to a copy, which takes the place of the
 //! table by a pointer, and a packet path that meets the moment of the exchange goes on with the
-//! table that it has. Copies share all that is alike (trie.rs).
+//! table that it has. Copies share all that is alike (trie.rs, by_key.rs).
 
+use crate::by_key::ByKey;
 use crate::envelope::Id;
 use crate::keys::OwnKeys;
 use crate::own::Own;
@@ -18,10 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Bits of a public key.
-const KEY_BITS: u16 = 256;
-/// Bits of it that name a peer in messages beside WireGuard's.
-const ID_BITS: u16 = 64;
 /// Bits of a peer's number.
 const NUMBER_BITS: u16 = 32;
 /// So long the one who changed much waits for the packet paths to let go of the old table, since
@@ -37,7 +34,7 @@ pub struct Table {
     pub own: Arc<Own>,
     /// Whether packets of one peer go on to another one.
     pub forwards: bool,
-    by_key: Trie<32, Arc<Peer>>,
+    by_key: ByKey<Arc<Peer>>,
     by_prefix: Prefixes<Arc<Peer>>,
     /// Prefixes of others from which a peer may send as well, sorted, by its number.
     standby: Trie<4, Arc<[IpNetwork]>>,
@@ -49,32 +46,27 @@ impl Table {
             keys,
             own: Arc::default(),
             forwards: false,
-            by_key: Trie::default(),
+            by_key: ByKey::default(),
             by_prefix: Prefixes::default(),
             standby: Trie::default(),
         }
     }
 
     pub fn peer(&self, key: &PublicKey) -> Option<&Arc<Peer>> {
-        self.by_key.get(key.as_bytes(), KEY_BITS)
+        self.by_key.get(key.as_bytes())
     }
 
     /// The peer of a key that begins with these bytes.
     pub fn named(&self, id: Id) -> Option<&Arc<Peer>> {
-        let mut bits = [0; 32];
-        for (to, from) in bits.iter_mut().zip(id) {
-            *to = from;
-        }
-        self.by_key.under(&bits, ID_BITS)
+        self.by_key.under(id)
     }
 
     pub fn name(&mut self, key: &PublicKey, peer: &Arc<Peer>) {
-        self.by_key
-            .insert(key.as_bytes(), KEY_BITS, Arc::clone(peer));
+        self.by_key.insert(key.as_bytes(), Arc::clone(peer));
     }
 
     pub fn forget(&mut self, key: &PublicKey) {
-        self.by_key.remove(key.as_bytes(), KEY_BITS, |_| true);
+        self.by_key.remove(key.as_bytes());
     }
 
     /// Whose an address is: the peer of the longest prefix.

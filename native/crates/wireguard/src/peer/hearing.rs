@@ -51,13 +51,15 @@ impl State {
     pub(super) fn heard(&mut self) {
         // Others find who is behind no NAT.
         if self.keepalive_s.is_some() {
-            self.hearing.heard(Instant::now());
+            let hearing = self.hearing.get_or_insert_default();
+            hearing.heard(Instant::now());
         }
     }
 
     /// A keepalive, if it is time for a word.
     pub(super) fn word(&mut self) -> Option<Message> {
-        if self.keepalive_s.is_none() || !self.hearing.wants_word(Instant::now()) {
+        let hearing = self.hearing.as_mut().filter(|_| self.keepalive_s.is_some());
+        if !hearing?.wants_word(Instant::now()) {
             return None;
         }
         let tunnel = self.tunnels.iter_mut().find(|one| one.proven.is_some())?;

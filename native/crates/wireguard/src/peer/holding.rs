@@ -11,39 +11,41 @@ const HELD_FOR: Duration = Duration::from_secs(2);
 /// As many as the kernel keeps while it waits for a session.
 const HELD_MAX: usize = 128;
 
-#[derive(Default)]
-pub struct Holding {
-    pub hears_one: bool,
-    until: Option<Instant>,
+pub struct Held {
+    until: Instant,
     packets: Vec<BytesMut>,
 }
 
 impl State {
     /// There will be a tunnel of a new key of ours beside those of the one before.
     pub(super) fn hold_back(&mut self) {
-        if self.holding.hears_one && self.tunnels.iter().any(|one| one.proven.is_some()) {
-            self.holding.until = Some(Instant::now() + HELD_FOR);
+        if self.hears_one_key && self.tunnels.iter().any(|one| one.proven.is_some()) {
+            self.held = Some(Box::new(Held {
+                until: Instant::now() + HELD_FOR,
+                packets: self.held.take().map_or_else(Vec::new, |held| held.packets),
+            }));
         }
     }
 
     /// Whether packets wait.
     pub(super) fn holds(&self) -> bool {
-        let until = self.holding.until;
-        until.is_some_and(|until| Instant::now() < until) && !self.is_newest_proven()
+        let is_early = |held: &Held| Instant::now() < held.until;
+        self.held.as_deref().is_some_and(is_early) && !self.is_newest_proven()
     }
 
     pub(super) fn hold(&mut self, packet: BytesMut) {
-        if self.holding.packets.len() < HELD_MAX {
-            self.holding.packets.push(packet);
+        if let Some(held) = &mut self.held
+            && held.packets.len() < HELD_MAX
+        {
+            held.packets.push(packet);
         }
     }
 
     /// Those that waited and need not any more, the first one first.
     pub(super) fn let_go(&mut self) -> Vec<BytesMut> {
-        if self.holding.until.is_none() || self.holds() {
+        if self.held.is_none() || self.holds() {
             return Vec::new();
         }
-        self.holding.until = None;
-        std::mem::take(&mut self.holding.packets)
+        self.held.take().map_or_else(Vec::new, |held| held.packets)
     }
 }

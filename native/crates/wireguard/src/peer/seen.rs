@@ -5,7 +5,7 @@ use crate::paths::Doubt;
 use crate::relay::Served;
 use gotatun::x25519::PublicKey;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub struct Seen {
     pub key: PublicKey,
@@ -49,7 +49,7 @@ impl Peer {
             doubt,
             relay,
             is_silent: self.is_silent(),
-            unanswered: state.watching.unanswered(Instant::now()),
+            unanswered: state.unanswered(),
             seen_as,
             served: self.served(),
             is_on_previous_key: state.tunnels.len() > 1

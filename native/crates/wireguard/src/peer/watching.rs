@@ -16,7 +16,6 @@ const ASKED_AGAIN_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 pub struct Watching {
-    pub is_on: bool,
     /// The first packet to it after the last authentic one of it.
     unanswered_since: Option<Instant>,
     asked: Option<Instant>,
@@ -28,7 +27,6 @@ impl Watching {
         self.unanswered_since.get_or_insert_with(Instant::now);
     }
 
-    /// Something authentic came, by whichever way.
     pub fn answered(&mut self) {
         self.unanswered_since = None;
         self.asked = None;
@@ -41,7 +39,7 @@ impl Watching {
 
     /// Whether it is time to ask.
     fn asks(&mut self, now: Instant) -> bool {
-        let Some(silence) = self.unanswered(now).filter(|_| self.is_on) else {
+        let Some(silence) = self.unanswered(now) else {
             return false;
         };
         let is_due = match self.asked {
@@ -59,10 +57,24 @@ impl Watching {
 }
 
 impl State {
+    /// For how long packets were sent to it without a word back.
+    pub(super) fn unanswered(&self) -> Option<Duration> {
+        self.watching.as_ref()?.unanswered(Instant::now())
+    }
+
+    /// Something authentic came, by whichever way.
+    pub(super) fn answered(&mut self) {
+        if let Some(watching) = &mut self.watching {
+            watching.answered();
+        }
+    }
+
     /// A handshake, if it is time to ask and none is among these messages.
     pub(super) fn make_speak(&mut self, messages: &mut Vec<Message>) {
         let is_asked = |(_, message): &Message| matches!(message, WgKind::HandshakeInit(_));
-        if !self.watching.asks(Instant::now()) || messages.iter().any(is_asked) {
+        let asks = |watching: &mut Box<Watching>| watching.asks(Instant::now());
+        let is_due = self.is_watched && self.watching.as_mut().is_some_and(asks);
+        if !is_due || messages.iter().any(is_asked) {
             return;
         }
         // While keys change, of those by which it is known to answer.
@@ -81,11 +93,8 @@ mod tests {
     use super::*;
 
     /// When it asks, in seconds after a packet that nobody answers.
-    fn asked(is_on: bool, has_sent: bool) -> Vec<f64> {
-        let mut watching = Watching {
-            is_on,
-            ..Watching::default()
-        };
+    fn asked(has_sent: bool) -> Vec<f64> {
+        let mut watching = Watching::default();
         let now = Instant::now();
         if has_sent {
             watching.unanswered_since = Some(now);
@@ -97,24 +106,20 @@ mod tests {
 
     #[test]
     fn who_is_silent_is_asked_often_at_first_and_seldom_later() {
-        let at = asked(true, true);
+        let at = asked(true);
         assert_eq!(at[..6], [0.75, 1.25, 1.75, 2.5, 3.5, 4.75]);
         let last = &at[at.len() - 2..];
         assert!((10.0..=15.0).contains(&(last[1] - last[0])), "{at:?}");
     }
 
     #[test]
-    fn nobody_is_asked_to_whom_nothing_was_sent_or_who_is_not_watched() {
-        assert!(asked(true, false).is_empty());
-        assert!(asked(false, true).is_empty());
+    fn nobody_is_asked_to_whom_nothing_was_sent() {
+        assert!(asked(false).is_empty());
     }
 
     #[test]
     fn an_answer_ends_a_silence_and_the_next_packet_begins_one() {
-        let mut watching = Watching {
-            is_on: true,
-            ..Watching::default()
-        };
+        let mut watching = Watching::default();
         watching.sent();
         let since = watching.unanswered_since.expect("it is open");
         assert!(watching.asks(since + ASKED_AFTER));
