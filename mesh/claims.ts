@@ -5,7 +5,7 @@
  */
 import { type MeshNetworks, parseEndpoint } from './entry.ts'
 import { exact } from './exact.ts'
-import { bitsOf, hostPrefix, parseAddress, parsePrefix, prefixText } from './prefix.ts'
+import { bitsOf, hostPrefix, ipv4Value, parseAddress, parsePrefix, prefixText } from './prefix.ts'
 import type { MeshNode } from './topology.ts'
 
 /** A range of a node that is not used. */
@@ -28,9 +28,6 @@ export interface Ground {
 
 /** An address: of IPv4 a number, which is quick, of IPv6 a bigint. */
 type Value = number | bigint
-
-const zero = '0'.charCodeAt(0)
-const dot = '.'.charCodeAt(0) - zero
 
 /** A range that a node offers. */
 interface Range {
@@ -73,7 +70,7 @@ function rangesOf(node: MeshNode): readonly Range[] {
 function endpointOf(node: MeshNode): Value | null {
   const { endpoint } = node
   if (endpoint === null) return null
-  const quick = numberOf(endpoint, endpoint.lastIndexOf(':'))
+  const quick = ipv4Value(endpoint, endpoint.lastIndexOf(':'))
   if (quick !== null) return quick
   const known = endpointsKept.get(node)
   if (known !== undefined) return known
@@ -84,7 +81,7 @@ function endpointOf(node: MeshNode): Value | null {
 
 function rangeOf(said: string): Range {
   const slash = said.indexOf('/')
-  const first = numberOf(said, slash)
+  const first = ipv4Value(said, slash)
   const digits = said.slice(slash + 1)
   if (first !== null && /^(?:\d|[12]\d|3[0-2])$/.test(digits)) {
     const size = 2 ** (32 - Number(digits))
@@ -99,23 +96,7 @@ function rangeOf(said: string): Range {
 }
 
 function valueOf(text: string): Value | null {
-  return numberOf(text) ?? parseAddress(text)?.value ?? null
-}
-
-/** Of the IPv4 address that ends there, which is written in one way only; null: it is none. */
-function numberOf(text: string, end = text.length): number | null {
-  let [value, part, digits, dots] = [0, 0, 0, 0]
-  for (let at = 0; at < end; at += 1) {
-    const digit = text.charCodeAt(at) - zero
-    const isDot = digit === dot && digits > 0
-    // RFC 6943 §3.1.1: what begins with a zero is read in several ways.
-    const isDigit = digit >= 0 && digit <= 9 && (digits === 0 || part > 0)
-    if (!isDot && !isDigit) return null
-    if (isDot) [value, part, digits, dots] = [value * 256 + part, 0, 0, dots + 1]
-    else [part, digits] = [part * 10 + digit, digits + 1]
-    if (part > 255) return null
-  }
-  return dots === 3 && digits > 0 ? value * 256 + part : null
+  return ipv4Value(text) ?? parseAddress(text)?.value ?? null
 }
 
 /** Each node once, whoever joined first before the others. */

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { isIPv4 } from 'node:net'
 import { expect, test } from 'vitest'
 import { addressText, contains, overlaps, parseAddress, parsePrefix, prefixText } from './prefix.ts'
 
@@ -34,6 +35,19 @@ test('what is written is read again', () => {
   fc.assert(
     fc.property(address, (one) => {
       expect(parseAddress(addressText(one))).toEqual(one)
+    }),
+  )
+})
+
+test('what reads as IPv4 is what the system takes for it', () => {
+  const part = fc.oneof(
+    fc.nat(300).map(String),
+    fc.constantFrom('', '0', '00', '01', '-1', 'a', ' 1'),
+  )
+  fc.assert(
+    fc.property(fc.array(part, { minLength: 3, maxLength: 5 }), (parts) => {
+      const text = parts.join('.')
+      expect(parseAddress(text)?.family === 4).toBe(isIPv4(text))
     }),
   )
 })

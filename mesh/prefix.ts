@@ -1,5 +1,8 @@
 /** Addresses and ranges of both families as numbers. */
-import { isIP } from 'node:net'
+import { isIPv6 } from 'node:net'
+
+const zero = '0'.charCodeAt(0)
+const dot = '.'.charCodeAt(0) - zero
 
 /** One address. */
 export interface Address {
@@ -19,14 +22,32 @@ export function bitsOf(family: 4 | 6): number {
 
 /** Null when it is no address; one with a zone (`%eth0`) is none for others. */
 export function parseAddress(text: string): Address | null {
-  const family = isIP(text)
-  if (family === 4) return { family, value: fromParts(text.split('.').map(Number), 8n) }
-  if (family !== 6 || text.includes('%')) return null
+  const v4 = ipv4Value(text)
+  if (v4 !== null) return { family: 4, value: BigInt(v4) }
+  if (!isIPv6(text) || text.includes('%')) return null
   const [head = '', tail] = canonical6(text).split('::')
   const before = groupsOf(head)
   const after = groupsOf(tail ?? '')
   const zeros = Array.from({ length: 8 - before.length - after.length }, () => 0)
-  return { family, value: fromParts([...before, ...zeros, ...after], 16n) }
+  const groups = [...before, ...zeros, ...after]
+  return { family: 6, value: groups.reduce((value, group) => (value << 16n) | BigInt(group), 0n) }
+}
+
+/** Of the IPv4 address that ends there, as a number, which takes a tenth of the time of a bigint.
+ * There is one way to write it; null: it is none. */
+export function ipv4Value(text: string, end = text.length): number | null {
+  let [value, part, digits, dots] = [0, 0, 0, 0]
+  for (let at = 0; at < end; at += 1) {
+    const digit = text.charCodeAt(at) - zero
+    const isDot = digit === dot && digits > 0
+    // RFC 6943 §3.1.1: what begins with a zero is read in several ways.
+    const isDigit = digit >= 0 && digit <= 9 && (digits === 0 || part > 0)
+    if (!isDot && !isDigit) return null
+    if (isDot) [value, part, digits, dots] = [value * 256 + part, 0, 0, dots + 1]
+    else [part, digits] = [part * 10 + digit, digits + 1]
+    if (part > 255) return null
+  }
+  return dots === 3 && digits > 0 ? value * 256 + part : null
 }
 
 /** As it is written everywhere (RFC 5952). */
@@ -71,10 +92,6 @@ export function contains(outer: Prefix, inner: Prefix): boolean {
 /** Whether they share an address: then one of them contains the other. */
 export function overlaps(one: Prefix, other: Prefix): boolean {
   return contains(one, other) || contains(other, one)
-}
-
-function fromParts(numbers: readonly number[], bits: bigint): bigint {
-  return numbers.reduce((value, number) => (value << bits) | BigInt(number), 0n)
 }
 
 function parts(value: bigint, { count, bits }: { count: number; bits: bigint }): bigint[] {
