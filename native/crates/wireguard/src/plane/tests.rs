@@ -296,6 +296,19 @@ fn a_flood_of_handshakes_is_asked_for_a_cookie() {
     one.reaches(&two, &packet(1, 2, b"still"));
 }
 
+/// A packet of node 1 to node 2, and one back.
+fn both_ways<'a>(
+    one: &'a Machine,
+    two: &'a Machine,
+    round: u32,
+) -> [(&'a Machine, &'a Machine, Vec<u8>); 2] {
+    let text = round.to_be_bytes();
+    [
+        (one, two, packet(1, 2, &text)),
+        (two, one, packet(2, 1, &text)),
+    ]
+}
+
 #[test]
 fn keys_of_both_sides_change_under_a_flow_that_loses_nothing() {
     let (one, two) = pair();
@@ -305,10 +318,7 @@ fn keys_of_both_sides_change_under_a_flow_that_loses_nothing() {
     let mut flow = |times: u32| {
         for _ in 0..times {
             round += 1;
-            for (from, to, sent) in [
-                (&one, &two, packet(1, 2, &round.to_be_bytes())),
-                (&two, &one, packet(2, 1, &round.to_be_bytes())),
-            ] {
+            for (from, to, sent) in both_ways(&one, &two, round) {
                 from.send(&sent);
                 lost += u32::from(to.got(Duration::from_secs(2)).as_deref() != Some(&sent[..]));
             }

@@ -290,10 +290,7 @@ fn keys_of_the_middle_change_under_a_flow_that_loses_nothing() {
     let mut flow = |times: u32| {
         for _ in 0..times {
             round += 1;
-            for (from, to, sent) in [
-                (&one, &two, packet(1, 2, &round.to_be_bytes())),
-                (&two, &one, packet(2, 1, &round.to_be_bytes())),
-            ] {
+            for (from, to, sent) in both_ways(&one, &two, round) {
                 from.send(&sent);
                 assert_eq!(to.got(SOON), Some(hopped(&sent, 8)), "{round}");
             }
