@@ -227,8 +227,7 @@ export class Agent {
 
   /** Before it ends: those for whom others stand in leave their flows to them. */
   async handOver(): Promise<void> {
-    const own = (): MeshNode | undefined => this.#nodes.find(({ id }) => id === this.#identity.id)
-    const { isLeader = false, advertise = [] } = own() ?? {}
+    const { isLeader = false, advertise = [] } = this.#self() ?? {}
     const isShared = this.#others().some((node) =>
       node.advertise.some((range) => advertise.includes(range)),
     )
@@ -239,8 +238,10 @@ export class Agent {
       log.warn({ reason: reasonOf(error) }, 'the coordinator does not hear that this node ends')
     })
     // oxlint-disable-next-line no-await-in-loop -- one look after the other
-    while (own()?.isAway !== true && !late.aborted) await pause(meshLimits.handOverLookMs, late)
-    if (own()?.isAway === true) await pause(meshLimits.handOverMs, new AbortController().signal)
+    while (this.#self()?.isAway !== true && !late.aborted)
+      await pause(meshLimits.handOverLookMs, late)
+    if (this.#self()?.isAway === true)
+      await pause(meshLimits.handOverMs, new AbortController().signal)
   }
 
   /** Packets of this machine find the way into the mesh where there is an interface. */
@@ -263,7 +264,7 @@ export class Agent {
     if (addresses.length === 0) return null
     const stats = new Map((await this.#device.stats()).map((peer) => [peer.publicKey, peer]))
     const names = new Map(this.#nodes.map(({ key, name }) => [key, name]))
-    const self = this.#nodes.find(({ id }) => id === this.#identity.id)
+    const self = this.#self()
     const locations = new Locations(this.#nodes, { self, silent: this.#watch.silent })
     const { name, port } = this.#options
     const { url } = this.#membership
@@ -402,7 +403,7 @@ export class Agent {
 
   /** Those that serve this node. */
   #ownRelays(): readonly MeshNode[] {
-    const self = this.#nodes.find(({ id }) => id === this.#identity.id)
+    const self = this.#self()
     return self === undefined || !knowsRelays(this.#mode) ? [] : new Relays(this.#nodes).of(self)
   }
 
@@ -461,6 +462,10 @@ export class Agent {
     const hasAddresses = ({ key }: MeshNode): boolean =>
       (this.#upkeep.peer(key)?.allowedIps.length ?? 0) > 0
     return this.#others().filter(hasAddresses)
+  }
+
+  #self(): MeshNode | undefined {
+    return this.#nodes.find(({ id }) => id === this.#identity.id)
   }
 
   #others(): readonly MeshNode[] {

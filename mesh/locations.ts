@@ -18,7 +18,7 @@ export class Locations {
   readonly #self: MeshNode | undefined
   readonly #silent: ReadonlySet<string>
   /** By location; those without leaders are none. */
-  readonly #leaders = new Map<string, MeshNode[]>()
+  readonly #leaders: ReadonlyMap<string, readonly MeshNode[]>
   readonly #isSelfInner: boolean
   /** To everywhere else, where this node is no leader of its location. */
   readonly #out: readonly MeshNode[]
@@ -26,13 +26,10 @@ export class Locations {
   constructor(nodes: readonly MeshNode[], { self, silent }: Outlook) {
     this.#self = self
     this.#silent = silent
-    for (const node of nodes) {
-      const { location, isLeader = false } = node
-      if (location === undefined || !isLeader) continue
-      const known = this.#leaders.get(location)
-      if (known === undefined) this.#leaders.set(location, [node])
-      else known.push(node)
-    }
+    const leaders = nodes.filter(
+      ({ location, isLeader }) => isLeader === true && location !== undefined,
+    )
+    this.#leaders = Map.groupBy(leaders, ({ location = '' }) => location)
     this.#isSelfInner = self !== undefined && this.isInner(self)
     this.#out = self !== undefined && this.#isSelfInner ? this.#leadersFor(self) : []
   }
@@ -99,7 +96,7 @@ export class Locations {
 
   /** Each ranks the leaders by itself (rendezvous hashing): the two ends choose the same one. */
   #leadersFor(node: MeshNode): readonly MeshNode[] {
-    const leaders = this.#leaders.get(node.location ?? '') ?? []
+    const leaders = this.leadersOf(node.location ?? '')
     const own = numberOf(node)
     const rank = (leader: MeshNode): number => mixed(numberOf(leader) ^ own)
     return this.byDoubt(leaders.toSorted((one, other) => rank(other) - rank(one)))

@@ -34,6 +34,9 @@ export interface Candidate {
   readonly platform?: string
 }
 
+/** What the coordinator says of a node by itself. */
+type Marks = Pick<Entry, 'observed' | 'granted' | 'location' | 'isLeader' | 'isAway'>
+
 /** The label of tokens whose nodes stand in one place, and speak to others through its leaders. */
 const locationLabel = 'location'
 /** The label of tokens whose nodes lead nobody, whatever they say: leaders see what they carry. */
@@ -255,22 +258,17 @@ export class Registry {
 
   /** Where a node is seen now; false when that is nothing new. */
   observe(id: string, observed: string | null): boolean {
-    return this.#mark(id, { observed })
+    return this.mark(id, { observed })
   }
 
   /** The ranges that are a node's without its word; false when they are so already. */
   grant(id: string, cidrs: readonly string[]): boolean {
     const { granted = [] } = this.#entries.get(id) ?? {}
-    return String(granted) !== String(cidrs) && this.#mark(id, { granted: [...cidrs] })
+    return String(granted) !== String(cidrs) && this.mark(id, { granted: [...cidrs] })
   }
 
-  /** What leaders.ts and Kubernetes say of a node; false when it is so already. */
-  mark(id: string, marks: Pick<Entry, 'location' | 'isLeader' | 'isAway'>): boolean {
-    return this.#mark(id, marks)
-  }
-
-  /** What is undefined goes. */
-  #mark(id: string, marks: Partial<Entry>): boolean {
+  /** False when it is so already; what is undefined goes. */
+  mark(id: string, marks: Partial<Marks>): boolean {
     const before = this.#entries.get(id)
     const said = new Map<string, unknown>(Object.entries(before ?? {}))
     const isNew = Object.entries(marks).some(([name, mark]) => said.get(name) !== mark)
